@@ -1,0 +1,23 @@
+"""The front door: typer commands and rich output; no science here."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a run failed,
+    130 stopped by a signal."""
+    from sslbench.cli.app import app
+    from sslbench.errors import Interrupted, RunFailed, UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"sslbench: {error}", file=sys.stderr)
+        sys.exit(130 if isinstance(error, Interrupted) else 3 if isinstance(error, RunFailed) else 2)
+    except KeyboardInterrupt:
+        print("sslbench: stopped; what was finished is kept.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

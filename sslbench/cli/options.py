@@ -1,0 +1,127 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.resolve import Resolved, find_scale, resolve
+from sslbench.recipes.specs import Data
+
+Scale = Annotated[str, typer.Option(help="smoke, laptop, cifar or paper.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        help="A set's name, or NAME:PATH for local folders (folder:photos). Default: the scale's."
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="FIELD=VALUE, e.g. target.momentum=0.99; data.FIELD changes the data."
+    ),
+]
+Runs = Annotated[
+    Path, typer.Option(help="Where run folders lie.", envvar="SSLBENCH_RUNS", show_default=True)
+]
+DataRoot = Annotated[
+    Path, typer.Option(help="Where data sets lie.", envvar="SSLBENCH_DATA", show_default=True)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="auto (asks the hardware), fp32 or bf16.")]
+Compile = Annotated[
+    str, typer.Option("--compile", help="auto (when the run is long enough), on or off.")
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all this process has.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+RUNS = Path("runs")
+DATA = Path("data")
+RESULTS = Path("results")
+
+
+def parse_sets(items: Iterable[str] | None) -> dict[str, Any]:
+    """`a.b=value` pairs; values are read as YAML (null, true, 1e-3, [1, 2], {kind: EMA})."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for item in items or ():
+        path, equals, text = item.partition("=")
+        if not equals or not path:
+            raise UserError(f"--set {item}: write FIELD=VALUE, e.g. --set target.momentum=0.99.")
+        try:
+            changes[path.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {item}: '{text}' is not a value that YAML reads.") from None
+    return changes
+
+
+def parse_dataset(text: str | None, scale: str) -> Data | None:
+    """NAME or NAME:PATH as the scale would use it; None keeps the scale's own set."""
+    chosen = find_scale(scale)
+    if text is None:
+        return None
+    from sslbench.data.registry import DATASETS
+
+    name, _, path = text.partition(":")
+    if name not in DATASETS:
+        raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
+    return chosen.dataset(name, path=path or None)
+
+
+def resolved(
+    recipe: str, *, scale: str, dataset: str | None, sets: Iterable[str] | None, seed: int
+) -> Resolved:
+    """The experiment of a command line. `recipe` is a name or a YAML file that `--show` printed."""
+    changes = parse_sets(sets)
+    data_changes = {
+        k.removeprefix("data."): changes.pop(k) for k in list(changes) if k.startswith("data.")
+    }
+    data = parse_dataset(dataset, scale) or find_scale(scale).data
+    data = data.but(data_changes)
+    if recipe.endswith((".yaml", ".yml")):
+        experiment = experiment_file(Path(recipe)).but(seed=seed)
+        if dataset or data_changes:
+            experiment = experiment.but(data=data)
+        changed = experiment.but(recipe=experiment.recipe.but(changes))
+        return Resolved(changed, dict.fromkeys((p for p, _ in changed.recipe.leaves()), recipe))
+    return resolve(recipe, scale=scale, layers=[("--set", changes)], data=data, seed=seed)
+
+
+def experiment_file(path: Path) -> Any:
+    """An experiment from a YAML file. Raises UserError."""
+    import yaml
+
+    from sslbench.recipes.recipe import Experiment
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({error}).") from None
+    if isinstance(document, dict) and "experiment" in document:
+        document = document["experiment"]
+    if isinstance(document, dict) and document.get("kind") == "Recipe":
+        return Experiment(recipe=Recipe.from_dict(document))
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no recipe; `sslbench pretrain NAME --show` prints one.")
+    return Experiment.from_dict(document)
+
+
+def find_run(text: str, runs: Path) -> Path:
+    """A run folder by path, or by the start of its name under `runs`. Raises UserError."""
+    direct = Path(text)
+    if direct.is_dir():
+        return direct
+    names = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+    matches = [n for n in names if n.startswith(text)]
+    if len(matches) == 1:
+        return runs / matches[0]
+    if matches:
+        raise UserError(f"'{text}' could be {', '.join(matches)}; give more of the name.")
+    raise UserError(f"No run '{text}' under {os.fspath(runs)}{did_you_mean(text, names[:50])}")

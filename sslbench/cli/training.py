@@ -1,0 +1,87 @@
+"""`pretrain`: train one run and say what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sslbench.recipes.resolve import Resolved
+
+
+def show(resolved: Resolved) -> None:
+    """The experiment as YAML; a comment behind each line names the layer of a changed field."""
+    import yaml
+
+    typer.echo(yaml.safe_dump({"experiment": resolved.experiment.to_dict()}, sort_keys=False))
+    changed = {k: v for k, v in resolved.provenance.items() if v != "recipe"}
+    for path, layer in changed.items():
+        typer.echo(f"# {path}: from {layer}")
+
+
+def train(
+    resolved: Resolved,
+    *,
+    runs: Path,
+    root: Path,
+    device: str,
+    precision: str,
+    compile_: str,
+    threads: int | None,
+    checkpoint_seconds: float,
+    tensorboard: bool,
+    as_json: bool,
+) -> None:
+    """Train, resume, or find the finished run."""
+    from sslbench.engine.hardware import prepare_process
+
+    prepare_process(threads)
+    from sslbench.cli.progress import run_progress
+    from sslbench.data import load
+    from sslbench.engine.launch import process_group
+    from sslbench.engine.pretrain import Options, pretrain
+    from sslbench.evaluation.knn import make_knn_monitor
+
+    experiment = resolved.experiment
+    title = f"{experiment.recipe.name} s{experiment.seed}"
+    with process_group(device) as chosen:
+        options = Options(
+            device=chosen,
+            precision=precision,
+            compile=compile_,
+            threads=threads,
+            checkpoint_seconds=checkpoint_seconds,
+            tensorboard=tensorboard,
+        )
+        dataset = load(experiment.data, root=root)
+        monitor = make_knn_monitor(dataset) if dataset.train.labels is not None else None
+        with run_progress(title) as progress:
+            folder = pretrain(
+                experiment,
+                provenance=resolved.provenance,
+                runs=runs,
+                root=root,
+                options=options,
+                monitor=monitor,
+                progress=progress,
+                dataset=dataset,
+            )
+    if os.environ.get("RANK", "0") == "0":
+        _tell(folder.path, folder.summary(), as_json=as_json)
+
+
+def _tell(path: Path, summary: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"run": str(path), **summary}, indent=1))
+        return
+    final = summary.get("final", {})
+    numbers = [f"{k} {final[k]:.4g}" for k in ("loss", "std", "effective_rank", "knn") if k in final]
+    verdict = summary.get("verdict", {})
+    typer.echo(str(path))
+    typer.echo(f"{summary['steps']} steps in {summary['elapsed_seconds']:.0f} s; " + ", ".join(numbers))
+    if verdict:
+        typer.echo(f"{verdict['state']}: {verdict['cause']}".rstrip(": "))
+    typer.echo(f"Next: sslbench eval {path}")

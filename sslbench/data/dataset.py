@@ -1,0 +1,104 @@
+"""A loaded data set: uint8 images with labels, on one device, and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sslbench.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and, where known, what is in them.
+
+    Attributes:
+        images: uint8 N×3×H×W.
+        labels: int64 N, positions in `Dataset.classes`; None without labels.
+        boxes: float32 N×4, the visible object as (left, top, right, bottom) in pixels; the right
+            and bottom edges lie one past the last pixel.
+        masks: bool N×H×W, true on the object.
+        depth: float32 N×H×W, distance from the camera, in half image sides.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    boxes: Tensor | None = None
+    masks: Tensor | None = None
+    depth: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: Tensor | slice) -> Split:
+        """The images at some positions, with all that belongs to them."""
+        return self._each(lambda x: x[indices])
+
+    def to(self, device: str | torch.device) -> Split:
+        """A copy on another device."""
+        return self._each(lambda x: x.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Split:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a run trains on and is judged on.
+
+    Attributes:
+        name: as in `sslbench.data.registry.DATASETS`.
+        classes: class names in label order; empty without labels.
+        heldout: int64 positions in `train`, a tenth of it, for choosing probe settings.
+        unlabelled: further images for self-supervised training (STL-10), or None.
+        mean, std: of each channel of the training images, in [0, 1].
+        fingerprint: hex SHA-256 of class list and content; equal data, equal fingerprint.
+        resolution: side of the square images, in pixels.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    heldout: Tensor
+    unlabelled: Split | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fingerprint: str
+    resolution: int
+
+    @property
+    def pretraining(self) -> Tensor:
+        """All images that a self-supervised run may see, uint8 N×3×H×W: train, then unlabelled."""
+        if self.unlabelled is None:
+            return self.train.images
+        return torch.cat([self.train.images, self.unlabelled.images])
+
+    def require_labels(self) -> Self:
+        """The data set itself, for code that needs labels.
+
+        Raises:
+            UserError: the set has none.
+        """
+        if self.train.labels is None or self.test.labels is None:
+            raise UserError(
+                f"Data set '{self.name}' has no labels, and this needs them; evaluate on a "
+                "labelled set instead, for example --data cifar10."
+            )
+        return self
+
+    def to(self, device: str | torch.device) -> Dataset:
+        """A copy on another device."""
+        extra = None if self.unlabelled is None else self.unlabelled.to(device)
+        return replace(
+            self,
+            train=self.train.to(device),
+            test=self.test.to(device),
+            heldout=self.heldout.to(device),
+            unlabelled=extra,
+        )

@@ -1,0 +1,48 @@
+"""Fingerprints: which data exactly a number was measured on. No torch unless images are decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from sslbench.recipes.specs import Data, ImageSet, Shapes
+
+SHAPES_VERSION = 1  # raised with every change of the procedural set's pixels
+
+
+def fingerprint(spec: Data, *, root: Path) -> str:
+    """Hex SHA-256 of class list and content (pixels, labels) at the spec's resolution.
+
+    Read from the packed copy beside the images while their names, sizes and times are unchanged;
+    else the set is packed first, and downloaded where that is needed.
+
+    Raises:
+        UserError: as `sslbench.data.load`.
+    """
+    if isinstance(spec, Shapes):
+        return shapes_fingerprint(spec)
+    from sslbench.data.cache import cached_header
+
+    header = cached_header(spec, root=Path(root))
+    if header is None:
+        from sslbench.data.packed import pack
+
+        return fingerprint_of(pack(spec, root=Path(root)).content, spec)
+    return fingerprint_of(header.content, spec)
+
+
+def shapes_fingerprint(spec: Shapes) -> str:
+    """Of the procedural set: its settings and the generator's version make the pixels."""
+    return _sha256({"shapes": SHAPES_VERSION, "spec": spec.to_dict()})
+
+
+def fingerprint_of(content: str, spec: ImageSet) -> str:
+    """Of a subset of a set with this content hash; of the whole set it is that hash."""
+    if spec.num_train is None and spec.num_test is None:
+        return content
+    return _sha256({"content": content, "train": spec.num_train, "test": spec.num_test})
+
+
+def _sha256(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""Processes: what the losses, batch norm and the engine need of torch.distributed.
+
+Everything here is the identity on one process. Rows are gathered in rank order, so that process
+r holds rows r*n to (r+1)*n of the global batch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather as _all_gather_with_gradient
+
+
+def rank() -> int:
+    """This process's number, 0 without a process group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes, 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_with_gradient(x: Tensor) -> Tensor:
+    """n×... on each process to (world n)×...; the gradient of every process's loss flows back.
+
+    The backward pass sums over processes. With DDP's average of gradients and a loss that is a
+    mean over local rows, that is the gradient of the mean over all rows (methods.md, Sec. 0).
+    """
+    if world_size() == 1:
+        return x
+    return torch.cat(_all_gather_with_gradient(x.contiguous()))
+
+
+@torch.no_grad()
+def gather(x: Tensor) -> Tensor:
+    """n×... on each process to (world n)×..., without gradient (keys, monitors)."""
+    if world_size() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def sum_with_gradient(x: Tensor) -> Tensor:
+    """Sum over processes; the gradient is summed back (cross-correlation, batch statistics)."""
+    if world_size() == 1:
+        return x
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(x)
+
+
+@torch.no_grad()
+def mean(x: Tensor) -> Tensor:
+    """Mean over processes, without gradient, for logging."""
+    if world_size() == 1:
+        return x
+    x = x.clone()
+    dist.all_reduce(x)
+    return x / world_size()
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()

@@ -1,0 +1,1 @@
+"""How a recipe is trained: loop, precision, optimisers, checkpoints, run folders."""

@@ -1,0 +1,180 @@
+"""The run folder: one run's files, its status, and the lock that keeps two processes apart."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import yaml
+
+from sslbench.errors import UserError
+from sslbench.recipes.recipe import Experiment
+
+NUMERICS = 1  # raised whenever golden losses change; older runs show as stale
+
+Status = Literal["absent", "started", "interrupted", "finished", "failed"]
+
+
+def run_digest(experiment: Experiment, fingerprint: str) -> str:
+    """The run's identity: recipe, data content, seed, and the version of our numerics."""
+    import hashlib
+
+    text = f"{experiment.digest()}:{fingerprint}:{NUMERICS}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class RunFolder:
+    """Paths and small files of one run; imports no torch.
+
+    `experiment.yaml` says what is trained and which layer each field came from, `run.json` is the
+    summary (status, digest, verdict, final metrics, device, versions), `metrics.jsonl` the log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run. Raises UserError when the folder is not one."""
+        folder = cls(path)
+        if not folder.experiment_path.is_file():
+            raise UserError(
+                f"{path} is not a run folder (no experiment.yaml); give a folder under runs/, as "
+                "`sslbench pretrain` printed it."
+            )
+        return folder
+
+    @property
+    def experiment_path(self) -> Path:
+        return self.path / "experiment.yaml"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def encoder_path(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def features_dir(self) -> Path:
+        return self.path / "features"
+
+    def score_path(self, dataset: str, protocol: str) -> Path:
+        return self.path / "scores" / f"{dataset}.{protocol}.json"
+
+    def predictions_path(self, dataset: str, protocol: str) -> Path:
+        return self.path / "predictions" / f"{dataset}.{protocol}.npz"
+
+    def experiment(self) -> Experiment:
+        """What this run trains. Raises UserError for a damaged file."""
+        return Experiment.from_dict(self._document()["experiment"])
+
+    def provenance(self) -> dict[str, str]:
+        """Dotted field to the layer it came from (recipe, scale, table, row, --set)."""
+        return dict(self._document().get("provenance", {}))
+
+    def _document(self) -> dict[str, Any]:
+        try:
+            document = yaml.safe_load(self.experiment_path.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"{self.experiment_path} cannot be read ({error}).") from None
+        if not isinstance(document, dict) or "experiment" not in document:
+            raise UserError(f"{self.experiment_path} is damaged: it has no 'experiment'.")
+        return document
+
+    def write_experiment(self, experiment: Experiment, provenance: dict[str, str]) -> None:
+        document = {"experiment": experiment.to_dict(), "provenance": provenance}
+        write_atomically(self.experiment_path, yaml.safe_dump(document, sort_keys=False))
+
+    def summary(self) -> dict[str, Any]:
+        """run.json, or {} when there is none (yet) or it is damaged."""
+        try:
+            return dict(json.loads(self.summary_path.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_atomically(self.summary_path, json.dumps(summary, indent=1) + "\n")
+
+    def status(self) -> Status:
+        if not self.experiment_path.is_file():
+            return "absent"
+        status = self.summary().get("status", "started")
+        return status if status in ("interrupted", "finished", "failed") else "started"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The log in step order; later lines of a repeated step win, a torn last line is left out."""
+        points: dict[int, dict[str, Any]] = {}
+        if self.metrics_path.is_file():
+            for line in self.metrics_path.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    point = json.loads(line)
+                    points[point["step"]] = point
+        return [points[step] for step in sorted(points)]
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder. Raises UserError when another living process does.
+
+        The kernel drops the lock with the process, so a killed run never blocks the next one.
+        """
+        import fcntl
+
+        with user_io(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle: IO[str] = (self.path / ".lock").open("a+")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"{self.path} is in use by another process; wait for it, or stop it first."
+                ) from None
+            yield
+
+
+@contextlib.contextmanager
+def user_io(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, a read-only folder and the like into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full; free some space and run the same command again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+            errno.EROFS: "the file system is read-only; choose another folder with --runs",
+            errno.EACCES: "permission denied; choose another folder with --runs",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise UserError(f"Cannot write {path}: {reason}. What was finished is kept.") from error
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all: temporary file, fsync, rename. Raises UserError."""
+    with user_io(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as f:
+                f.write(data.encode() if isinstance(data, str) else data)
+                f.flush()
+                os.fsync(f.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise

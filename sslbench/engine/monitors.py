@@ -1,0 +1,146 @@
+"""Whether a representation is alive: the embeddings' spread and rank, and a verdict on a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.specs import EMA, CrossCorrelation, CrossEntropy, InfoNCE, Shared
+
+COLLAPSED_STD = 0.1  # share of 1/sqrt(D), the value of directions spread evenly over the sphere
+DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
+MAX_ROWS = 1024  # a monitor needs no more, and its cost grows with the cube
+
+State = Literal["healthy", "collapsed", "dimensional", "diverged"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended, and the likely cause as one sentence ("" where nothing is wrong)."""
+
+    state: State
+    cause: str = ""
+
+
+@torch.no_grad()
+def embedding_std(z: Tensor) -> Tensor:
+    """Standard deviation of l2-normalised embeddings, averaged over channels.
+
+    Args:
+        z: N×D embeddings, computed in float32.
+    Returns:
+        Scalar: 0 for a constant output, about 1/sqrt(D) for directions spread evenly.
+    Source: Chen and He 2020 (SimSiam), Sec. 4.1 and Fig. 2.
+    """
+    return F.normalize(z.float(), dim=1).std(dim=0, correction=0).mean()
+
+
+@torch.no_grad()
+def effective_rank(z: Tensor) -> Tensor:
+    """exp of the entropy of the normalised singular values of the centred embeddings.
+
+    Args:
+        z: N×D embeddings; the first 1,024 rows are used.
+    Returns:
+        Scalar between 1 and min(N - 1, D); 0 where all rows are equal, NaN where one is not finite.
+    Source: Roy and Vetterli 2007, "The effective rank", Eq. 2 and 3.
+    """
+    z = z[:MAX_ROWS].double()
+    z = z - z.mean(dim=0)
+    gram = z @ z.T if z.shape[0] < z.shape[1] else z.T @ z  # its eigenvalues are squared
+    if not bool(torch.isfinite(gram).all()):
+        return z.new_tensor(math.nan)
+    singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
+    if not bool(singular.sum() > 0):
+        return z.new_tensor(0.0)
+    share = singular / singular.sum()
+    return torch.special.entr(share).sum().exp()
+
+
+def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verdict:
+    """Judge a run by its last metrics.
+
+    Diverged: the loss or the embeddings are not finite. (The objectives act on normalised
+    embeddings, so they are bounded: a rate that is too high shows as a collapse otherwise.)
+    Collapsed: the embeddings' std is below a tenth of 1/sqrt(D). Dimensional: their effective
+    rank is below 2 % of what D and the batch allow, or below 2. Supervised features need no more
+    than a direction per class, so their rank is not judged.
+
+    Args:
+        final: `loss`, `std` and `effective_rank` of the last log point.
+        recipe: what was trained; its facts name the cause.
+        out_dim: D, the embeddings' width.
+    """
+    if "loss" not in final:
+        return Verdict("diverged", "The run ended before its first log point.")
+    if not all(math.isfinite(final[name]) for name in ("loss", "std", "effective_rank")):
+        return Verdict(
+            "diverged",
+            "The loss is not finite: the learning rate is too high for this batch and warm-up.",
+        )
+    if final["std"] < COLLAPSED_STD / math.sqrt(out_dim):
+        return Verdict("collapsed", _cause(recipe, complete=True))
+    allowed = min(out_dim, recipe.batch_size - 1, MAX_ROWS - 1)
+    supervised = isinstance(recipe.objective, CrossEntropy)
+    if not supervised and final["effective_rank"] < min(
+        allowed, max(2.0, DIMENSIONAL_RANK * allowed)
+    ):
+        return Verdict("dimensional", _cause(recipe, complete=False))
+    return Verdict("healthy")
+
+
+def _cause(recipe: Recipe, *, complete: bool) -> str:
+    """The first fact of the recipe that permits the collapse, else what is left: its settings."""
+    objective = recipe.objective
+    if isinstance(objective, InfoNCE) and objective.negative_weight > 0:
+        return _contrastive_cause(objective, complete)
+    if isinstance(objective, CrossCorrelation):
+        if objective.off_diagonal_weight == 0:
+            return (
+                "The redundancy term is off (off_diagonal_weight 0), so all dimensions may "
+                "carry the same thing."
+            )
+        return "The learning rate may be too high, or off_diagonal_weight too small for this width."
+    if isinstance(objective, CrossEntropy):
+        return "The features do not differ between images: the learning rate may be too high."
+    return _prediction_cause(recipe)
+
+
+def _contrastive_cause(objective: InfoNCE, complete: bool) -> str:
+    if complete:
+        return (
+            f"The negatives did not hold the embeddings apart at temperature "
+            f"{objective.temperature:g}; the learning rate may be too high."
+        )
+    return (
+        "Few directions tell the negatives apart: the views may be too strong, or share a "
+        "shortcut such as colour."
+    )
+
+
+def _prediction_cause(recipe: Recipe) -> str:
+    """Without negatives, only an asymmetry keeps a constant output from being the answer."""
+    if isinstance(recipe.target, Shared) and not recipe.target.stop_gradient:
+        return "There are no negatives and no stop-gradient, so a constant output is the optimum."
+    if recipe.predictor is None:
+        return "There are no negatives and no predictor, so the target is met by a constant output."
+    if not recipe.predictor.trainable:
+        return (
+            "The predictor is frozen at its random initialisation, so it cannot follow the target."
+        )
+    heads = [head for head in (recipe.projector, recipe.predictor) if head is not None]
+    if not any((head.hidden_norm and head.hidden) or head.out_norm for head in heads):
+        return "There are no negatives and no batch norm in the heads to keep the images apart."
+    if isinstance(recipe.target, EMA) and recipe.target.momentum < 0.5:
+        return (
+            "The target follows too fast (momentum below 0.5), or the predictor's learning "
+            "rate is too low."
+        )
+    return "The learning rate may be too high, or the predictor's own rate too low."

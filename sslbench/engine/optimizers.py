@@ -1,0 +1,180 @@
+"""Optimisers from their specs, LARS, and the moving average of a target network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslbench.recipes.specs import LARS as LARSSpec
+from sslbench.recipes.specs import SGD, AdamW
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a rate: one part of the network.
+
+    `learning_rate_scale` multiplies the rate, `constant_learning_rate` keeps it at its base
+    through warm-up and decay (SimSiam's predictor).
+    """
+
+    name: str
+    parameters: list[tuple[str, nn.Parameter]]
+    learning_rate_scale: float = 1.0
+    constant_learning_rate: bool = False
+
+
+def build_optimizer(
+    spec: SGD | LARSSpec | AdamW, groups: Sequence[ParameterGroup], *, batch_size: int
+) -> torch.optim.Optimizer:
+    """The optimiser of a recipe over the parameters that require a gradient.
+
+    Args:
+        spec: rates, decay, and whether biases and norms (at most one dimension) are excluded from
+            decay and, under LARS, from the trust ratio.
+        groups: parts of the network; each becomes one or two parameter groups (weights, then
+            biases and norms). Without any parameter, the optimiser does nothing.
+        batch_size: images of one update over all processes; scales the rate by B / 256 (linear),
+            sqrt(B) (sqrt) or 1 (none). Sources: Goyal et al. 2017; Chen et al. 2020, App. B.1.
+    """
+    scale = {"linear": batch_size / 256, "sqrt": math.sqrt(batch_size), "none": 1.0}[spec.scaling]
+    made = [made for group in groups for made in _split(spec, group, scale)]
+    made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True}]
+    if isinstance(spec, LARSSpec):
+        return LARS(made, momentum=spec.momentum, trust_coefficient=spec.trust_coefficient)
+    if isinstance(spec, AdamW):
+        return _fused(torch.optim.AdamW, made, betas=spec.betas)
+    return _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group its base rate times `factor`; constant groups keep their base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * (1.0 if group["constant"] else factor)
+
+
+@torch.no_grad()
+def ema_update(target: Sequence[Tensor], online: Sequence[Tensor], momentum: float) -> None:
+    """target <- momentum * target + (1 - momentum) * online, in place; 1 keeps it, 0 copies.
+
+    Args:
+        target, online: parameters in the same order and of the same shapes.
+    """
+    if target:
+        torch._foreach_lerp_(list(target), list(online), 1 - momentum)
+
+
+class LARS(torch.optim.Optimizer):
+    """Layer-wise adaptive rates with momentum, without Nesterov.
+
+    With d = g + weight_decay * w, a group with `adapt` moves along d times trust_coefficient
+    |w| / |d| (1 where a norm is 0), any other group along d; then v <- momentum v + d and
+    w <- w - lr v. The rate stays outside v, as in the PyTorch ports that produced the numbers of
+    MoCo v3 and Barlow Twins.
+
+    Args:
+        params: groups with `lr`, and optionally `weight_decay` and `adapt`.
+        momentum: of the velocity.
+        trust_coefficient: the paper's eta.
+    Source: You, Gitman and Ginsburg 2017, arXiv:1708.03888, Algorithm 1; methods.md, Sec. 0.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float = 0.0,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3,
+        adapt: bool = True,
+    ) -> None:
+        super().__init__(params, {
+            "lr": lr, "momentum": momentum, "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient, "adapt": adapt,
+        })  # fmt: skip
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update; `closure` evaluates the loss again, as for any torch optimiser."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._step_group(group, params)
+        return loss
+
+    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        grads = [p.grad for p in params if p.grad is not None]
+        updates = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+        if group["adapt"]:
+            ratios = _trust_ratios(params, updates, group["trust_coefficient"])
+            torch._foreach_mul_(updates, ratios)
+        for p in params:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        velocities = [self.state[p]["momentum_buffer"] for p in params]
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, updates)
+        torch._foreach_add_(params, velocities, alpha=-group["lr"])
+
+
+def _trust_ratios(params: list[Tensor], updates: list[Tensor], coefficient: float) -> list[Tensor]:
+    """One scalar per parameter, on its device: no value is read by the host."""
+    weight = torch.stack(torch._foreach_norm(params))
+    update = torch.stack(torch._foreach_norm(updates))
+    ratio = coefficient * weight / update
+    return list(torch.where((weight > 0) & (update > 0), ratio, 1.0).unbind())
+
+
+def _split(
+    spec: SGD | LARSSpec | AdamW, group: ParameterGroup, scale: float
+) -> list[dict[str, Any]]:
+    """torch's parameter groups of one part: weights, and what is excluded."""
+    trained = [p for _, p in group.parameters if p.requires_grad]
+    if not spec.exclude_bias_and_norm:
+        return _torch_groups(group, scale, spec.lr, trained, spec.weight_decay, adapt=True)
+    weights = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
+    other_lr = spec.lr
+    if isinstance(spec, LARSSpec) and spec.bias_lr is not None:
+        other_lr = spec.bias_lr
+    return [
+        *_torch_groups(group, scale, spec.lr, weights, spec.weight_decay, adapt=True),
+        *_torch_groups(group, scale, other_lr, others, 0.0, adapt=False),
+    ]
+
+
+def _torch_groups(
+    group: ParameterGroup,
+    scale: float,
+    lr: float,
+    parameters: list[nn.Parameter],
+    weight_decay: float,
+    *,
+    adapt: bool,
+) -> list[dict[str, Any]]:
+    if not parameters:
+        return []
+    base = lr * scale * group.learning_rate_scale
+    return [{
+        "params": parameters, "lr": base, "base_lr": base, "weight_decay": weight_decay,
+        "constant": group.constant_learning_rate, "adapt": adapt, "name": group.name,
+    }]  # fmt: skip
+
+
+def _fused(
+    kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], **settings: Any
+) -> torch.optim.Optimizer:
+    """One kernel for all parameters where the device has it, else one per operation."""
+    try:
+        return kind(groups, fused=True, **settings)
+    except RuntimeError:  # torch refuses `fused` for a device without the kernel
+        return kind(groups, foreach=True, **settings)

@@ -1,0 +1,322 @@
+"""Train an experiment into its run folder: resume what is there, return what is finished."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslbench import distributed
+from sslbench.data import Dataset, fingerprint, load
+from sslbench.engine import hardware
+from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint, save_encoder
+from sslbench.engine.environment import environment
+from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
+from sslbench.engine.log import MetricsLog
+from sslbench.engine.monitors import effective_rank, embedding_std, verdict
+from sslbench.engine.progress import Monitor, Progress
+from sslbench.engine.signals import StopRequest, stop_on_signals
+from sslbench.engine.trainer import Trainer
+from sslbench.errors import Interrupted, RunFailed, UserError
+from sslbench.methods import StepOutput
+from sslbench.recipes.recipe import Experiment
+
+LOG_POINTS = 100  # log points per run, so that curves of any length look alike
+MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is executed; nothing here changes what is trained.
+
+    `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `checkpoint_seconds`: least time
+    between two checkpoints (0: at every log point).
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    threads: int | None = None
+    checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
+
+
+def run_folder(experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:
+    """Where the run of an experiment lies: <recipe>-s<seed>-<digest> under `runs`."""
+    digest = run_digest(experiment, fingerprint(experiment.data, root=root))
+    return RunFolder(runs / f"{experiment.recipe.name}-s{experiment.seed}-{digest}")
+
+
+def pretrain(
+    experiment: Experiment,
+    *,
+    provenance: Mapping[str, str],
+    runs: Path,
+    root: Path,
+    options: Options | None = None,
+    monitor: Monitor | None = None,
+    progress: Progress | None = None,
+    dataset: Dataset | None = None,
+) -> RunFolder:
+    """Train, or resume, or return the finished run.
+
+    Args:
+        experiment: what is trained; its digest names the folder.
+        provenance: dotted field to layer, kept in the run folder.
+        runs: parent of all run folders.
+        root: where data sets lie.
+        options: device, precision, compilation, checkpoint interval.
+        monitor: kNN accuracy of the encoder on held-out images, called at most once an epoch.
+        progress: called at every log point.
+        dataset: the loaded data, where the caller has it already.
+    Returns:
+        The folder of a finished run.
+    Raises:
+        UserError: bad data, a folder in use, a full disk.
+        Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
+        RunFailed: the loss is not finite, or memory ran out; run.json says so.
+    """
+    options = options or Options()
+    hardware.prepare_process(options.threads)
+    folder = run_folder(experiment, runs=runs, root=root)
+    with folder.lock() if distributed.rank() == 0 else nullcontext():
+        if folder.status() == "finished":
+            return folder
+        dataset = dataset or load(experiment.data, root=root)
+        run = _Run(folder, experiment, dataset, options, monitor, progress)
+        if distributed.rank() == 0:
+            folder.write_experiment(experiment, dict(provenance))
+        run.execute()
+    return folder
+
+
+@dataclass
+class _Window:
+    """Losses since the last log point, and the recent ones that the summary's spread is from."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    recent: deque[float] = field(default_factory=deque)
+
+    def flush(self) -> float:
+        """The mean since the last log point; the window is empty afterwards."""
+        values = self.pending()
+        self.losses = []
+        self.recent.extend(values)
+        return sum(values) / len(values)
+
+    def pending(self) -> list[float]:
+        """Losses of the steps since the last log point, each the mean over processes."""
+        if not self.losses:
+            return []
+        values: list[float] = distributed.mean(torch.stack(self.losses).float()).tolist()
+        return values
+
+
+class _Run:
+    """One execution of a run: from its checkpoint, if any, to its end or to a stop."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        experiment: Experiment,
+        dataset: Dataset,
+        options: Options,
+        monitor: Monitor | None,
+        progress: Progress | None,
+    ) -> None:
+        self.folder, self.experiment, self.dataset = folder, experiment, dataset
+        self.options, self.monitor, self.progress = options, monitor, progress
+        self.device = hardware.pick_device(options.device)
+        self.digest = run_digest(experiment, dataset.fingerprint)
+        self.main = distributed.rank() == 0
+        steps = experiment.recipe.epochs * (len(dataset.pretraining) // experiment.recipe.batch_size)
+        compiles = hardware.compile_pays(
+            self.device, steps=steps, batch_size=experiment.recipe.batch_size, mode=options.compile
+        )
+        self.trainer = Trainer(
+            experiment,
+            dataset,
+            device=self.device,
+            precision=hardware.pick_precision(self.device, options.precision),
+            compile_views=compiles,
+            compile_network=compiles and self.device.type == "cuda",
+        )
+        total = self.trainer.total_steps
+        self.log_every = max(1, total // LOG_POINTS)
+        self.monitor_every = max(1, math.ceil(experiment.recipe.epochs / MONITOR_POINTS))
+        self.window = _Window(recent=deque(maxlen=max(2, total // 5)))
+        self.elapsed = 0.0
+        self.last: dict[str, float] = {}
+
+    def execute(self) -> None:
+        """Train to the end. Raises Interrupted, RunFailed or UserError."""
+        self._resume()
+        self._summarize("started")
+        self._begin = time.perf_counter()
+        self._saved = time.monotonic()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        try:
+            with stop_on_signals() as stop, self._log() as log:
+                while self.trainer.step_count < self.trainer.total_steps:
+                    self._advance(log, stop)
+        except torch.OutOfMemoryError:
+            self._fail(f"Out of memory at batch_size {self.experiment.recipe.batch_size}; lower "
+                       "batch_size, the resolution or the encoder's width.")  # fmt: skip
+        self._finish()
+
+    def _log(self) -> Any:
+        if not self.main:
+            return nullcontext()
+        return MetricsLog(self.folder, tensorboard=self.options.tensorboard)
+
+    def _advance(self, log: MetricsLog | None, stop: StopRequest) -> None:
+        trainer = self.trainer
+        output = trainer.step()
+        self.window.losses.append(output.loss.detach())
+        done = trainer.step_count == trainer.total_steps
+        epoch_end = trainer.step_count % trainer.steps_per_epoch == 0
+        if trainer.step_count % self.log_every == 0 or epoch_end or done:
+            self._point(log, output, epoch_end)
+            if time.monotonic() - self._saved >= self.options.checkpoint_seconds and not done:
+                self._save()
+        if self._stopping(stop) and not done:
+            self._save()
+            self._summarize("interrupted")
+            name = stop.signal.name if stop.signal else "another process"
+            raise Interrupted(
+                f"Stopped by {name} after step {trainer.step_count} of {trainer.total_steps}; "
+                "saved. Run the same command again to continue."
+            )
+
+    def _stopping(self, stop: StopRequest) -> bool:
+        if distributed.world_size() == 1:
+            return bool(stop)
+        flag = torch.tensor(float(bool(stop)), device=self.device)
+        return bool(distributed.mean(flag) > 0)
+
+    def _point(self, log: MetricsLog | None, output: StepOutput, epoch_end: bool) -> None:
+        trainer = self.trainer
+        loss = self.window.flush()
+        embeddings = distributed.gather(output.embeddings.float())
+        self.last = {
+            "step": trainer.step_count,
+            "epoch": trainer.step_count / trainer.steps_per_epoch,
+            "loss": loss,
+            "lr": float(trainer.optimizer.param_groups[0]["lr"]),
+            "std": float(embedding_std(embeddings)),
+            "effective_rank": float(effective_rank(embeddings)),
+            **{k: float(distributed.mean(v)) for k, v in output.metrics.items()},
+        }
+        if not math.isfinite(loss):
+            self._fail(
+                f"The loss is not finite at step {trainer.step_count}; lower optimizer.lr, "
+                "lengthen the warm-up, or use --precision fp32."
+            )
+        epoch = trainer.step_count // trainer.steps_per_epoch
+        if epoch_end and self.monitor is not None and epoch % self.monitor_every == 0:
+            self.last["knn"] = self.monitor(trainer.method.encoder)
+        if log is not None:
+            log.write(self.last)
+        if self.progress is not None and self.main:
+            per_second = self._throughput()
+            self.progress(
+                trainer.step_count, trainer.total_steps, {**self.last, "views/s": per_second}
+            )
+
+    def _throughput(self) -> float:
+        """Views per second since this execution began."""
+        seconds = time.perf_counter() - self._begin
+        recipe = self.experiment.recipe
+        views = recipe.views.num_global + recipe.views.num_local
+        images = (self.trainer.step_count - self._first) * recipe.batch_size * recipe.accumulate
+        return images * views / max(seconds, 1e-9)
+
+    def _resume(self) -> None:
+        self._first = 0
+        path = self.folder.checkpoint_path
+        if not path.is_file():
+            if self.main:
+                self.folder.metrics_path.unlink(missing_ok=True)
+            return
+        state = load_checkpoint(path, digest=self.digest)
+        self.trainer.load_state(state["trainer"])
+        self.window.recent.extend(state["recent"])
+        self.window.losses = [torch.tensor(x, device=self.device) for x in state["pending"]]
+        self.elapsed = float(state["elapsed_seconds"])
+        self._first = self.trainer.step_count
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        pending = self.window.pending()
+        if self.main:
+            state = {
+                "digest": self.digest,
+                "trainer": self.trainer.state(),
+                "recent": list(self.window.recent),
+                "pending": pending,
+                "elapsed_seconds": self.elapsed + time.perf_counter() - self._begin,
+            }
+            save_checkpoint(self.folder.checkpoint_path, state)
+        distributed.barrier()
+
+    def _fail(self, sentence: str) -> None:
+        self._summarize("failed", error=sentence)
+        raise RunFailed(f"{self.folder.path.name}: {sentence}")
+
+    def _finish(self) -> None:
+        if self.main:
+            metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
+            save_encoder(
+                self.folder.encoder_path, self.trainer.method.encoder.state_dict(), metadata
+            )
+            self._summarize("finished")
+            self.folder.checkpoint_path.unlink(missing_ok=True)
+        distributed.barrier()
+
+    def _summarize(self, status: str, *, error: str | None = None) -> None:
+        if not self.main:
+            return
+        recipe, trainer = self.experiment.recipe, self.trainer
+        final = {k: v for k, v in self.last.items() if k not in ("step", "epoch", "lr")}
+        if self.window.recent:
+            final["loss_std"] = float(torch.tensor(list(self.window.recent)).std(correction=0))
+        running = hasattr(self, "_begin")
+        seconds = time.perf_counter() - self._begin if running else 0.0
+        summary: dict[str, Any] = {
+            "status": status,
+            "digest": self.digest,
+            "recipe": recipe.name,
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint,
+            "seed": self.experiment.seed,
+            "scale": self.experiment.scale,
+            "numerics": NUMERICS,
+            "epochs": recipe.epochs,
+            "steps": trainer.step_count,
+            "elapsed_seconds": self.elapsed + seconds,
+            "final": {**final, "out_dim": trainer.method.out_features},
+            "views_per_second": self._throughput() if running and trainer.step_count else None,
+            "views_share": trainer.views_seconds / seconds if seconds else None,
+            "peak_memory_bytes": self._peak_memory(),
+            **environment(self.device, trainer.precision),
+        }
+        if error:
+            summary["error"] = error
+        if recipe.epochs > 0 and status in ("finished", "failed"):
+            found = verdict(summary["final"], recipe=recipe, out_dim=trainer.method.out_features)
+            summary["verdict"] = {"state": found.state, "cause": found.cause}
+        self.folder.write_summary(summary)
+
+    def _peak_memory(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,219 @@
+"""One training step of any recipe, and the state that a bit-exact resume needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sslbench import distributed
+from sslbench.data import Dataset
+from sslbench.engine.optimizers import (
+    ParameterGroup,
+    build_optimizer,
+    ema_update,
+    set_learning_rate,
+)
+from sslbench.engine.schedules import ema_momentum, learning_rate_factor
+from sslbench.errors import UserError
+from sslbench.methods import JointEmbedding, StepOutput, Supervised
+from sslbench.recipes.recipe import Experiment
+from sslbench.recipes.specs import EMA, MLP, CrossEntropy
+from sslbench.streams import permutation, stream_key
+from sslbench.views import Augmenter
+
+_SEED_MASK = 0x7FFFFFFFFFFFFFFF
+
+
+class Trainer:
+    """Network, optimiser, data and views of one experiment on this process.
+
+    Args:
+        experiment: what is trained.
+        dataset: its data, on any device; the images move to `device` once.
+        device: where everything happens.
+        precision: autocast type, or None for float32.
+        compile_views: compile the augmentation (pays in long runs).
+        compile_network: compile the forward pass (pays on a GPU).
+    Raises:
+        UserError: the batch does not fit the data or the processes; no labels where needed.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        *,
+        device: torch.device,
+        precision: torch.dtype | None = None,
+        compile_views: bool = False,
+        compile_network: bool = False,
+    ) -> None:
+        self.experiment, self.recipe, self.seed = experiment, experiment.recipe, experiment.seed
+        self.device, self.precision = device, precision
+        self.supervised = isinstance(self.recipe.objective, CrossEntropy)
+        images = dataset.train.images if self.supervised else dataset.pretraining
+        self.labels = _labels(dataset).to(device) if self.supervised else None
+        self.images = images.to(device)
+        self.local_batch = self._local_batch(len(images), dataset.name)
+        group = self.recipe.batch_size * self.recipe.accumulate
+        self.steps_per_epoch = len(images) // group
+        self.total_steps = self.steps_per_epoch * self.recipe.epochs
+        self.method = build_method(experiment, dataset).to(device)
+        self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.augmenter = Augmenter(
+            self.recipe.views,
+            resolution=dataset.resolution,
+            mean=dataset.mean,
+            std=dataset.std,
+            compile=compile_views,
+        )
+        self.optimizer = build_optimizer(
+            self.recipe.optimizer, _groups(self.recipe, self.method), batch_size=group
+        )
+        self._network = self._wrapped(compile_network)
+        start = distributed.rank() * self.local_batch
+        self._samples = torch.arange(start, start + self.local_batch, device=device)
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.step_count = 0
+        self.views_seconds = 0.0
+
+    def _local_batch(self, count: int, name: str) -> int:
+        batch, world = self.recipe.batch_size, distributed.world_size()
+        if batch * self.recipe.accumulate > count:
+            raise UserError(
+                f"batch_size {batch} x accumulate {self.recipe.accumulate} is larger than the "
+                f"{count} images of {name}; set batch_size to {count} or less."
+            )
+        if batch % world:
+            raise UserError(f"batch_size {batch} does not divide over {world} processes.")
+        return batch // world
+
+    def _wrapped(self, compile_network: bool) -> nn.Module:
+        network: nn.Module = self.method
+        if distributed.world_size() > 1:
+            network = DistributedDataParallel(network, broadcast_buffers=False)
+        return torch.compile(network) if compile_network else network  # type: ignore[return-value]
+
+    def step(self) -> StepOutput:
+        """One optimiser step: views, forward, backward, update, target, queue."""
+        epoch, within = divmod(self.step_count, self.steps_per_epoch)
+        factor = learning_rate_factor(
+            self.recipe.schedule,
+            step=self.step_count,
+            steps_per_epoch=self.steps_per_epoch,
+            total_epochs=self.recipe.epochs,
+        )
+        set_learning_rate(self.optimizer, factor)
+        self.method.train()
+        for part in range(self.recipe.accumulate):
+            output = self._forward(epoch, within * self.recipe.accumulate + part)
+            (output.loss / self.recipe.accumulate).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._after(output)
+        self.step_count += 1
+        return output
+
+    def _forward(self, epoch: int, batch: int) -> StepOutput:
+        begin = time.perf_counter()
+        chosen = self._indices(epoch, batch)
+        key = stream_key(self.seed, "views", epoch, batch)
+        views = self.augmenter(self.images[chosen], key=key, samples=self._samples)
+        tensors = [v.images.to(memory_format=torch.channels_last) for v in views]
+        self.views_seconds += time.perf_counter() - begin
+        noise = stream_key(self.seed, "noise", epoch, batch, distributed.rank())
+        torch.manual_seed(noise & _SEED_MASK)  # drop path; views and order draw from streams
+        with self._autocast():
+            if self.labels is not None:
+                result: StepOutput = self._network(tensors, self.labels[chosen])
+            else:
+                shuffle = stream_key(self.seed, "shuffle", epoch, batch)
+                result = self._network(tensors, shuffle_key=shuffle)
+        return result
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(
+            self.device.type, dtype=self.precision, enabled=self.precision is not None
+        )
+
+    def _indices(self, epoch: int, batch: int) -> Tensor:
+        """This process's rows of a global batch, from the epoch's permutation."""
+        if self._order[0] != epoch:
+            order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
+            self._order = (epoch, order.to(self.device))
+        return self._order[1][batch * self.recipe.batch_size + self._samples]
+
+    @torch.no_grad()
+    def _after(self, output: StepOutput) -> None:
+        if not isinstance(self.method, JointEmbedding):
+            return
+        if isinstance(self.recipe.target, EMA):
+            momentum = ema_momentum(
+                self.recipe.target, step=self.step_count, total_steps=self.total_steps
+            )
+            method = self.method
+            ema_update(method.target_parameters(), method.online_parameters(), momentum)
+        if self.method.queue is not None and output.keys is not None:
+            self.method.queue.enqueue(output.keys)
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs; random streams are functions of the step and need nothing."""
+        return {
+            "step": self.step_count,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state()` of the same experiment."""
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_count = int(state["step"])
+
+
+def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:
+    """The experiment's network at its seeded initialisation, on the CPU."""
+    recipe = experiment.recipe
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(experiment.seed, "init") & _SEED_MASK)
+        if isinstance(recipe.objective, CrossEntropy):
+            return Supervised(
+                recipe,
+                resolution=dataset.resolution,
+                num_classes=max(1, len(dataset.classes)),
+            )
+        return JointEmbedding(recipe, resolution=dataset.resolution, seed=experiment.seed)
+
+
+def _labels(dataset: Dataset) -> Tensor:
+    labels = dataset.require_labels().train.labels
+    assert labels is not None
+    return labels
+
+
+def _groups(recipe: Any, method: nn.Module) -> list[ParameterGroup]:
+    """Online encoder, heads and predictor; a head's own rate comes from its spec."""
+    heads: dict[str, MLP | None] = {"projector": recipe.projector, "predictor": recipe.predictor}
+    groups: dict[str, ParameterGroup] = {}
+    for name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = name.split(".")[0]
+        spec = heads.get(part)
+        group = groups.setdefault(
+            part if spec is not None else "encoder",
+            ParameterGroup(
+                name=part if spec is not None else "encoder",
+                parameters=[],
+                learning_rate_scale=spec.learning_rate_scale if spec else 1.0,
+                constant_learning_rate=spec.constant_learning_rate if spec else False,
+            ),
+        )
+        group.parameters.append((name, parameter))
+    return list(groups.values())

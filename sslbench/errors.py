@@ -1,0 +1,27 @@
+"""The one exception that is meant for users: a sentence, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input, a missing file, a failed run: shown as one sentence, exit code 2, no traceback."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'a' or 'b'?"`, or the known names when nothing is near; "" without any."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return "; did you mean " + " or ".join(f"'{n}'" for n in near) + "?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+class RunFailed(UserError):
+    """A run that went wrong and said so in its folder: diverged, out of memory."""
+
+
+class Interrupted(UserError):
+    """A run stopped by a signal after saving; exit code 130."""

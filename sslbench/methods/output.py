@@ -1,0 +1,19 @@
+"""What one forward of a method gives the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class StepOutput:
+    """`loss`: scalar, mean over this process's images. `embeddings`: N×D, detached, what the
+    collapse monitor looks at. `metrics`: detached scalars by name. `keys`: n×D target
+    projections to remember (a queue), or None."""
+
+    loss: Tensor
+    embeddings: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    keys: Tensor | None = None

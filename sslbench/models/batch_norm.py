@@ -1,0 +1,114 @@
+"""Batch statistics over all processes, or over groups of the batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sslbench.distributed import sum_with_gradient, world_size
+from sslbench.errors import UserError
+from sslbench.recipes import specs
+
+
+class BatchNorm(nn.SyncBatchNorm):
+    """Batch norm over N×D or N×C×H×W, with torch's parameters, buffers and keys.
+
+    With `groups=None` statistics are those of the global batch: on every process the values,
+    gradients and running statistics are the ones of one process with all rows: by torch's fused
+    kernels on a GPU, by all-reduced sums elsewhere, where torch has none. With `groups` they are
+    taken over that many equal groups of this process's rows, in order, as that many devices would
+    take them; the running statistics follow the mean over groups.
+    """
+
+    def __init__(self, like: _BatchNorm, *, groups: int | None) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine)
+        self.groups = groups
+        self.weight, self.bias = like.weight, like.bias
+        self.running_mean, self.running_var = like.running_mean, like.running_var
+        self.num_batches_tracked = like.num_batches_tracked
+        self.train(like.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalised input, of its shape and dtype; evaluation uses the running statistics."""
+        if self.training and self.groups is not None:
+            return self._split(input, self.groups)
+        if self.training and not input.is_cuda:
+            return self._synchronized(input)
+        return super().forward(input)
+
+    def _synchronized(self, x: Tensor) -> Tensor:
+        dims = [d for d in range(x.dim()) if d != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        processes = world_size()
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        var, mean = torch.var_mean(values, dims, correction=0)
+        # Two small sums rather than one of squares: no cancellation when the mean is large.
+        global_mean = sum_with_gradient(mean) / processes
+        global_var = sum_with_gradient(var + (mean - global_mean) ** 2) / processes
+        count = processes * x.numel() // x.shape[1]
+        self._follow(global_mean.detach(), global_var.detach() * (count / max(count - 1, 1)))
+        scale = torch.rsqrt(global_var + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        shift = -global_mean * scale
+        if self.affine:
+            shift = shift + self.bias
+        return (values * scale.view(shape) + shift.view(shape)).to(x.dtype)
+
+    def _split(self, x: Tensor, groups: int) -> Tensor:
+        if len(x) % groups:
+            raise UserError(
+                f"a batch of {len(x)} does not split into {groups} equal groups; "
+                "change batch_size or batch_norm.splits."
+            )
+        # With momentum 1 a running buffer is the group's own statistic.
+        means = x.new_zeros(groups, self.num_features, dtype=torch.float32)
+        variances = torch.ones_like(means)
+        outputs = [
+            F.batch_norm(part, mean, var, self.weight, self.bias, True, 1.0, self.eps)
+            for part, mean, var in zip(x.chunk(groups), means, variances, strict=True)
+        ]
+        self._follow(means.mean(0), variances.mean(0))
+        return torch.cat(outputs)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+
+
+def convert_batch_norm(module: nn.Module, spec: specs.BatchNorm) -> nn.Module:
+    """The module with batch norms that take statistics as the spec says; parameters are kept.
+
+    torch's own layers stay where they already do what is asked: `local`, and one group on one
+    process. `split` counts groups of the *global* batch, so that N processes train what one does.
+
+    Raises:
+        UserError: `splits` is not a multiple of the number of processes.
+    """
+    groups: int | None = None
+    if spec.mode == "local" or (spec.mode == "synchronized" and world_size() == 1):
+        return module
+    if spec.mode == "split":
+        groups, rest = divmod(spec.splits, world_size())
+        if rest:
+            raise UserError(
+                f"batch_norm.splits: {spec.splits} groups do not divide among {world_size()} "
+                "processes; use a multiple, or batch_norm.mode=local."
+            )
+        if groups == 1:
+            return module
+    return _replace(module, groups)
+
+
+def _replace(module: nn.Module, groups: int | None) -> nn.Module:
+    if isinstance(module, _BatchNorm):
+        return BatchNorm(module, groups=groups)
+    for name, child in module.named_children():
+        setattr(module, name, _replace(child, groups))
+    return module

@@ -1,0 +1,28 @@
+"""What is trained: every recipe by name. Imports no torch."""
+
+from __future__ import annotations
+
+from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
+from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, simclr
+from sslbench.recipes.distillation import byol, simsiam
+from sslbench.recipes.recipe import Experiment, Recipe
+from sslbench.recipes.redundancy import barlow_twins
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        supervised,
+        untrained,
+        raw_pixels,
+        color_histogram,
+        simclr,
+        moco_v1,
+        moco_v2,
+        moco_v2_symmetric,
+        byol,
+        simsiam,
+        barlow_twins,
+    )
+}
+
+__all__ = ["RECIPES", "Experiment", "Recipe"]

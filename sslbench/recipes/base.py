@@ -1,0 +1,236 @@
+"""Specs: frozen, typed, validated dataclasses that print as YAML and change by dotted paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, cast
+
+from sslbench.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of every spec. Values are coerced by annotation when a spec is made.
+
+    Raises:
+        UserError: a value of the wrong type or outside its range; the sentence names the field.
+    """
+
+    DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name, hint in field_types(type(self)).items():
+            object.__setattr__(self, name, coerce(getattr(self, name), hint, where=name))
+        self.check()
+
+    def check(self) -> None:
+        """Range checks across fields; overridden by specs that have any."""
+
+    def but(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
+        """A copy with some fields changed. Dotted paths reach into nested specs.
+
+        `recipe.but(predictor=None)` and `recipe.but({"target.momentum": 0.99})` are what
+        `--set` does too. `views.*.flip` changes every view that is present.
+        """
+        result: Spec = self
+        for path, value in {**(changes or {}), **fields}.items():
+            result = _changed(result, path.split("."), value, path)
+        return cast("Self", result)
+
+    def to_dict(self, *, for_digest: bool = False) -> dict[str, Any]:
+        """Plain data (dicts, lists, scalars), `kind` naming the spec where a field has a choice."""
+        out: dict[str, Any] = {"kind": type(self).__name__}
+        for f in dataclasses.fields(self):
+            if not (for_digest and f.name in self.DIGEST_SKIPS):
+                out[f.name] = _plain(getattr(self, f.name), for_digest)
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The spec that `to_dict` printed. Raises UserError for unknown fields or wrong types."""
+        return cast("Self", coerce(data, cls, where=cls.__name__))
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the content; equal content, equal digest."""
+        text = json.dumps(self.to_dict(for_digest=True), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def leaves(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """(dotted path, value) of every leaf field; a nested spec also yields its `.kind`."""
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Spec):
+                yield f"{prefix}{f.name}.kind", type(value).__name__
+                yield from value.leaves(f"{prefix}{f.name}.")
+            else:
+                yield f"{prefix}{f.name}", value
+
+    def require(self, condition: bool, message: str) -> None:
+        """Raise UserError("Kind: message") unless the condition holds."""
+        if not condition:
+            raise UserError(f"{type(self).__name__}: {message}")
+
+
+@functools.cache
+def field_types(cls: type[Spec]) -> dict[str, Any]:
+    """Field name to resolved annotation."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def choices(hint: Any) -> list[type[Spec]]:
+    """The spec classes that a field's annotation allows."""
+    parts = typing.get_args(hint) if _is_union(hint) else (hint,)
+    return [p for p in parts if isinstance(p, type) and issubclass(p, Spec)]
+
+
+def coerce(value: Any, hint: Any, *, where: str) -> Any:
+    """The value as the annotated type, or a UserError that names the field.
+
+    `1e-3` read as a string by YAML becomes a float, a list a tuple, `{kind: EMA}` or the bare
+    name `EMA` a spec. Booleans are never numbers.
+    """
+    specs = choices(hint)
+    if isinstance(value, Spec):
+        if type(value) in specs:
+            return value
+        raise UserError(_wrong(where, value, hint))
+    if value is None:
+        if hint is type(None) or type(None) in typing.get_args(hint):
+            return None
+        raise UserError(f"{where}: needs {_describe(hint)}, not null.")
+    if specs and isinstance(value, (Mapping, str)):
+        return _spec_from(value, specs, where)
+    if _is_union(hint):
+        for part in typing.get_args(hint):
+            if part is not type(None):
+                try:
+                    return coerce(value, part, where=where)
+                except UserError:
+                    continue
+        raise UserError(_wrong(where, value, hint))
+    return _scalar(value, hint, where)
+
+
+def _spec_from(value: Mapping[str, Any] | str, specs: list[type[Spec]], where: str) -> Spec:
+    data: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+    kind = data.pop("kind", specs[0].__name__ if len(specs) == 1 else None)
+    names = {s.__name__: s for s in specs}
+    if kind is None:
+        raise UserError(f"{where}: say which kind: {', '.join(names)}.")
+    if kind not in names:
+        raise UserError(f"{where}: no kind '{kind}'{did_you_mean(str(kind), names)}")
+    cls = names[kind]
+    known = field_types(cls)
+    for key in data:
+        if key not in known:
+            raise UserError(f"{where}.{key}: no such field of {kind}{did_you_mean(key, known)}")
+    fields = {k: coerce(v, known[k], where=f"{where}.{k}") for k, v in data.items()}
+    try:
+        return cls(**fields)
+    except TypeError as error:
+        raise UserError(f"{where}: {kind} lacks a required field ({error}).") from None
+
+
+def _scalar(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        options = typing.get_args(hint)
+        if value in options and not isinstance(value, bool):
+            return value
+        raise UserError(
+            f"{where}: '{value}' is not one of {', '.join(map(str, options))}"
+            + (did_you_mean(str(value), map(str, options)) if isinstance(value, str) else ".")
+        )
+    if origin is tuple:
+        return _tuple(value, hint, where)
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str):
+        return value
+    if hint in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value) if isinstance(value, (int, float, str)) else None
+        except ValueError:
+            number = None
+        if number is not None and math.isfinite(number):
+            if hint is float:
+                return number
+            if number == int(number):
+                return int(number)
+    raise UserError(_wrong(where, value, hint))
+
+
+def _tuple(value: Any, hint: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise UserError(_wrong(where, value, hint))
+    parts = typing.get_args(hint)
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        return tuple(coerce(v, parts[0], where=f"{where}[{i}]") for i, v in enumerate(value))
+    if len(parts) != len(value):
+        raise UserError(f"{where}: needs {len(parts)} values, got {len(value)}.")
+    pairs = zip(value, parts, strict=True)
+    return tuple(coerce(v, p, where=f"{where}[{i}]") for i, (v, p) in enumerate(pairs))
+
+
+def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
+    head, rest = path[0], path[1:]
+    known = field_types(type(spec))
+    if head == "*":
+        present = [n for n in known if isinstance(getattr(spec, n), Spec)]
+        changed = {n: _changed(getattr(spec, n), rest, value, whole) for n in present}
+        return dataclasses.replace(spec, **changed)
+    if head not in known:
+        hint = did_you_mean(head, known) if len(path) == 1 else ""
+        nested = [p for p, _ in spec.leaves() if p.rsplit(".", 1)[-1] == path[-1]]
+        extra = f"; there is '{nested[0]}'" if nested and not hint.startswith("; did") else ""
+        raise UserError(
+            f"{whole}: no such field '{head}' of {type(spec).__name__}"
+            f"{extra or hint or did_you_mean(head, known)}"
+        )
+    if not rest:
+        new = coerce(value, known[head], where=whole)
+    else:
+        child = getattr(spec, head)
+        if not isinstance(child, Spec):
+            state = "absent (null)" if child is None else "not a group of fields"
+            raise UserError(f"{whole}: '{head}' is {state} here, so '{rest[0]}' cannot be set.")
+        new = _changed(child, rest, value, whole)
+    return dataclasses.replace(spec, **{head: new})
+
+
+def _plain(value: Any, for_digest: bool) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict(for_digest=for_digest)
+    if isinstance(value, tuple):
+        return [_plain(v, for_digest) for v in value]
+    return value
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _describe(hint: Any) -> str:
+    if _is_union(hint):
+        parts = [p for p in typing.get_args(hint) if p is not type(None)]
+        return " or ".join(_describe(p) for p in parts)
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return "a list"
+    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _wrong(where: str, value: Any, hint: Any) -> str:
+    shown = type(value).__name__ if isinstance(value, Spec) else repr(value)
+    return f"{where}: needs {_describe(hint)}, got {shown}."

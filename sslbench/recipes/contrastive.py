@@ -1,0 +1,66 @@
+"""Instance discrimination with negatives: SimCLR and MoCo, ImageNet settings (methods.md, 1)."""
+
+from __future__ import annotations
+
+from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.specs import (
+    EMA,
+    LARS,
+    MLP,
+    SGD,
+    BatchNorm,
+    Cosine,
+    InfoNCE,
+    ResNet,
+    Shared,
+    Steps,
+)
+from sslbench.recipes.views import PRESETS
+
+simclr = Recipe(
+    name="simclr",
+    source="Chen et al. 2020, arXiv:2002.05709, Sec. 2 and App. B",
+    departures=(
+        "NT-Xent is the mean over 2N anchors, as in Eq. 1; the authors' code sums two directions.",
+        "Weight decay 1e-6 as in the paper; the code's example command has 1e-4.",
+    ),
+    views=PRESETS["simclr"],
+    encoder=ResNet(arch="resnet50", zero_init_residual=True),
+    projector=MLP(hidden=(2048,), out=128, hidden_bias=False, out_bias=False, out_norm=True),
+    target=Shared(stop_gradient=False),
+    objective=InfoNCE(temperature=0.1, negatives="both_views"),
+    batch_norm=BatchNorm(mode="synchronized", joint_views=True),
+    optimizer=LARS(lr=0.3, weight_decay=1e-6),
+    schedule=Cosine(warmup_epochs=10),
+    epochs=100,
+    batch_size=4096,
+)
+
+moco_v1 = Recipe(
+    name="moco-v1",
+    source="He et al. 2019, arXiv:1911.05722, Sec. 3 and 4",
+    departures=("Shuffled BN over 8 splits stands for 8 devices, also on one device.",),
+    views=PRESETS["instdisc"],
+    encoder=ResNet(arch="resnet50"),
+    projector=MLP(hidden=(), out=128),
+    target=EMA(momentum=0.999),
+    objective=InfoNCE(temperature=0.07, negatives="queue", queue=65536, symmetric=False),
+    batch_norm=BatchNorm(mode="split", splits=8, shuffle=True),
+    optimizer=SGD(lr=0.03, weight_decay=1e-4, scaling="linear"),
+    schedule=Steps(milestones=(0.6, 0.8), factor=0.1),
+    epochs=200,
+    batch_size=256,
+)
+
+moco_v2 = moco_v1.but(
+    name="moco-v2",
+    source="Chen et al. 2020, arXiv:2003.04297, Table 1 (d)",
+    views=PRESETS["mocov2"],
+    projector=MLP(hidden=(2048,), out=128, hidden_norm=False),
+    schedule=Cosine(per="epoch"),
+).but({"objective.temperature": 0.2})
+
+moco_v2_symmetric = moco_v2.but(
+    name="moco-v2-symmetric",
+    source="Chen and He 2020, arXiv:2011.10566, Table 4, 'MoCo v2 (repro.+)'",
+).but({"objective.symmetric": True})

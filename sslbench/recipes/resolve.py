@@ -1,0 +1,127 @@
+"""From a recipe's name to an experiment: layers of changes, later wins, each field's layer kept.
+
+Order: recipe < scale < table setting < column < row < --set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes import RECIPES
+from sslbench.recipes.base import Spec
+from sslbench.recipes.recipe import Experiment, Recipe
+from sslbench.recipes.scales import SCALES, Scale
+from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
+
+Layer = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment and, for each dotted field of its recipe, the layer it came from."""
+
+    experiment: Experiment
+    provenance: dict[str, str]
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises UserError with the nearest names."""
+    if name not in RECIPES:
+        raise UserError(f"No recipe '{name}'{did_you_mean(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def find_scale(name: str) -> Scale:
+    """The scale of that name. Raises UserError with the nearest names."""
+    if name not in SCALES:
+        raise UserError(f"No scale '{name}'{did_you_mean(name, SCALES)}")
+    return SCALES[name]
+
+
+def resolve(
+    recipe: str,
+    *,
+    scale: str,
+    layers: Sequence[Layer] = (),
+    data: Data | None = None,
+    seed: int = 0,
+) -> Resolved:
+    """The experiment that a recipe, a scale and further layers make.
+
+    Values of layers other than `--set` are the published ones: the scale's axes map them to what
+    it can afford (published batch 4096 to 256 here). `--set` is taken literally.
+
+    Raises:
+        UserError: unknown recipe, scale or field, a wrong value, or pieces that do not fit.
+    """
+    chosen = find_scale(scale)
+    current = find_recipe(recipe)
+    provenance = dict.fromkeys((path for path, _ in current.leaves()), "recipe")
+    scale_layers = [
+        (f"scale {scale}", _present(current, chosen.common)),
+        (f"scale {scale}, {recipe}", chosen.recipes.get(recipe, {})),
+    ]
+    mapped = [
+        (name, changes if name == "--set" else dict(_map_axes(changes, chosen, recipe)))
+        for name, changes in layers
+    ]
+    for name, changes in [*scale_layers, *mapped]:
+        try:
+            changed = apply(current, changes)
+        except UserError as error:
+            raise UserError(f"{recipe}, {name}: {error}") from None
+        provenance = _provenance(current, changed, provenance, changes, name)
+        current = changed
+    experiment = Experiment(recipe=current, data=data or chosen.data, seed=seed, scale=scale)
+    return Resolved(experiment, provenance)
+
+
+def apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """All changes of one layer at once: `kind` switches first, so that fields find their kind."""
+    ordered = sorted(changes.items(), key=lambda item: item[0].count("."))
+    return recipe.but(dict(ordered))
+
+
+def _present(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a scale's common layer that speaks to this recipe: pieces it has, and no
+    training or network for a baseline that has none."""
+    fixed = set()
+    if recipe.epochs == 0:
+        fixed.add("epochs")
+    if isinstance(recipe.encoder, RawPixels | ColorHistogram):
+        fixed.add("encoder")
+    return {k: v for k, v in changes.items() if k not in fixed and _has(recipe, k.split("."))}
+
+
+def _has(spec: Any, path: list[str]) -> bool:
+    if not path:
+        return True
+    if not isinstance(spec, Spec):
+        return False
+    if path[0] == "*":
+        return True
+    return hasattr(spec, path[0]) and _has(getattr(spec, path[0]), path[1:])
+
+
+def _map_axes(
+    changes: Mapping[str, Any], scale: Scale, recipe: str
+) -> Iterator[tuple[str, Any]]:
+    for path, value in changes.items():
+        axis = scale.axes.get(f"{recipe}/{path}", scale.axes.get(path, {}))
+        yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)
+
+
+def _provenance(
+    before: Recipe, after: Recipe, old: dict[str, str], changes: Mapping[str, Any], layer: str
+) -> dict[str, str]:
+    had = dict(before.leaves())
+    roots = tuple(changes)
+    out = {}
+    for path, value in after.leaves():
+        named = any(path == root or path.startswith(root + ".") for root in roots)
+        moved = path not in had or had[path] != value
+        out[path] = layer if named or moved else old.get(path, layer)
+    return out

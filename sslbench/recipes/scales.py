@@ -1,0 +1,222 @@
+"""Scales: what turns a published recipe into what a machine can afford, as data.
+
+A scale changes all recipes (`common`, where the piece is present), single recipes (`recipes`:
+short schedules need their own rates), and maps a swept axis (`axes`: published value to the value
+here, under a dotted path, or `recipe/path` for one recipe).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sslbench.recipes.specs import Data, ImageSet, Shapes
+
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale. `seeds` is how many runs a table gets by default; `notes` say how the settings
+    were found."""
+
+    name: str
+    summary: str
+    data: Data
+    common: Changes
+    recipes: Mapping[str, Changes] = field(default_factory=dict)
+    axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    seeds: int = 3
+    resolution: int | None = None
+    num_train: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def dataset(self, name: str, *, path: str | None = None) -> Data:
+        """A named set at this scale: `resolution` and at most `num_train` training images."""
+        if name == "shapes":
+            return self.data if isinstance(self.data, Shapes) else Shapes()
+        return ImageSet(
+            name=name, resolution=self.resolution, num_train=self.num_train, path=path
+        )
+
+
+_SMALL_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+_SMALL_VIEWS: Changes = {"views.*.crop.scale": (0.2, 1.0), "views.*.blur": None}
+
+
+def _adamw(lr: float) -> dict[str, Any]:
+    return {"kind": "AdamW", "lr": lr, "weight_decay": 1e-4, "scaling": "linear"}
+
+
+def _sgd(lr: float) -> dict[str, Any]:
+    return {"kind": "SGD", "lr": lr, "weight_decay": 1e-4, "scaling": "linear"}
+
+
+_NARROW_HEADS: Mapping[str, Changes] = {
+    "supervised": {"optimizer": _adamw(2e-2)},
+    "simclr": {
+        "projector.hidden": (256,),
+        "projector.out": 128,
+        "objective.temperature": 0.2,
+        "optimizer": _adamw(2e-2),
+        "views.*.jitter": _SMALL_JITTER,
+    },
+    "moco-v1": {
+        "objective.queue": 2048,
+        "target.momentum": 0.95,
+        "optimizer": _adamw(2e-2),
+        "batch_norm.splits": 4,
+    },
+    "moco-v2": {
+        "projector.hidden": (256,),
+        "objective.queue": 2048,
+        "target.momentum": 0.95,
+        "optimizer": _adamw(2e-2),
+        "batch_norm.splits": 4,
+    },
+    "moco-v2-symmetric": {
+        "projector.hidden": (256,),
+        "objective.queue": 2048,
+        "target.momentum": 0.95,
+        "optimizer": _adamw(2e-2),
+        "batch_norm.splits": 4,
+    },
+    "byol": {
+        "projector.hidden": (256,),
+        "projector.out": 256,
+        "predictor.hidden": (256,),
+        "predictor.learning_rate_scale": 5.0,
+        "target.momentum": 0.8,
+        "optimizer": _sgd(1.0),
+    },
+    "simsiam": {
+        "projector.hidden": (256, 256),
+        "projector.out": 256,
+        "predictor.hidden": (64,),
+        "predictor.learning_rate_scale": 3.0,
+        "optimizer": _sgd(1.6),
+    },
+    "barlow-twins": {
+        "projector.hidden": (256, 256),
+        "projector.out": 256,
+        "objective.off_diagonal_weight": 0.01,
+        "objective.scale": 0.1,
+        "optimizer": _adamw(2e-2),
+    },
+}
+
+LAPTOP = Scale(
+    name="laptop",
+    summary="a minute a run on two CPU cores: procedural images at 32 px, a narrow ResNet",
+    data=Shapes(),
+    resolution=32,
+    num_train=8000,
+    common={
+        **_SMALL_VIEWS,
+        "encoder": {"kind": "NarrowResNet", "width": 16, "blocks": (1, 1, 1), "stem_stride": 2},
+        "epochs": 12,
+        "batch_size": 64,
+        "schedule": {"kind": "Cosine", "warmup_epochs": 1},
+    },
+    recipes=_NARROW_HEADS,
+    axes={
+        "batch_size": {8192: 512, 4096: 256, 2048: 128, 1024: 64, 512: 32, 256: 16, 128: 8, 64: 4},
+        "epochs": {100: 6, 200: 12, 300: 12, 400: 24, 800: 48, 1000: 60},
+        "target.momentum": {0.999: 0.98, 0.99: 0.8, 0.9: 0.3},
+        "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
+        "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
+    },
+)
+
+SMOKE = Scale(
+    name="smoke",
+    summary="seconds a run, for tests and CI: it shows that a recipe runs and learns a little",
+    data=Shapes(num_train=1024, num_test=512),
+    resolution=32,
+    num_train=1024,
+    common={**LAPTOP.common, "epochs": 4,
+            "encoder": {"kind": "NarrowResNet", "width": 8, "blocks": (1, 1), "stem_stride": 2}},
+    recipes=_NARROW_HEADS,
+    axes={**LAPTOP.axes, "epochs": {100: 2, 200: 4, 300: 4, 400: 8, 800: 8, 1000: 8}},
+    seeds=5,
+)  # fmt: skip
+
+_CIFAR_SGD = {"kind": "SGD", "lr": 0.03, "weight_decay": 5e-4, "scaling": "linear"}
+_CIFAR_LARS = {"kind": "LARS", "scaling": "linear"}
+_MOCO_DEMO: Changes = {
+    "views.*.crop.scale": (0.08, 1.0),
+    "projector.hidden": (),
+    "objective.temperature": 0.1,
+    "objective.queue": 4096,
+    "target.momentum": 0.99,
+    "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+}
+
+CIFAR = Scale(
+    name="cifar",
+    summary="ResNet-18 at 32 px on one GPU: the source papers' small-image settings",
+    data=ImageSet(name="cifar10", resolution=32),
+    resolution=32,
+    common={
+        "views.*.blur": None,
+        "encoder": {"kind": "ResNet", "arch": "resnet18", "stem": "small"},
+        "epochs": 200,
+        "batch_size": 512,
+        "schedule": {"kind": "Cosine"},
+    },
+    recipes={
+        "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
+        "simclr": {
+            "projector.hidden": (512,),
+            "objective.temperature": 0.5,
+            "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
+            "schedule.warmup_epochs": 10,
+            "views.*.jitter": _SMALL_JITTER,
+        },
+        "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
+        "moco-v2": _MOCO_DEMO,
+        "moco-v2-symmetric": _MOCO_DEMO,
+        "byol": {
+            "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-5},
+            "schedule.warmup_epochs": 10,
+        },
+        "simsiam": {
+            "projector.hidden": (2048,),
+            "views.*.crop.scale": (0.2, 1.0),
+            "optimizer": _CIFAR_SGD,
+        },
+        "barlow-twins": {
+            "projector.hidden": (2048,),
+            "projector.out": 2048,
+            "objective.off_diagonal_weight": 5.1e-3,
+            "objective.scale": 0.1,
+            "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-4},
+            "schedule.warmup_epochs": 10,
+        },
+    },
+    axes={
+        "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
+                       64: 16},
+        "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
+        "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
+        "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
+    },
+    notes=(
+        "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
+        "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
+        "it scores its 128-d output by kNN, we score the encoder's 512 features.",
+        "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
+    ),
+)  # fmt: skip
+
+PAPER = Scale(
+    name="paper",
+    summary="ImageNet at 224 px on several GPUs: the recipes as published",
+    data=ImageSet(name="imagenet", resolution=224),
+    resolution=224,
+    common={},
+    seeds=1,
+)
+
+SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE, LAPTOP, CIFAR, PAPER)}

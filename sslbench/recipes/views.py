@@ -1,0 +1,57 @@
+"""View presets of the papers, at 224 pixels (the small-image forms are part of the scales)."""
+
+from __future__ import annotations
+
+from sslbench.recipes.specs import Blur, Crop, Jitter, View, Views
+
+_WEAK_JITTER = Jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+_BYOL_JITTER = Jitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
+_BICUBIC = Crop(scale=(0.08, 1.0), interpolation="bicubic")
+
+SIMCLR_VIEW = View(blur=Blur(probability=0.5))
+MOCOV2_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=_WEAK_JITTER,
+                   order=("crop", "jitter", "grayscale", "blur", "flip"))  # fmt: skip
+INSTDISC_VIEW = View(
+    crop=Crop(scale=(0.2, 1.0)),
+    jitter=Jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4, probability=1.0),
+    blur=None,
+    order=("crop", "grayscale", "jitter", "flip"),
+)
+WEAK_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=None, grayscale=0.0, blur=None)
+CROP_FLIP_VIEW = View(crop=Crop(scale=(0.08, 1.0)), jitter=None, grayscale=0.0, blur=None)
+MAE_VIEW = View(crop=Crop(scale=(0.2, 1.0), interpolation="bicubic"),
+                jitter=None, grayscale=0.0, blur=None)  # fmt: skip
+BYOL_VIEW_1 = View(crop=_BICUBIC, jitter=_BYOL_JITTER, blur=Blur(probability=1.0, kernel=23))
+BYOL_VIEW_2 = View(crop=_BICUBIC, jitter=_BYOL_JITTER, blur=Blur(probability=0.1, kernel=23),
+                   solarize=0.2)  # fmt: skip
+_DINO_GLOBAL = Crop(scale=(0.4, 1.0), interpolation="bicubic")
+_DINO_LOCAL = Crop(scale=(0.05, 0.4), interpolation="bicubic")
+CIFAR_DEBIASED_VIEW = View(jitter=_WEAK_JITTER, blur=Blur(probability=0.5, kernel=3))
+CIFAR_RESSL_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=_WEAK_JITTER)
+
+PRESETS: dict[str, Views] = {
+    "simclr": Views(first=SIMCLR_VIEW),
+    "mocov2": Views(first=MOCOV2_VIEW),
+    "instdisc": Views(first=INSTDISC_VIEW),
+    "byol": Views(first=BYOL_VIEW_1, second=BYOL_VIEW_2),
+    "byol-symmetric": Views(
+        first=BYOL_VIEW_1.but({"blur.probability": 0.5, "solarize": 0.2}),
+    ),
+    "dino": Views(
+        first=BYOL_VIEW_1.but(crop=_DINO_GLOBAL),
+        second=BYOL_VIEW_2.but(crop=_DINO_GLOBAL),
+        local=BYOL_VIEW_1.but({"crop": _DINO_LOCAL, "blur.probability": 0.5, "size": 96}),
+        num_local=8,
+    ),
+    "swav": Views(
+        first=SIMCLR_VIEW.but({"crop.scale": (0.14, 1.0)}),
+        local=SIMCLR_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),
+        num_local=6,
+    ),
+    "weak": Views(first=WEAK_VIEW),
+    "weak-strong": Views(first=WEAK_VIEW, second=MOCOV2_VIEW),
+    "mae": Views(first=MAE_VIEW),
+    "crop-flip": Views(first=CROP_FLIP_VIEW),
+    "cifar-debiased": Views(first=CIFAR_DEBIASED_VIEW),
+    "cifar-ressl": Views(first=CIFAR_RESSL_VIEW),
+}

@@ -1,0 +1,121 @@
+"""What travels with a table's numbers: where, on what and how they were measured, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sslbench.reports.display import LEGEND, UNCERTAIN, is_measured, row_label
+from sslbench.tables.results import MeasuredRow, MeasuredTable
+
+
+def company(table: MeasuredTable) -> dict[str, str]:
+    """Facts by name, in the order to show them; {} for a table without measurements."""
+    if not is_measured(table):
+        return {}
+    data = f"{table.dataset} ({table.num_test} test images, chance {table.chance:.3g} %)"
+    facts = {
+        "scale": table.scale,
+        "data": data,
+        "fingerprint": table.fingerprint,
+        "protocols": ", ".join(protocols(table)),
+        "seeds": f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})",
+        "device": table.device,
+        "device class": table.device_class,
+        "run time": f"{table.minutes:.1f} min",
+        "torch": table.torch,
+        "numerics": f"{table.numerics}{' (stale)' if table.stale else ''}",
+        "commit": table.commit,
+        "overrides": ", ".join(f"{k}={v}" for k, v in table.overrides.items()),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def company_line(table: MeasuredTable) -> str:
+    """The same on one line, or "not measured here"."""
+    facts = company(table)
+    if not facts:
+        return "not measured here; published values only"
+    shown = (
+        f"scale {facts['scale']}",
+        facts["data"],
+        facts.get("protocols", ""),
+        f"{len(table.seeds)} seed{'s' if len(table.seeds) != 1 else ''}",
+        facts.get("device class", ""),
+        f"commit {table.commit[:10]}" if table.commit else "",
+        facts["run time"],
+        f"set {facts['overrides']}" if "overrides" in facts else "",
+    )
+    return " · ".join(filter(None, shown))
+
+
+def protocols(table: MeasuredTable) -> list[str]:
+    """Each protocol of the table once, with the first digits of its definition."""
+    found: dict[str, None] = {}
+    for column in table.columns:
+        name = (column.metric or "").partition(":")[0]
+        if name and name != "run":
+            digest = f" ({column.definition[:8]})" if column.definition else ""
+            found[name + digest] = None
+    return list(found)
+
+
+def notes(table: MeasuredTable) -> list[str]:
+    """The table's notes, and what a reader must know about how its numbers came about."""
+    out = list(table.notes)
+    if is_measured(table):
+        out.append(LEGEND)
+    if any(row_label(row) != row.label for row in table.rows):
+        out.append(UNCERTAIN)
+    if table.stale and is_measured(table):
+        out.append(
+            f"Stale: some rows were measured with numerics {table.numerics}, older than this "
+            "version's; measure the table again."
+        )
+    out += [f"{row.label}: {row.note}" for row in table.rows if row.note and _has_number(row)]
+    return out
+
+
+def not_measured(table: MeasuredTable) -> list[str]:
+    """A sentence for every row, column or cell that has no number of ours."""
+    if not is_measured(table):
+        return ["Nothing of this table was measured here; its values are the published ones."]
+    return [*_missing_columns(table), *_missing_rows(table)]
+
+
+def digests(row: MeasuredRow) -> list[str]:
+    """The names of the row's runs (<recipe>-s<seed>-<digest>), each once."""
+    return list(dict.fromkeys(run for cell in row.cells.values() for run in cell.runs))
+
+
+def _has_number(row: MeasuredRow) -> bool:
+    return any(cell.n for cell in row.cells.values())
+
+
+def _missing_columns(table: MeasuredTable) -> Iterator[str]:
+    for column in table.columns:
+        if column.metric is None and not _column_has_number(table, column.key):
+            yield f"Column {column.name}: published only; no protocol of ours gives it."
+
+
+def _column_has_number(table: MeasuredTable, key: str) -> bool:
+    return any(key in row.cells and row.cells[key].n for row in table.rows)
+
+
+def _missing_rows(table: MeasuredTable) -> Iterator[str]:
+    why = {
+        "published-only": "published only",
+        "missing": "not run yet",
+        "failed": "failed",
+        "diverged": "every seed diverged",
+    }
+    for row in (*table.rows, *table.baselines):
+        empty: dict[tuple[str, str], list[str]] = {}
+        for column in table.columns:
+            cell = row.cells.get(column.key)
+            if cell and not cell.n and _column_has_number(table, column.key):
+                note = cell.note or (row.note if cell.state == "published-only" else "")
+                empty.setdefault((cell.state, note), []).append(column.name)
+        for (state, note), names in empty.items():
+            everywhere = len(names) == len(table.columns) or not _has_number(row)
+            where = row.label if everywhere else f"{row.label}, {', '.join(names)}"
+            yield f"{where}: {why.get(state, state)}{'; ' + note if note else ''}."

@@ -1,0 +1,243 @@
+"""A measured table as text: one place where numbers are rounded, so all formats show the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable, Outcome
+
+Part = Literal["ours", "published", "difference", "both"]
+
+MARKS: dict[Outcome, str] = {"held": "✓", "not held": "✗", "undecided": "?", "not measured": "–"}
+STATES = {"diverged": "diverged", "failed": "failed", "missing": "not run", "published-only": ""}
+POINTS = ("%", "points", "AP")  # shown with one decimal, as papers print them
+SPREAD_OUT = 3  # up to so many columns, ours, published and difference get a column each
+LEGEND = (
+    "Ours is the mean ± its 95 % interval over seeds (number of seeds); the difference is ours "
+    "less published."
+)
+UNCERTAIN = "†: the published value is recalled or read off a figure, not checked."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """One shown column: which table column, and what of it (`both` is ours over published).
+
+    `name` is the column's name with its unit, e.g. "top-1 (%)", less what all columns share.
+    """
+
+    column: MeasuredColumn
+    part: Part
+    name: str
+
+    @property
+    def part_name(self) -> str:
+        """The part in words."""
+        return "ours, published" if self.part == "both" else self.part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One shown cell. `text` may have two lines (`both`); `shade` runs from 0, the worst of its
+    column, to 1, the best; `note` is why there is no number."""
+
+    text: str
+    shade: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One shown row; `verdict` is "" when every run was healthy."""
+
+    row: MeasuredRow
+    label: str
+    verdict: str
+    entries: tuple[Entry, ...]
+    baseline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table ready to be drawn: the same headings for every line.
+
+    `corner` is what all column names share ("second transform"), or "".
+    """
+
+    corner: str
+    headings: tuple[Heading, ...]
+    lines: tuple[Line, ...]
+
+
+def grid(table: MeasuredTable) -> Grid:
+    """The table's rows and baselines as text."""
+    corner = _shared_prefix([column.name for column in table.columns])
+    headings = tuple(_headings(table, corner))
+    rows = [(row, False) for row in table.rows] + [(row, True) for row in table.baselines]
+    shades = {heading: _shades(table, heading) for heading in headings}
+    lines = tuple(
+        Line(
+            row=row,
+            label=row_label(row),
+            verdict=verdict_text(row),
+            entries=tuple(_entry(table, row, h, shades[h].get(row.id)) for h in headings),
+            baseline=baseline,
+        )
+        for row, baseline in rows
+    )
+    return Grid(corner=corner, headings=headings, lines=lines)
+
+
+def is_measured(table: MeasuredTable) -> bool:
+    """Whether some row of ours has a number."""
+    return any(cell.n for row in table.rows for cell in row.cells.values())
+
+
+def table_key(table: MeasuredTable) -> str:
+    """A name that no other measured table has: id, scale and device class."""
+    return f"{table.id}-{table.scale}-{table.device_class}"
+
+
+def unique_names(tables: Sequence[MeasuredTable]) -> list[str]:
+    """For anchors and files: the id, or the whole key where an id is measured more than once."""
+    ids = [table.id for table in tables]
+    return [t.id if ids.count(t.id) == 1 else table_key(t) for t in tables]
+
+
+def row_label(row: MeasuredRow) -> str:
+    """The row's label, with a dagger where its published values are not checked."""
+    published = any(cell.published is not None for cell in row.cells.values())
+    return f"{row.label} †" if published and not row.certain else row.label
+
+
+def shown_value(cell: Cell | None, *, published: bool) -> float | None:
+    """The published value or our mean; None where there is none, or no cell."""
+    if cell is None:
+        return None
+    return cell.published if published else cell.mean
+
+
+def verdict_text(row: MeasuredRow) -> str:
+    """What became of the row's runs where not all were healthy: "collapsed 3 of 3"."""
+    total = sum(row.verdicts.values())
+    bad = {name: count for name, count in row.verdicts.items() if name != "healthy" and count}
+    return ", ".join(f"{name} {count} of {total}" for name, count in bad.items())
+
+
+def ours_text(cell: Cell, column: MeasuredColumn, *, usual: int | None = None) -> str:
+    """ "71.3 ± 0.4 (5)", "34.2 (exact)", "71.3 (1)", "71.3 ± 0.4 (3 of 5)", "not run" or "".
+
+    A count of seeds equal to `usual` is left out: the table says it once.
+    """
+    if cell.mean is None:
+        return STATES.get(cell.state, cell.state)
+    count = f"{cell.n} of {len(cell.seeds)}" if cell.n < len(cell.seeds) else str(cell.n)
+    digits = decimals(cell, column)
+    mean = number(cell.mean, digits)
+    if cell.constant:
+        return f"{mean} (exact)"
+    if cell.interval is not None:
+        mean = f"{mean} ± {number(cell.interval, digits)}"
+    return mean if cell.n == len(cell.seeds) == usual else f"{mean} ({count})"
+
+
+def published_text(cell: Cell, column: MeasuredColumn) -> str:
+    """The published value as printed, with its own ± where it had one; "" where none."""
+    if cell.published is None:
+        return ""
+    text = _as_printed(cell.published, column)
+    return text if cell.spread is None else f"{text} ± {_as_printed(cell.spread, column)}"
+
+
+def difference_text(cell: Cell, column: MeasuredColumn) -> str:
+    """Ours less published with its sign; "" where either is absent."""
+    if cell.difference is None:
+        return ""
+    return number(cell.difference, decimals(cell, column), sign=True)
+
+
+def decimals(cell: Cell, column: MeasuredColumn) -> int:
+    """Decimals for a mean and its interval: one for points (two where the interval would read
+    0.0), three significant digits for other units."""
+    if cell.mean is None:
+        return 1
+    if column.unit in POINTS:
+        return 2 if cell.interval and cell.interval < 0.05 else 1
+    if cell.mean == 0:
+        return 1
+    return min(4, max(0, 2 - math.floor(math.log10(abs(cell.mean)))))
+
+
+def number(value: float, digits: int, *, sign: bool = False) -> str:
+    """A rounded number with a true minus sign; a rounded zero has no sign."""
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _as_printed(value: float, column: MeasuredColumn) -> str:
+    if column.unit in POINTS and round(value, 1) == value:
+        return number(value, 1)
+    return f"{value:.6g}".replace("-", "−")
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """ "second transform" for names that all start with "second transform: "."""
+    prefixes = {name.rpartition(": ")[0] for name in names if ": " in name}
+    shared = prefixes.pop() if len(prefixes) == 1 else ""
+    return shared if sum(name.startswith(f"{shared}: ") for name in names) > 1 else ""
+
+
+def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
+    for column in table.columns:
+        name = column.name.removeprefix(f"{corner}: ")
+        name = f"{name} ({column.unit})" if column.unit else name
+        cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
+        ours = any(cell.state != "published-only" for cell in cells)
+        published = any(cell.published is not None for cell in cells)
+        if ours and published and len(table.columns) > SPREAD_OUT:
+            yield Heading(column=column, part="both", name=name)
+            continue
+        if ours:
+            yield Heading(column=column, part="ours", name=name)
+        if published or not ours:
+            yield Heading(column=column, part="published", name=name)
+        if ours and published:
+            yield Heading(column=column, part="difference", name=name)
+
+
+def _entry(table: MeasuredTable, row: MeasuredRow, heading: Heading, shade: float | None) -> Entry:
+    column = heading.column
+    cell = row.cells.get(column.key)
+    if cell is None:
+        return Entry(text="")
+    texts = {
+        "ours": ours_text(cell, column, usual=len(table.seeds) if heading.part == "both" else None),
+        "published": published_text(cell, column),
+        "difference": difference_text(cell, column),
+    }
+    if heading.part != "both":
+        return Entry(text=texts[heading.part], shade=shade, note=cell.note)
+    below = texts["published"]
+    if texts["difference"]:
+        below += f" ({texts['difference']})"
+    text = f"{texts['ours'] or '—'}\n{below}" if below else texts["ours"]
+    return Entry(text=text, shade=shade, note=cell.note)
+
+
+def _shades(table: MeasuredTable, heading: Heading) -> dict[str, float]:
+    """Row id to position between its column's worst (0) and best (1) row; {} where neither
+    direction is better or fewer than two rows have a value."""
+    column = heading.column
+    if column.better == "none" or heading.part == "difference":
+        return {}
+    values: dict[str, float] = {}
+    for row in table.rows:
+        cell = row.cells.get(column.key)
+        value = shown_value(cell, published=heading.part == "published")
+        if value is not None:
+            values[row.id] = value if column.better == "higher" else -value
+    low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
+    return {name: (v - low) / (high - low) for name, v in values.items()} if high > low else {}

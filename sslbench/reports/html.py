@@ -1,0 +1,136 @@
+"""Measured tables as one self-contained HTML page: no scripts, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sslbench.reports import plots
+from sslbench.reports.company import company, company_line, digests, not_measured, notes
+from sslbench.reports.curves import (
+    CURVES,
+    Series,
+    ideal_std,
+    sweep_series,
+    sweeps_of,
+    training_curves,
+)
+from sslbench.reports.display import MARKS, grid, is_measured, table_key, unique_names
+from sslbench.tables.results import MeasuredTable
+
+OUTCOMES = ("held", "not held", "undecided", "not measured")
+
+
+def html_report(tables: Sequence[MeasuredTable], *, runs: Path | None = None) -> str:
+    """The page: an index, then every table with its claims, plots and company.
+
+    Args:
+        tables: in the order to show them.
+        runs: the folder of run folders, for the training curves; None leaves them out.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sslbench.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    template = environment.get_template("report.html.j2")
+    names = unique_names(tables)
+    views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
+    return template.render(views=views, marks=MARKS, outcomes=OUTCOMES) + "\n"
+
+
+def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
+    """What the template shows of one table."""
+    shown = grid(table)
+    counts = {outcome: sum(c.ours == outcome for c in table.claims) for outcome in OUTCOMES}
+    return {
+        "table": table,
+        "grid": shown,
+        "header": [
+            (name, len(list(group))) for name, group in groupby(h.name for h in shown.headings)
+        ],
+        "measured": is_measured(table),
+        "counts": counts,
+        "company": company(table),
+        "company_line": company_line(table),
+        "notes": notes(table),
+        "not_measured": not_measured(table),
+        "runs": [(row, digests(row)) for row in (*table.rows, *table.baselines) if digests(row)],
+        "figures": _figures(table, runs) if is_measured(table) else [],
+    }
+
+
+def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
+    """Groups of plots with a caption and a legend, in the order to show them."""
+    groups = []
+    if plots.is_heat_map(table):
+        caption = "Each map has a colour scale of its own: compare the patterns, not the levels."
+        groups.append(_group("Ours and published", caption, list(plots.heat_maps(table).items())))
+    else:
+        groups.append(_dots(table))
+    groups += [_sweep(table, index) for index in range(len(sweeps_of(table)))]
+    if runs is not None:
+        groups.append(_training(table, runs))
+    return [group for group in groups if group["plots"]]
+
+
+def _dots(table: MeasuredTable) -> dict[str, Any]:
+    legend = [("ours, with its 95 % interval", plots.OURS, "dot")]
+    legend.append(("published", plots.PUBLISHED, "diamond"))
+    return _group(
+        "Ours against published", "", [("", p) for p in plots.against_published(table)], legend
+    )
+
+
+def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
+    sweep = sweeps_of(table)[index]
+    lines = sweep_series(table, sweep)
+    if not lines:
+        return _group(sweep.title, "", [])
+    column = next(c for c in table.columns if c.key == sweep.columns[0])
+    plot = plots.curve_plot(
+        lines,
+        salt=f"{table_key(table)}-sweep-{index}",
+        x=f"{sweep.x} (published axis)",
+        y=f"{column.unit or column.name}",
+        log2=sweep.log2,
+    )
+    caption = "Solid: ours with its 95 % interval. Dashed with hollow marks: published."
+    return _group(sweep.title, caption, [("", plot)], _legend(lines))
+
+
+def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
+    curves = training_curves(table, runs)
+    ideal = ideal_std(table, runs)
+    shown = []
+    for metric, lines in curves.items():
+        level = (ideal, "1/√D") if metric == "std" and ideal else None
+        salt = f"{table_key(table)}-curve-{metric}"
+        plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level)
+        shown.append((CURVES[metric], plot))
+    caption = "Mean over seeds; the band runs from the lowest to the highest seed."
+    longest = max(curves.values(), key=len, default=[])
+    return _group("Training", caption, shown, _legend(longest))
+
+
+def _legend(lines: Sequence[Series]) -> list[tuple[str, str, str]]:
+    labels = dict.fromkeys(line.label for line in lines)
+    return [
+        (label, plots.colour(i), "dashes" if plots.dashed(i) else "line")
+        for i, label in enumerate(labels)
+    ]
+
+
+def _group(
+    title: str,
+    caption: str,
+    svgs: Sequence[tuple[str, str]],
+    legend: Sequence[tuple[str, str, str]] = (),
+) -> dict[str, Any]:
+    return {"title": title, "caption": caption, "plots": svgs, "legend": legend}

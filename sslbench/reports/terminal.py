@@ -1,0 +1,117 @@
+"""Measured tables and checks in the terminal, by rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from sslbench.reports.company import company_line, not_measured, notes
+from sslbench.reports.display import MARKS, Entry, Grid, Heading, Line, grid
+from sslbench.tables.results import ClaimResult, MeasuredTable
+
+if TYPE_CHECKING:
+    from sslbench.reports.check import CheckReport
+
+_COLOURS = {
+    "held": "green",
+    "not held": "red",
+    "undecided": "yellow",
+    "not measured": "bright_black",
+}
+
+
+def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
+    """Print one table: cells, claims, notes, and the company line."""
+    console = console or Console()
+    console.print(render(table, width=console.width))
+
+
+def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
+    """The table as a rich renderable; one wider than `width` characters is split by columns."""
+    shown = grid(table)
+    parts: list[RenderableType] = [Text(table.title, style="bold")]
+    parts += [_cells(shown, block) for block in _blocks(shown, width)]
+    if table.rank_agreement:
+        taus = ", ".join(f"{key} {tau:+.2f}" for key, tau in table.rank_agreement.items())
+        parts.append(Text(f"rank agreement with the published rows (Kendall's tau): {taus}"))
+    parts += [_claim(claim) for claim in table.claims]
+    remarks = [*notes(table), *(f"Not measured: {text}" for text in not_measured(table))]
+    parts += [Text(f"· {text}", style="bright_black") for text in remarks]
+    parts.append(Text(company_line(table), style="italic bright_black"))
+    return Group(*parts)
+
+
+def show_check(report: CheckReport, *, console: Console | None = None) -> None:
+    """Print what a check found, failures last, where they are read first."""
+    console = console or Console()
+    styles = {"better": "yellow", "undecided": "yellow", "moved": "yellow"}
+    for cell in report.warnings:
+        console.print(Text(f"? {cell.sentence}", style=styles.get(cell.verdict, "")))
+    for flip in report.flips:
+        style = "red" if flip.failure else "yellow"
+        console.print(Text(f"{'✗' if flip.failure else '?'} {flip.sentence}", style=style))
+    for cell in report.failures:
+        console.print(Text(f"✗ {cell.sentence}", style="red"))
+    console.print(Text(report.sentence, style="bold green" if report.ok else "bold red"))
+
+
+def _blocks(shown: Grid, width: int) -> list[list[int]]:
+    """Positions of the headings that fit side by side, as many blocks as it takes: a number that
+    the terminal cuts off is a wrong number."""
+    room = width - _width([shown.corner, *(_label(line).plain for line in shown.lines)])
+    blocks: list[list[int]] = [[]]
+    used = 0
+    for i, heading in enumerate(shown.headings):
+        texts = [line.entries[i].text for line in shown.lines]
+        need = 2 + _width([heading.name, _part(heading), *texts])
+        if blocks[-1] and used + need > room:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(i)
+        used += need
+    return blocks
+
+
+def _width(texts: list[str]) -> int:
+    return max(len(part) for text in texts for part in text.split("\n"))
+
+
+def _part(heading: Heading) -> str:
+    return heading.part_name.replace(", ", "\n")
+
+
+def _cells(shown: Grid, block: list[int]) -> RichTable:
+    out = RichTable(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    out.add_column(Text(shown.corner, style="not bold"), no_wrap=True)
+    named = ""
+    for i in block:
+        heading = shown.headings[i]
+        name = "" if heading.name == named else heading.name  # a group's name once, at its left
+        out.add_column(Text(f"{name}\n{_part(heading)}"), justify="right", overflow="fold")
+        named = heading.name
+    for line in shown.lines:
+        entries = (_entry(line.entries[i], shown.headings[i]) for i in block)
+        out.add_row(_label(line), *entries)
+    return out
+
+
+def _label(line: Line) -> Text:
+    label = Text(line.label, style="italic" if line.baseline else "")
+    return label.append(f"\n  {line.verdict}", style="yellow") if line.verdict else label
+
+
+def _entry(entry: Entry, heading: Heading) -> Text:
+    if heading.part == "both":
+        ours, _, below = entry.text.partition("\n")
+        return Text(ours).append(f"\n{below}", style="bright_black") if below else Text(ours)
+    return Text(entry.text, style="" if heading.part == "ours" else "bright_black")
+
+
+def _claim(claim: ClaimResult) -> Text:
+    text = Text(f"{MARKS[claim.ours]} ", style=_COLOURS[claim.ours])
+    text.append(f"{claim.says} ", style="default")
+    detail = f": {claim.detail}" if claim.detail else ""
+    return text.append(f"{claim.ours}{detail}", style=_COLOURS[claim.ours])

@@ -1,0 +1,65 @@
+"""Write measured tables to files in every format asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from sslbench.engine.folder import write_atomically
+from sslbench.errors import UserError, did_you_mean
+from sslbench.reports.display import unique_names
+from sslbench.tables.results import MeasuredTable
+
+FORMATS = ("html", "markdown", "csv", "latex")
+
+
+def write_reports(
+    tables: Sequence[MeasuredTable],
+    *,
+    out: Path,
+    formats: Collection[str] = FORMATS,
+    runs: Path | None = None,
+) -> list[Path]:
+    """Write report.html, report.md, cells.csv (every seed) and <table>.tex under `out`.
+
+    Args:
+        tables: in the order to show them.
+        formats: of FORMATS.
+        runs: the folder of run folders, for the training curves of the HTML page.
+    Returns:
+        The files written.
+    Raises:
+        UserError: no tables, an unknown format, or a folder that cannot be written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"No report format '{name}'{did_you_mean(name, FORMATS)}")
+    if not tables:
+        raise UserError("No measured table to report; measure one with `sslbench ablate` first.")
+    written: dict[Path, str] = {}
+    for name in FORMATS:
+        if name in formats:
+            written |= {out / file: text for file, text in _texts(name, tables, runs).items()}
+    for path, text in written.items():
+        write_atomically(path, text)
+    return list(written)
+
+
+def _texts(name: str, tables: Sequence[MeasuredTable], runs: Path | None) -> dict[str, str]:
+    """File name to content."""
+    if name == "html":
+        from sslbench.reports.html import html_report
+
+        return {"report.html": html_report(tables, runs=runs)}
+    if name == "markdown":
+        from sslbench.reports.markdown import markdown_report
+
+        return {"report.md": markdown_report(tables)}
+    if name == "csv":
+        from sslbench.reports.frames import long_frame
+
+        return {"cells.csv": long_frame(tables).to_csv(index=False)}
+    from sslbench.reports.latex import latex_table
+
+    names = unique_names(tables)
+    return {f"{n}.tex": latex_table(t) for n, t in zip(names, tables, strict=True)}

@@ -1,0 +1,62 @@
+"""Random streams as functions: every draw comes from (seed, purpose, epoch, step, sample).
+
+No generator holds state, so a resumed run, a run on N processes and an uninterrupted run on one
+see the same numbers. The mixing function is the 64-bit finaliser of SplitMix64, in int64
+arithmetic that wraps, and runs on any device inside compiled code.
+Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators", Fig. 17.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
+_MIX1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def stream_key(seed: int, purpose: str, *counters: int) -> int:
+    """An int64 key for one purpose ("views", "order", "init", ...) at some epoch and step."""
+    text = ":".join([str(seed), purpose, *map(str, counters)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def uniform(key: int, samples: Tensor, count: int) -> Tensor:
+    """`count` uniform numbers in [0, 1) for each sample: N×count float32 on samples' device.
+
+    Args:
+        key: from `stream_key`.
+        samples: N int64 positions in the *global* batch (or data set), so that a process that
+            holds some of them draws what one process would draw for them.
+    """
+    columns = torch.arange(count, device=samples.device, dtype=torch.int64)
+    state = _mix(samples[:, None] * _GOLDEN + key) + (columns + 1) * _GOLDEN
+    bits = (_mix(state) >> 40) & 0xFFFFFF  # 24 bits: every value exact in float32
+    return bits.to(torch.float32) * 2.0**-24
+
+
+def normal(key: int, samples: Tensor, count: int) -> Tensor:
+    """Standard normal numbers, N×count float32, by Box and Muller from two uniforms each."""
+    u = uniform(key, samples, 2 * count)
+    radius = torch.sqrt(-2.0 * torch.log1p(-u[:, :count]))
+    return radius * torch.cos(2.0 * torch.pi * u[:, count:])
+
+
+def permutation(key: int, length: int) -> Tensor:
+    """A permutation of range(length), int64 on the CPU."""
+    generator = torch.Generator().manual_seed(key & 0x7FFFFFFFFFFFFFFF)
+    return torch.randperm(length, generator=generator)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64 (torch's is arithmetic)."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX1
+    x = (x ^ _shift(x, 27)) * _MIX2
+    return x ^ _shift(x, 31)

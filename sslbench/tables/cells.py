@@ -1,0 +1,147 @@
+"""From a cell of a table to the experiment that fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sslbench.errors import UserError
+from sslbench.recipes.base import Spec
+from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.resolve import Layer, Resolved, find_recipe, resolve
+from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
+from sslbench.tables.schema import BASELINES, Column, Row, Table
+
+DEFAULT_PROTOCOLS = ("knn.v1", "linear.features.v1")  # of every run, whatever its columns need
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes."""
+
+    scale: str
+    seeds: tuple[int, ...]
+    data: Data | None = None
+    overrides: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell and a seed that a run feeds."""
+
+    table: str
+    row: str
+    column: str
+    seed: int
+
+
+def measured_columns(table: Table, row: Row) -> list[Column]:
+    """The columns of a row that a run fills."""
+    if row.not_trainable:
+        return []
+    return [c for c in table.columns if c.metric is not None and c.key not in row.skip]
+
+
+def resolve_cell(
+    table: Table, row: Row, column: Column, *, request: Request, seed: int
+) -> Resolved:
+    """The experiment of one cell: recipe < scale < table < column < row < --set.
+
+    The table's setting speaks to the pieces that the row's recipe has. A row's change to a piece
+    of the views that the scale has switched off (blur at 32 pixels) changes nothing there.
+
+    Raises:
+        UserError: the pieces do not fit; the sentence names the table and the row.
+    """
+    name = row.recipe or column.recipe or table.base
+    setting = {k: v for k, v in table.set.items() if _has(find_recipe(name), k)}
+    layers: list[Layer] = [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
+    common: dict[str, Any] = {"scale": request.scale, "data": request.data, "seed": seed}
+    try:
+        before = resolve(name, layers=layers, **common).experiment.recipe
+        layers.append((f"row {row.id}", _without_absent_views(row.set, before)))
+        resolved = resolve(name, layers=layers, **common)
+        overrides = request.overrides or {}
+        fitting = {k: v for k, v in overrides.items() if _has(resolved.experiment.recipe, k)}
+        if fitting:
+            resolved = resolve(name, layers=[*layers, ("--set", fitting)], **common)
+    except UserError as error:
+        raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
+    return resolved
+
+
+def resolve_baseline(table: Table, name: str, *, request: Request, seed: int) -> Resolved:
+    """The untrained encoder or raw pixels at the table's scale and data, with the table's and
+    `--set`'s changes to the encoder."""
+    changes: list[Layer] = [(f"table {table.id}", table.set), ("--set", request.overrides or {})]
+    layers = (
+        []
+        if name == "raw-pixels"
+        else [(n, {k: v for k, v in c.items() if k.startswith("encoder")}) for n, c in changes]
+    )
+    return resolve(name, scale=request.scale, layers=layers, data=request.data, seed=seed)
+
+
+def baselines(table: Table) -> list[str]:
+    """The baselines that are measured beside the table's own rows."""
+    own = {row.id for row in table.rows}
+    return [name for name in BASELINES if name not in own]
+
+
+def is_constant(recipe: Recipe) -> bool:
+    """Whether the representation has no randomness, so that one seed is exact."""
+    return isinstance(recipe.encoder, RawPixels | ColorHistogram)
+
+
+def cells(
+    table: Table, *, request: Request, rows: tuple[str, ...] | None = None
+) -> Iterator[tuple[Place, Resolved]]:
+    """Every place of the table that a run fills, with its experiment; baselines last.
+
+    Args:
+        rows: ids of the rows wanted (None: all).
+    Raises:
+        UserError: an unknown row id, or pieces that do not fit.
+    """
+    chosen = table.rows if rows is None else [table.row(name) for name in rows]
+    for row in chosen:
+        for column in measured_columns(table, row):
+            for seed in request.seeds:
+                resolved = resolve_cell(table, row, column, request=request, seed=seed)
+                yield Place(table.id, row.id, column.key, seed), resolved
+                if is_constant(resolved.experiment.recipe):
+                    break
+    for name in baselines(table):
+        for seed in request.seeds:
+            resolved = resolve_baseline(table, name, request=request, seed=seed)
+            for column in table.columns:
+                if column.metric is not None and not column.metric.startswith("run:"):
+                    yield Place(table.id, name, column.key, seed), resolved
+            if is_constant(resolved.experiment.recipe):
+                break
+
+
+def protocol_of(metric: str) -> str | None:
+    """ "linear.features.v1" of "linear.features.v1:top1"; None for metrics of the run itself."""
+    protocol, _, _ = metric.partition(":")
+    return None if protocol == "run" else protocol
+
+
+def _without_absent_views(changes: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    def absent(path: str) -> bool:
+        first, _, rest = path.partition(".")
+        return (
+            first == "views" and rest.startswith(("first.", "second.")) and not _has(recipe, path)
+        )
+
+    return {path: value for path, value in changes.items() if not absent(path)}
+
+
+def _has(spec: Any, path: str) -> bool:
+    head, _, rest = path.partition(".")
+    if not isinstance(spec, Spec):
+        return False
+    if head == "*":
+        return True
+    return hasattr(spec, head) and (not rest or _has(getattr(spec, head), rest))

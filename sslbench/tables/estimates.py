@@ -1,0 +1,153 @@
+"""Estimates with their uncertainty, and three-valued comparisons decided by intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["held", "not held", "undecided", "not measured"]
+LEAST = 0.3  # a smaller difference of percentages never counts, however narrow the interval
+MARGIN = 1.0  # "not below" is settled when the interval excludes a loss of this many points
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds: `variance` is the mean's (s² / n), infinite for one seed.
+
+    `points` marks percentages and points, whose differences need at least LEAST. A number without
+    uncertainty (a published value, a constant, chance) has variance 0 and dof infinite.
+    """
+
+    mean: float
+    variance: float = 0.0
+    dof: float = math.inf
+    points: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, constant: bool = False, points: bool) -> Estimate:
+        """From the values of n >= 1 seeds; `constant` says that one value is exact."""
+        n = len(values)
+        mean = math.fsum(values) / n
+        if constant:
+            return cls(mean, points=points)
+        if n < 2:
+            return cls(mean, math.inf, 1.0, points)
+        variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n
+        return cls(mean, variance, n - 1.0, points)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of estimates plus a constant: `value` ± `half` (95 %, Welch).
+
+    `exact` says that no term has uncertainty, so that the value alone decides.
+    """
+
+    value: float
+    half: float
+    exact: bool
+
+    def __str__(self) -> str:
+        if self.exact:
+            return f"{self.value:.4g}"
+        half = f"{self.half:.3g}" if math.isfinite(self.half) else "? (one seed)"
+        return f"{self.value:.4g} ± {half}"
+
+
+def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> Contrast:
+    """The weighted sum with its interval; degrees of freedom by Welch and Satterthwaite."""
+    terms = list(terms)
+    value = math.fsum(c * e.mean for c, e in terms) + constant
+    noisy = [(c * c * e.variance, e.dof) for c, e in terms if e.dof < math.inf]
+    if not noisy:
+        return Contrast(value, 0.0, exact=True)
+    floor = LEAST if any(e.points and e.dof < math.inf for _, e in terms) else 0.0
+    variance = math.fsum(v for v, _ in noisy)
+    if not math.isfinite(variance):
+        return Contrast(value, math.inf, exact=False)
+    half = 0.0
+    if variance > 0:
+        dof = variance**2 / math.fsum(v**2 / d for v, d in noisy)
+        half = t_quantile(dof) * math.sqrt(variance)
+    return Contrast(value, max(half, floor), exact=False)
+
+
+def t_quantile(dof: float) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, dof))
+
+
+def positive(c: Contrast) -> Outcome:
+    """Is the contrast above 0? Undecided while its interval holds 0."""
+    if c.exact:
+        return "held" if c.value > 1e-9 else "not held"
+    if c.value > c.half:
+        return "held"
+    return "not held" if c.value < -c.half else "undecided"
+
+
+def not_negative(c: Contrast) -> Outcome:
+    """Is the contrast not below 0? Held when it is above, or when a loss of MARGIN is excluded."""
+    if c.exact:
+        return "held" if c.value > -1e-9 else "not held"
+    if c.value < -c.half:
+        return "not held"
+    certain = math.isfinite(c.half) and (c.value >= 0 or c.value - c.half >= -MARGIN)
+    return "held" if certain else "undecided"
+
+
+_WORST_FIRST: tuple[Outcome, ...] = ("not held", "not measured", "undecided", "held")
+_BEST_FIRST: tuple[Outcome, ...] = ("held", "not measured", "undecided", "not held")
+
+
+def every(outcomes: Iterable[Outcome]) -> Outcome:
+    """Kleene's "and": one failure fails, otherwise what is not known stays so."""
+    present = set(outcomes)
+    return next((o for o in _WORST_FIRST if o in present), "held")
+
+
+def some(outcomes: Iterable[Outcome]) -> Outcome:
+    """Kleene's "or"."""
+    present = set(outcomes)
+    return next((o for o in _BEST_FIRST if o in present), "not held")
+
+
+@dataclass(frozen=True)
+class Values:
+    """What claims are judged on: estimates by (row, column), in table order.
+
+    `first` is the column that a bare row name means; `chance` the chance accuracy in percent by
+    column (absent where it is not defined); `shown` the cells of the table itself (no baselines,
+    no derived columns), `alike` those that share the first column's metric; `keys` the rows'
+    coordinates; `missing` the cells without a finite value (not printed, or diverged).
+    """
+
+    cells: Mapping[tuple[str, str], Estimate]
+    first: str
+    chance: Mapping[str, float]
+    shown: tuple[tuple[str, str], ...]
+    alike: tuple[tuple[str, str], ...]
+    keys: Mapping[str, Mapping[str, object]]
+    missing: frozenset[tuple[str, str]] = frozenset()
+
+    def place(self, operand: str) -> tuple[str, str]:
+        """(row, column) of "row" or "row.column"; ids may contain dots."""
+        if operand in self.keys:
+            return operand, self.first
+        row, _, column = operand.rpartition(".")
+        return row, column
+
+    def get(self, operand: str | float) -> Estimate | None:
+        """The estimate of a cell or a constant; None when it is not measured."""
+        if isinstance(operand, str):
+            return self.cells.get(self.place(operand))
+        return Estimate(float(operand))
+
+    def column(self, operand: str) -> list[str]:
+        """Operands of all table rows in the same column."""
+        _, column = self.place(operand)
+        return [f"{r}.{c}" for r, c in self.shown if c == column]

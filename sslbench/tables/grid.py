@@ -1,0 +1,282 @@
+"""The grid: which runs the tables need, which are there already, and training the rest."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes.recipe import Experiment
+from sslbench.recipes.resolve import find_scale
+from sslbench.recipes.specs import Data, Shapes
+from sslbench.tables.cells import (
+    DEFAULT_PROTOCOLS,
+    Place,
+    Request,
+    cells,
+    protocol_of,
+)
+from sslbench.tables.schema import Table
+from sslbench.tables.workers import Job, JobResult, run_jobs
+
+GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
+
+EventKind = Literal["start", "progress", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run and the cells it feeds. `missing` are the protocols without a score yet."""
+
+    experiment: Experiment
+    provenance: Mapping[str, str]
+    folder: RunFolder
+    places: tuple[Place, ...]
+    protocols: tuple[str, ...]
+    missing: tuple[str, ...]
+    status: str
+    seconds: float
+
+    @property
+    def finished(self) -> bool:
+        """Trained, and scored under every protocol its columns need; or diverged, which the same
+        seed would do again."""
+        return self.diverged or (self.status == "finished" and not self.missing)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training ended at a value that is not finite."""
+        verdict = self.folder.summary().get("verdict", {})
+        return self.status == "failed" and verdict.get("state") == "diverged"
+
+    @property
+    def label(self) -> str:
+        """The cells in words: "byol-target/ema-0.9, seed 1 (and 3 more)"."""
+        first = self.places[0]
+        rows = {(p.table, p.row) for p in self.places}
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        return f"{first.table}/{first.row}, seed {first.seed}{more}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of some tables at one scale, each once, however many cells share it."""
+
+    request: Request
+    tables: tuple[Table, ...]
+    runs: tuple[PlannedRun, ...]
+    by_place: Mapping[Place, PlannedRun]
+
+    @property
+    def todo(self) -> tuple[PlannedRun, ...]:
+        """The runs that are not finished."""
+        return tuple(run for run in self.runs if not run.finished)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of what is left, one run after the other."""
+        return sum(run.seconds for run in self.todo)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the grid tells whoever watches: `number` of `total`, and the latest metrics."""
+
+    kind: EventKind
+    run: PlannedRun
+    number: int
+    total: int
+    step: int = 0
+    steps: int = 0
+    metrics: Mapping[str, float] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a grid ended: errors by run folder name. An interrupted grid raises instead."""
+
+    trained: int
+    failed: Mapping[str, str]
+
+
+def plan(
+    tables: Sequence[Table],
+    *,
+    scale: str,
+    seeds: int | Sequence[int],
+    runs: Path,
+    root: Path,
+    rows: Sequence[str] | None = None,
+    data: Data | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The runs that the tables need, each experiment once.
+
+    Args:
+        tables: one or more; runs that they share are trained once.
+        scale: smoke, laptop, cifar or paper.
+        seeds: how many (0, 1, ...), or which.
+        runs: parent of all run folders.
+        root: where data sets lie (their fingerprint is part of a run's name).
+        rows: ids of the only rows wanted, each in at least one of the tables.
+        data: in place of the scale's data set.
+        overrides: `--set` changes, applied to every row that has the field.
+    Raises:
+        UserError: an unknown row, scale or field, no seed, or data that are not there.
+    """
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
+    if not chosen or min(chosen) < 0:
+        raise UserError("A grid needs at least one seed, and seeds are >= 0.")
+    find_scale(scale)
+    request = Request(scale, chosen, data, overrides)
+    _check_rows(tables, rows)
+    found: dict[str, _Collected] = {}
+    for table in tables:
+        wanted = None
+        if rows is not None:
+            own = {row.id for row in table.rows}
+            wanted = tuple(name for name in rows if name in own)
+        for place, resolved in cells(table, request=request, rows=wanted):
+            key = resolved.experiment.digest()
+            item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+            item.add(place, table.column(place.column).metric)
+    _check_overrides(overrides, list(found.values()))
+    planned = _timed([_planned(item, runs=runs, root=root) for item in found.values()], scale, runs)
+    by_place = {place: run for run in planned for place in run.places}
+    return Plan(request, tuple(tables), tuple(planned), by_place)
+
+
+def run(
+    plan: Plan,
+    *,
+    root: Path,
+    jobs: int = 1,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: str = "auto",
+    threads: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Finished:
+    """Train and score what is missing; a run that fails is recorded and the rest goes on.
+
+    All state lies in the run folders, so that a grid that was killed continues where it stopped.
+
+    Args:
+        jobs: worker processes; 1 runs in this process. Threads are divided among them.
+        on_event: called in this process at every start, log point, end and failure.
+    Raises:
+        Interrupted: SIGINT or SIGTERM during training; checkpoints were saved.
+        KeyboardInterrupt: SIGINT at another moment; what was finished stays finished.
+    """
+    if jobs < 1:
+        raise UserError("--jobs must be at least 1.")
+    todo = plan.todo
+    numbers = {item.folder.path.name: i + 1 for i, item in enumerate(todo)}
+    by_name = {item.folder.path.name: item for item in todo}
+    failed: dict[str, str] = {}
+
+    def tell(result: JobResult) -> None:
+        item = by_name[result.name]
+        if result.kind == "failed":
+            failed[result.name] = result.error
+        if on_event is not None:
+            on_event(
+                Event(result.kind, item, numbers[result.name], len(todo), result.step,
+                      result.steps, result.metrics, result.error)
+            )  # fmt: skip
+
+    options = {"device": device, "precision": precision, "compile": compile}
+    run_jobs(
+        [
+            Job(item.folder.path.name, item.experiment, dict(item.provenance), item.protocols,
+                str(item.folder.path.parent), str(root), options)
+            for item in todo
+        ],
+        jobs=jobs,
+        threads=threads,
+        tell=tell,
+    )  # fmt: skip
+    return Finished(len(todo) - len(failed), failed)
+
+
+class _Collected:
+    """An experiment with the places and protocols gathered for it."""
+
+    def __init__(self, experiment: Experiment, provenance: Mapping[str, str]) -> None:
+        self.experiment, self.provenance = experiment, provenance
+        self.places: list[Place] = []
+        self.protocols: set[str] = set(DEFAULT_PROTOCOLS)
+
+    def add(self, place: Place, metric: str | None) -> None:
+        self.places.append(place)
+        protocol = protocol_of(metric) if metric else None
+        if protocol:
+            self.protocols.add(protocol)
+
+
+def _planned(item: _Collected, *, runs: Path, root: Path) -> PlannedRun:
+    from sslbench.engine.pretrain import run_folder
+
+    folder = run_folder(item.experiment, runs=runs, root=root)
+    protocols = tuple(sorted(item.protocols))
+    dataset = folder.summary().get("dataset", "")
+    missing = tuple(p for p in protocols if not folder.score_path(dataset, p).is_file())
+    return PlannedRun(
+        item.experiment, item.provenance, folder, tuple(item.places), protocols, missing,
+        folder.status(), 0.0,
+    )  # fmt: skip
+
+
+def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
+    """Each run with its estimated seconds: images seen times the pace of finished runs here."""
+    paces: dict[str, list[float]] = {}
+    for path in runs.glob("*/run.json") if runs.is_dir() else ():
+        summary = RunFolder(path.parent).summary()
+        if summary.get("scale") == scale and summary.get("status") == "finished":
+            epochs, seconds = summary.get("epochs", 0), summary.get("elapsed_seconds", 0.0)
+            if epochs and seconds:
+                paces.setdefault(summary["recipe"], []).append(seconds / epochs)
+    usual = [pace for values in paces.values() for pace in values]
+    common = find_scale(scale).common
+    guess = GUESSED_SECONDS.get(scale, 100.0) / int(common.get("epochs", 100))
+
+    def estimate(item: PlannedRun) -> float:
+        if item.finished:
+            return 0.0
+        recipe = item.experiment.recipe
+        pace = paces.get(recipe.name) or usual
+        training = recipe.epochs * (statistics.median(pace) if pace else guess)
+        return (0.0 if item.status == "finished" else training) + _scoring_seconds(item.experiment)
+
+    return [replace(item, seconds=estimate(item)) for item in planned]
+
+
+def _scoring_seconds(experiment: Experiment) -> float:
+    """A guess of features and probes: about a millisecond an image of a small set."""
+    data = experiment.data
+    images = data.num_train if isinstance(data, Shapes) else (data.num_train or 50_000)
+    return 1e-3 * images
+
+
+def _check_rows(tables: Sequence[Table], rows: Sequence[str] | None) -> None:
+    known = [row.id for table in tables for row in table.rows]
+    for name in rows or ():
+        if name not in known:
+            where = ", ".join(table.id for table in tables)
+            raise UserError(f"No row '{name}' in {where}{did_you_mean(name, known)}")
+
+
+def _check_overrides(overrides: Mapping[str, Any] | None, items: list[_Collected]) -> None:
+    used = Counter(path for item in items for path, layer in item.provenance.items()
+                   if layer == "--set")  # fmt: skip
+    for path in overrides or {}:
+        named = [p for p in used if p == path or p.startswith(f"{path}.") or "*" in path]
+        if not named:
+            fields = {p for item in items for p in item.provenance}
+            raise UserError(f"--set {path}: no run of this grid has it{did_you_mean(path, fields)}")

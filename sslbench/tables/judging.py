@@ -1,0 +1,105 @@
+"""A table's claims on the published values and on ours, and how well the ranks agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sslbench.tables.claims import Claim, judge
+from sslbench.tables.estimates import Estimate, Values
+from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
+from sslbench.tables.schema import BASELINES, Column, Table
+
+LEAST_PAIRS = 3  # rank agreement of fewer rows says nothing
+
+
+def published_values(table: Table) -> Values:
+    """The published values, without uncertainty; a value that is not printed counts as missing."""
+    cells: dict[tuple[str, str], Estimate] = {}
+    missing: set[tuple[str, str]] = set()
+    for row in table.rows:
+        for key, value in row.paper.items():
+            if value is None:
+                missing.add((row.id, key))
+            else:
+                cells[row.id, key] = Estimate(float(value))
+    return _values(table, cells, table.chance, frozenset(missing))
+
+
+def measured_values(table: Table, measured: MeasuredTable) -> Values:
+    """Our means with the uncertainty over seeds, baselines included."""
+    cells: dict[tuple[str, str], Estimate] = {}
+    diverged: set[tuple[str, str]] = set()
+    for row in (*measured.rows, *measured.baselines):
+        for key, cell in row.cells.items():
+            if cell.state == "measured":
+                points = table.column(key).in_points
+                cells[row.id, key] = Estimate.of(cell.values, constant=cell.constant, points=points)
+            elif cell.state == "diverged":
+                diverged.add((row.id, key))
+    return _values(table, cells, measured.chance, frozenset(diverged))
+
+
+def _values(
+    table: Table,
+    cells: Mapping[tuple[str, str], Estimate],
+    chance: float | None,
+    missing: frozenset[tuple[str, str]],
+) -> Values:
+    shown = [c.key for c in table.columns if c.derive is None]
+    first = table.columns[0].metric
+    alike = [c.key for c in table.columns if c.derive is None and c.metric == first]
+    keys: dict[str, Mapping[str, Any]] = {name: {} for name in BASELINES}
+    keys |= {row.id: row.key for row in table.rows}
+    return Values(
+        cells=cells,
+        first=table.columns[0].key,
+        chance={} if chance is None else {c.key: _chance(c, chance) for c in table.columns},
+        shown=tuple((row.id, key) for row in table.rows for key in shown),
+        alike=tuple((row.id, key) for row in table.rows for key in alike),
+        keys=keys,
+        missing=missing,
+    )
+
+
+def _chance(column: Column, top1: float) -> float:
+    """Chance accuracy of a column; not defined where it holds no accuracy."""
+    value = (column.metric or "").rpartition(":")[2]
+    return {"top1": top1, "top5": min(100.0, 5 * top1)}.get(value, math.nan)
+
+
+def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:
+    """Every claim of the table, judged on both."""
+    ours, published = measured_values(table, measured), published_values(table)
+    return tuple(_result(claim, ours, published) for claim in table.claims)
+
+
+def _result(claim: Claim, ours: Values, published: Values) -> ClaimResult:
+    theirs = None if claim.published is None else judge(claim.published, published).outcome
+    if claim.ours is None:
+        detail = claim.words or "it has no form for measured values"
+        return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
+    verdict = judge(claim.ours, ours)
+    return ClaimResult(claim.id, claim.says, theirs, verdict.outcome, verdict.detail)
+
+
+def rank_agreement(table: Table, rows: Sequence[MeasuredRow]) -> dict[str, float]:
+    """Kendall's tau-b of our row means against the published values, per column."""
+    found = {}
+    for column in table.columns:
+        pairs = list(_pairs(rows, column.key))
+        if len(pairs) >= LEAST_PAIRS:
+            from scipy.stats import kendalltau
+
+            tau = float(kendalltau([a for a, _ in pairs], [b for _, b in pairs]).statistic)
+            if math.isfinite(tau):
+                found[column.key] = tau
+    return found
+
+
+def _pairs(rows: Sequence[MeasuredRow], key: str) -> Iterable[tuple[float, float]]:
+    for row in rows:
+        cell = row.cells.get(key)
+        if cell is not None and cell.mean is not None and cell.published is not None:
+            yield cell.mean, cell.published

@@ -1,0 +1,285 @@
+"""From finished runs to a measured table: cells over seeds, claims, rank agreement."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sslbench.engine.folder import NUMERICS
+from sslbench.errors import UserError
+from sslbench.recipes.resolve import find_scale
+from sslbench.recipes.specs import Data, Shapes
+from sslbench.tables.cells import Place, baselines, is_constant, protocol_of
+from sslbench.tables.grid import Plan, PlannedRun, plan
+from sslbench.tables.judging import claim_results, rank_agreement
+from sslbench.tables.results import Cell, CellState, MeasuredColumn, MeasuredRow, MeasuredTable
+from sslbench.tables.schema import Column, Row, Table
+
+BASELINE_LABELS = {"untrained": "untrained encoder", "raw-pixels": "raw pixels"}
+
+
+def measure(
+    table: Table,
+    *,
+    scale: str,
+    seeds: int | Sequence[int],
+    runs: Path,
+    root: Path,
+    data: Data | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> MeasuredTable:
+    """Read what has been run of a table; cells without a finished run are `missing`.
+
+    Args: as `grid.plan`.
+    Raises:
+        UserError: as `grid.plan`, or scores of one column under two definitions of its protocol.
+    """
+    planned = plan(
+        [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides
+    )
+    reader = _Reader(table, planned)
+    rows = _derived(table, [reader.row(row) for row in table.rows])
+    beside = [reader.baseline(name) for name in baselines(table)]
+    unjudged = MeasuredTable(
+        id=table.id,
+        title=table.title,
+        source=table.source,
+        arxiv=table.arxiv,
+        setting=dict(table.setting),
+        notes=table.notes,
+        scale=scale,
+        chance=100.0 / _num_classes(data or find_scale(scale).data, root),
+        seeds=planned.request.seeds,
+        overrides=dict(overrides or {}),
+        columns=tuple(reader.column(column) for column in table.columns),
+        rows=tuple(rows),
+        baselines=tuple(beside),
+        claims=(),
+        rank_agreement=rank_agreement(table, rows),
+        **reader.company(),
+    )
+    return replace(unjudged, claims=claim_results(table, unjudged))
+
+
+class _Reader:
+    """Reads the run folders of one table; each file once."""
+
+    def __init__(self, table: Table, planned: Plan) -> None:
+        self.table, self.plan = table, planned
+        self.scores: dict[tuple[str, str], dict[str, Any]] = {}
+        self.definitions: dict[str, str] = {}
+        self.summaries = {run.folder.path.name: run.folder.summary() for run in planned.runs}
+
+    def row(self, row: Row) -> MeasuredRow:
+        """A row of the table, with every column's cell."""
+        cells = {c.key: self._cell(row.id, c, row) for c in self.table.columns}
+        runs = self._runs(row.id)
+        note = "; ".join(n for n in (row.note, row.not_trainable or "", self._twin(row)) if n)
+        return MeasuredRow(
+            id=row.id,
+            label=row.label,
+            cells=cells,
+            key=dict(row.key),
+            changes=_changes(row, runs),
+            certain=row.certain,
+            source=row.source,
+            note=note,
+            verdicts=self._verdicts(runs),
+            minutes=self._minutes(runs),
+        )
+
+    def baseline(self, name: str) -> MeasuredRow:
+        """The untrained encoder or raw pixels, in the columns that score an encoder."""
+        columns = [c for c in self.table.columns if (c.metric or "run:").split(":")[0] != "run"]
+        runs = self._runs(name)
+        return MeasuredRow(
+            id=name,
+            label=BASELINE_LABELS[name],
+            cells={c.key: self._cell(name, c, None) for c in columns if c.derive is None},
+            baseline=True,
+            minutes=self._minutes(runs),
+        )
+
+    def column(self, column: Column) -> MeasuredColumn:
+        """A column's heading; call it after the rows, when the definitions are known."""
+        protocol = protocol_of(column.metric) if column.metric else None
+        return MeasuredColumn(
+            key=column.key,
+            name=column.name,
+            unit=column.unit,
+            better=column.better,
+            metric=column.metric,
+            definition=self.definitions.get(protocol or "", ""),
+        )
+
+    def company(self) -> dict[str, Any]:
+        """Where the runs were measured; several devices or commits are named together."""
+        done = [s for s in self.summaries.values() if s.get("status") == "finished"]
+
+        def joined(key: str) -> str:
+            return " + ".join(sorted({str(s[key]) for s in done if s.get(key)}))
+
+        return {
+            "dataset": joined("dataset"),
+            "fingerprint": joined("fingerprint"),
+            "num_test": max((s.get("num_test", 0) for s in self.scores.values()), default=0),
+            "numerics": min((int(s["numerics"]) for s in done), default=NUMERICS),
+            "device": joined("device"),
+            "device_class": joined("device_class"),
+            "commit": joined("commit"),
+            "torch": joined("torch"),
+            "minutes": self._minutes(list(self.plan.runs)),
+        }
+
+    def _cell(self, name: str, column: Column, row: Row | None) -> Cell:
+        published = row.paper.get(column.key) if row else None
+        spread = row.spread.get(column.key) if row else None
+        runs = self._places(name, column.key)
+        if not runs or column.metric is None:
+            return Cell(state="published-only", published=published, spread=spread)
+        seeds: list[tuple[int, float | None]] = []
+        errors, unfinished = [], 0
+        for seed, run in runs:
+            value = self._value(run, column.metric)
+            if value is not None or run.diverged:
+                seeds.append((seed, value if value is not None and math.isfinite(value) else None))
+            elif run.folder.status() == "failed":
+                errors.append(str(self.summaries[run.folder.path.name].get("error", "failed")))
+            else:
+                unfinished += 1
+        finite = any(value is not None for _, value in seeds)
+        state: CellState = "missing"
+        if seeds:
+            state = "measured" if finite else "diverged"
+        elif errors:
+            state = "failed"
+        counts = [f"{len(errors)} failed: {errors[0]}"] if errors else []
+        counts += [f"{unfinished} of {len(runs)} seeds not run"] if unfinished else []
+        return Cell(
+            state=state,
+            seeds=tuple(seeds),
+            published=published,
+            spread=spread,
+            constant=is_constant(runs[0][1].experiment.recipe),
+            runs=tuple(run.folder.path.name for _, run in runs),
+            note="; ".join(counts),
+        )
+
+    def _places(self, name: str, key: str) -> list[tuple[int, PlannedRun]]:
+        places = [(s, Place(self.table.id, name, key, s)) for s in self.plan.request.seeds]
+        return [(s, self.plan.by_place[p]) for s, p in places if p in self.plan.by_place]
+
+    def _runs(self, name: str) -> list[PlannedRun]:
+        """The row's runs, each once."""
+        places = (item for c in self.table.columns for item in self._places(name, c.key))
+        return list({run.folder.path.name: run for _, run in places}.values())
+
+    def _value(self, run: PlannedRun, metric: str) -> float | None:
+        summary = self.summaries[run.folder.path.name]
+        if summary.get("status") != "finished":
+            return None
+        protocol, _, name = metric.partition(":")
+        if protocol == "run":
+            return _run_value(summary.get("final", {}), name)
+        value = self._score(run, protocol).get("values", {}).get(name)
+        return None if value is None else float(value)
+
+    def _score(self, run: PlannedRun, protocol: str) -> dict[str, Any]:
+        name = run.folder.path.name
+        if (name, protocol) not in self.scores:
+            path = run.folder.score_path(self.summaries[name]["dataset"], protocol)
+            try:
+                score = dict(json.loads(path.read_text()))
+            except (OSError, ValueError):
+                return {}
+            known = self.definitions.setdefault(protocol, score.get("definition", ""))
+            if score.get("definition", "") != known:
+                raise UserError(
+                    f"{path}: scored under another definition of {protocol} than the table's other "
+                    "runs; delete this file and run the same command again."
+                )
+            self.scores[name, protocol] = score
+        return self.scores[name, protocol]
+
+    def _verdicts(self, runs: list[PlannedRun]) -> dict[str, int]:
+        verdicts = (self.summaries[r.folder.path.name].get("verdict", {}) for r in runs)
+        return dict(Counter(v["state"] for v in verdicts if "state" in v))
+
+    def _minutes(self, runs: list[PlannedRun]) -> float:
+        names = {run.folder.path.name for run in runs}
+        seconds = sum(self.summaries[n].get("elapsed_seconds") or 0.0 for n in names)
+        seconds += sum(s.get("elapsed_seconds", 0.0) for (n, _), s in self.scores.items()
+                       if n in names)  # fmt: skip
+        return float(seconds) / 60
+
+    def _twin(self, row: Row) -> str:
+        """A row above that is the same run at this scale, in words."""
+        own = {run.folder.path.name for run in self._runs(row.id)}
+        for other in self.table.rows:
+            if other.id == row.id or not own:
+                return ""
+            if {run.folder.path.name for run in self._runs(other.id)} == own:
+                return f"the same run as '{other.label}' at this scale"
+        return ""
+
+
+def _run_value(final: Mapping[str, Any], name: str) -> float | None:
+    """A metric of the run itself; `std_ratio` is the output's std times sqrt(d): 1 when spread."""
+    names = {"final_loss": "loss"}
+    if name == "std_ratio":
+        std, width = final.get("std"), final.get("out_dim")
+        return None if std is None or not width else float(std) * math.sqrt(width)
+    value = final.get(names.get(name, name))
+    return None if value is None else float(value)
+
+
+def _changes(row: Row, runs: list[PlannedRun]) -> dict[str, Any]:
+    """The row's changes as they were run: the scale maps published values to its own."""
+    leaves = dict(runs[0].experiment.recipe.leaves()) if runs else {}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in leaves.items()}
+    return {path: plain.get(path, value) for path, value in row.set.items()}
+
+
+def _num_classes(data: Data, root: Path) -> int:
+    if isinstance(data, Shapes):
+        return data.num_classes
+    from sslbench.data import load
+    from sslbench.data.registry import DATASETS
+
+    known = DATASETS[data.name].num_classes if data.name in DATASETS else None
+    if known is not None:
+        return known
+    return len(load(data, root=root).classes)
+
+
+def _derived(table: Table, rows: list[MeasuredRow]) -> list[MeasuredRow]:
+    """Fill the columns that are computed from measured ones."""
+    for column in table.columns:
+        if column.derive == "minus_best":
+            means = [m for row in rows if (m := row.cells[column.key].mean) is not None]
+            rows = [_shifted(row, column.key, max(means)) for row in rows] if means else rows
+        elif column.derive == "row_mean":
+            rows = [_averaged(row, column.key, table) for row in rows]
+    return rows
+
+
+def _shifted(row: MeasuredRow, key: str, best: float) -> MeasuredRow:
+    cell = row.cells[key]
+    seeds = tuple((seed, None if v is None else v - best) for seed, v in cell.seeds)
+    return replace(row, cells={**row.cells, key: replace(cell, seeds=seeds)})
+
+
+def _averaged(row: MeasuredRow, key: str, table: Table) -> MeasuredRow:
+    """The mean over the row's measured columns, seed by seed where all of them have a value."""
+    cells = [row.cells[c.key] for c in table.columns if c.derive is None]
+    values = [dict(cell.seeds) for cell in cells]
+    shared = [s for s in values[0] if all(v.get(s) is not None for v in values)]
+    seeds = tuple((s, math.fsum(v[s] or 0.0 for v in values) / len(values)) for s in shared)
+    state: CellState = "measured" if seeds else "missing"
+    mean = replace(row.cells[key], state=state, seeds=seeds)
+    return replace(row, cells={**row.cells, key: mean})

@@ -1,0 +1,257 @@
+"""Measured tables: every cell with every seed, the claims' outcomes, and where it was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sslbench.engine.folder import NUMERICS, write_atomically
+from sslbench.errors import UserError
+from sslbench.tables.estimates import Outcome, t_quantile
+from sslbench.tables.schema import Better
+
+CellState = Literal["measured", "diverged", "failed", "missing", "published-only"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell: a value for every seed, beside the published one.
+
+    `seeds` are (seed, value) in seed order; a value is None where that run diverged or its metric
+    is not finite. `state`: `measured` (some seed has a value), `diverged` (every seed's run ended
+    with a non-finite value), `failed` (`note` has the sentence), `missing` (not run yet),
+    `published-only`. `constant` marks a value without randomness (raw pixels): one run is exact.
+    """
+
+    state: CellState
+    seeds: tuple[tuple[int, float | None], ...] = ()
+    published: float | None = None
+    spread: float | None = None
+    constant: bool = False
+    runs: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The finite values, in seed order."""
+        return tuple(v for _, v in self.seeds if v is not None)
+
+    @property
+    def n(self) -> int:
+        """How many seeds have a value."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the seeds that have a value."""
+        return math.fsum(self.values) / self.n if self.n else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds (n - 1); 0 for a constant, None for one seed."""
+        return 0.0 if self.constant and self.n else sample_std(self.values)
+
+    @property
+    def interval(self) -> float | None:
+        """Half-width of the 95 % t-interval of the mean; None for one seed."""
+        if self.constant and self.n:
+            return 0.0
+        return half_width(self.values)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less published, or None where either is absent."""
+        mean = self.mean
+        return None if mean is None or self.published is None else mean - self.published
+
+    def to_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"state": self.state, "seeds": [list(pair) for pair in self.seeds]}
+        out |= {"mean": self.mean, "interval": self.interval, "n": self.n}
+        out |= {"published": self.published, "spread": self.spread, "difference": self.difference}
+        return out | {"constant": self.constant, "runs": list(self.runs), "note": self.note}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cell:
+        return cls(
+            state=data["state"],
+            seeds=tuple((int(seed), value) for seed, value in data["seeds"]),
+            published=data["published"],
+            spread=data["spread"],
+            constant=data["constant"],
+            runs=tuple(data["runs"]),
+            note=data["note"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredColumn:
+    """A column's heading; `definition` is the hash of its protocol's settings."""
+
+    key: str
+    name: str
+    unit: str
+    better: Better
+    metric: str | None
+    definition: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRow:
+    """One row's cells by column key.
+
+    `changes` are the row's dotted changes as they were run (a published batch of 4096 may be 256
+    here); `verdicts` count the runs' verdicts ("healthy": 3); `minutes` is the runs' own time.
+    """
+
+    id: str
+    label: str
+    cells: Mapping[str, Cell]
+    key: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = False
+    certain: bool = True
+    source: str = ""
+    note: str = ""
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim's outcome on the published values and on ours; `detail` says what decided ours.
+
+    `published` is None where the paper states the claim in words only.
+    """
+
+    id: str
+    says: str
+    published: Outcome | None
+    ours: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredTable:
+    """A table as measured at one scale on one kind of device. JSON keeps every seed.
+
+    `rows` are the table's rows in order, `baselines` the untrained encoder and raw pixels under
+    the same protocols. `chance` is in percent. `rank_agreement` is Kendall's tau of our row means
+    against the published values, per column that has at least three pairs. `numerics` is the
+    oldest among the runs; `stale` says whether it is older than this version's.
+    """
+
+    id: str
+    title: str
+    source: str
+    arxiv: str
+    setting: Mapping[str, Any]
+    notes: tuple[str, ...]
+    scale: str
+    dataset: str
+    fingerprint: str
+    num_test: int
+    chance: float
+    seeds: tuple[int, ...]
+    overrides: Mapping[str, Any]
+    columns: tuple[MeasuredColumn, ...]
+    rows: tuple[MeasuredRow, ...]
+    baselines: tuple[MeasuredRow, ...]
+    claims: tuple[ClaimResult, ...]
+    rank_agreement: Mapping[str, float]
+    numerics: int
+    device: str
+    device_class: str
+    commit: str
+    torch: str
+    minutes: float
+
+    @property
+    def stale(self) -> bool:
+        """Whether some row was measured with older numerics than this version's."""
+        return self.numerics < NUMERICS
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell that can be measured has been."""
+        cells = [c for row in (*self.rows, *self.baselines) for c in row.cells.values()]
+        return all(c.state in ("measured", "diverged", "published-only") for c in cells)
+
+    def cell(self, row: str, column: str) -> Cell:
+        """The cell by ids, baselines included."""
+        for candidate in (*self.rows, *self.baselines):
+            if candidate.id == row and column in candidate.cells:
+                return candidate.cells[column]
+        raise UserError(f"Measured table {self.id} has no cell {row}.{column}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        out = {**vars(self), "stale": self.stale, "complete": self.complete}
+        out["columns"] = [vars(column) for column in self.columns]
+        out["claims"] = [vars(claim) for claim in self.claims]
+        for name in ("rows", "baselines"):
+            out[name] = [
+                {**vars(row), "cells": {k: c.to_dict() for k, c in row.cells.items()}}
+                for row in out[name]
+            ]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MeasuredTable:
+        """What `to_dict` gave. Raises UserError for data of another shape."""
+        try:
+            fields = {k: v for k, v in data.items() if k not in ("stale", "complete")}
+            fields["columns"] = tuple(MeasuredColumn(**c) for c in data["columns"])
+            fields["claims"] = tuple(ClaimResult(**c) for c in data["claims"])
+            for name in ("rows", "baselines"):
+                fields[name] = tuple(_row(row) for row in data[name])
+            fields["notes"], fields["seeds"] = tuple(data["notes"]), tuple(data["seeds"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Not a measured table of this version ({type(error).__name__}: {error}); "
+                "measure it again with `sslbench ablate`."
+            ) from None
+
+    def save(self, path: Path) -> None:
+        """Write JSON, whole or not at all."""
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        write_atomically(path, text + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> MeasuredTable:
+        """Read what `save` wrote. Raises UserError: missing or damaged file."""
+        try:
+            data = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a measured table ({error}).") from None
+        return cls.from_dict(data)
+
+
+def _row(data: Mapping[str, Any]) -> MeasuredRow:
+    cells = {key: Cell.from_dict(cell) for key, cell in data["cells"].items()}
+    return MeasuredRow(**{**data, "cells": cells})
+
+
+def sample_std(values: tuple[float, ...]) -> float | None:
+    """Sample standard deviation (n - 1), or None below two values."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def half_width(values: tuple[float, ...]) -> float | None:
+    """Half-width of the 95 % t-interval of the mean over seeds, or None below two values."""
+    std = sample_std(values)
+    if std is None:
+        return None
+    return t_quantile(len(values) - 1) * std / math.sqrt(len(values))
+
+
+def result_path(results: Path, table: MeasuredTable) -> Path:
+    """Where a measured table is kept: results/<scale>/<device class>/<table>.json."""
+    return results / table.scale / table.device_class / f"{table.id}.json"

@@ -1,0 +1,223 @@
+"""The tables of the papers as data: frozen dataclasses read from YAML, one file a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from sslbench.errors import UserError, did_you_mean
+from sslbench.tables.claims import Claim
+
+DATA = Path(__file__).parent / "data"
+T = TypeVar("T")
+
+Better = Literal["higher", "lower", "none"]
+Derive = Literal["minus_best", "row_mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: what is measured, and, where the paper compares methods, on which runs.
+
+    `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
+    it). `recipe` and `set` make the column's cells runs of their own (`byol` / `simclr` columns,
+    `ep100` / `ep200` columns). `derive` shows the metric less the column's best row, or the mean
+    over the table's other columns.
+    """
+
+    key: str
+    name: str
+    unit: str = "%"
+    better: Better = "higher"
+    metric: str | None = None
+    recipe: str | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+    derive: Derive | None = None
+
+    @property
+    def measurable(self) -> bool:
+        """Whether we can fill this column at all."""
+        return self.metric is not None or self.derive == "row_mean"
+
+    @property
+    def in_points(self) -> bool:
+        """Whether values are percentages or points, where 0.3 is the least that counts."""
+        return self.unit in ("%", "points", "AP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row: its published values, and the change against the table's base that makes it.
+
+    `key` are coordinates for curves and reports; `set` the dotted changes. A row that cannot be
+    trained here says why in `not_trainable` and shows its published values only. `skip` names
+    columns where the row's change does not exist.
+    """
+
+    id: str
+    label: str
+    key: Mapping[str, Any] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
+    not_trainable: str | None = None
+    skip: tuple[str, ...] = ()
+    paper: Mapping[str, float | None] = field(default_factory=dict)
+    spread: Mapping[str, float] = field(default_factory=dict)
+    certain: bool = True
+    source: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A curve: `columns` over the numeric row coordinate `x`, one line per value of `series`."""
+
+    id: str
+    title: str
+    x: str
+    columns: tuple[str, ...]
+    series: str | None = None
+    log2: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A published table, or one of our own (no published values), as runs, columns and claims.
+
+    `base` is the recipe of rows that name none; `set` applies to every row (the table's setting
+    where it differs from the recipe; what a row's own recipe lacks is left out). `lecture` says
+    where the lecture shows it, `values_from` where the published values of rows without their own
+    `source` were taken from. `chance` is the published setting's chance accuracy in
+    percent (None where the table has no published values).
+    """
+
+    id: str
+    title: str
+    source: str
+    arxiv: str = ""
+    lecture: str = ""
+    values_from: str = ""
+    kind: Literal["ablation", "comparison", "curve", "leaderboard"] = "ablation"
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    base: str
+    set: Mapping[str, Any] = field(default_factory=dict)
+    chance: float | None = None
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    sweeps: tuple[Sweep, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def column(self, key: str) -> Column:
+        """The column of that key. Raises UserError with the nearest names."""
+        return _named(self.columns, key, "key", f"table {self.id} has no column")
+
+    def row(self, name: str) -> Row:
+        """The row of that id. Raises UserError with the nearest names."""
+        return _named(self.rows, name, "id", f"table {self.id} has no row")
+
+
+def table_names() -> list[str]:
+    """Ids of all tables, sorted; reads no file's content."""
+    return sorted(path.stem for path in DATA.glob("*.yaml"))
+
+
+def load_table(name: str) -> Table:
+    """The table of that id. Raises UserError with the nearest names, or what is wrong in it."""
+    names = table_names()
+    if name not in names:
+        raise UserError(f"No table '{name}'{did_you_mean(name, names)}")
+    return read_table(DATA / f"{name}.yaml")
+
+
+def read_table(path: Path) -> Table:
+    """A table from a YAML file. Raises UserError: unreadable, unknown field, broken reference."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"Table {path} cannot be read ({error}).") from None
+    if not isinstance(document, dict):
+        raise UserError(f"Table {path} is not a mapping; see the other files in tables/data.")
+    return parse_table(document, where=path.name)
+
+
+def parse_table(document: Mapping[str, Any], *, where: str) -> Table:
+    """A table from plain data, checked: ids are unique, and every reference exists."""
+    data = dict(document)
+    for name, cls in (("columns", Column), ("rows", Row), ("sweeps", Sweep)):
+        items = data.get(name, [])
+        data[name] = tuple(_build(cls, x, f"{where}, {name}[{i}]") for i, x in enumerate(items))
+    data["claims"] = tuple(
+        Claim.from_dict(claim, where=f"{where}, claims[{i}]")
+        for i, claim in enumerate(data.get("claims", []))
+    )
+    table = _build(Table, data, where)
+    _check(table, where)
+    origin = table.values_from
+    rows = tuple(r if r.source else replace(r, source=origin) for r in table.rows)
+    return replace(table, rows=rows)
+
+
+def _build(cls: type[T], data: Any, where: str) -> T:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: needs a mapping, got {data!r}.")
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in known:
+            raise UserError(f"{where}: no such field '{key}'{did_you_mean(str(key), known)}")
+    for name, f in known.items():
+        if f.default is MISSING and f.default_factory is MISSING and name not in data:
+            raise UserError(f"{where}: '{name}' is missing.")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+def _check(table: Table, where: str) -> None:
+    _unique([c.key for c in table.columns], f"{where}: column")
+    _unique([r.id for r in table.rows], f"{where}: row")
+    _unique([c.id for c in table.claims], f"{where}: claim")
+    for row in table.rows:
+        for name in (*row.paper, *row.spread, *row.skip):
+            table.column(name)
+        for column in table.columns:
+            if row.recipe and column.recipe:
+                raise UserError(
+                    f"{where}: row {row.id} and column {column.key} both name a recipe."
+                )
+    for sweep in table.sweeps:
+        for name in sweep.columns:
+            table.column(name)
+    for claim in table.claims:
+        for operand in claim.operands():
+            find_cell(table, operand)
+
+
+def find_cell(table: Table, operand: str) -> tuple[str, str]:
+    """(row id, column key) of "row" (first column) or "row.column"; `untrained` and `raw-pixels`
+    are rows of every table. Raises UserError with the nearest names."""
+    known = {row.id for row in table.rows} | set(BASELINES)
+    if operand in known:
+        return operand, table.columns[0].key
+    row, dot, key = operand.rpartition(".")
+    if not dot or row not in known:
+        table.row(row if dot and row else operand)
+    return row, table.column(key).key
+
+
+BASELINES = ("untrained", "raw-pixels")  # measured beside every table
+
+
+def _named(items: Iterable[T], name: str, attribute: str, message: str) -> T:
+    by_name = {getattr(item, attribute): item for item in items}
+    if name not in by_name:
+        raise UserError(f"{message} '{name}'{did_you_mean(name, by_name)}")
+    return by_name[name]
+
+
+def _unique(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{what} '{name}' occurs twice.")

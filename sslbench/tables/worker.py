@@ -1,0 +1,91 @@
+"""What trains and scores one job; as a program, a worker process of a grid."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslbench.errors import Interrupted
+from sslbench.tables.workers import INTERRUPTED, Job, JobResult, Tell, attempt
+
+if TYPE_CHECKING:
+    from sslbench.data import Dataset
+    from sslbench.recipes.specs import Data
+
+
+def prepare(threads: int | None) -> None:
+    """Threads and the like, before anything is computed."""
+    from sslbench.engine.hardware import prepare_process
+
+    prepare_process(threads)
+
+
+def execute(job: Job, tell: Tell) -> None:
+    """Train (or find) the run, then score it under the job's protocols.
+
+    Raises:
+        UserError: what went wrong, in a sentence.
+        Interrupted: stopped by a signal.
+    """
+    from sslbench.engine.hardware import pick_device
+    from sslbench.engine.pretrain import Options, pretrain
+    from sslbench.evaluation import evaluate
+    from sslbench.evaluation.knn import make_knn_monitor
+
+    root = Path(job.root)
+    dataset = _dataset(job.experiment.data, root)
+    labelled = dataset.train.labels is not None
+
+    def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
+        tell(JobResult("progress", job.name, step, steps, dict(metrics)))
+
+    folder = pretrain(
+        job.experiment,
+        provenance=job.provenance,
+        runs=Path(job.runs),
+        root=root,
+        options=Options(**job.options),
+        monitor=make_knn_monitor(dataset) if labelled else None,
+        progress=progress,
+        dataset=dataset,
+    )
+    device = str(pick_device(job.options.get("device", "auto")))
+    evaluate(folder, list(job.protocols), root=root, device=device)
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(data: Data, root: Path) -> Dataset:
+    """The jobs of a grid share their data, mostly."""
+    from sslbench.data import load
+
+    return load(data, root=root)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve jobs from standard input until it closes. Returns the exit code."""
+    out = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints must not mix with the results
+
+    def tell(result: JobResult) -> None:
+        out.write(json.dumps(_plain(vars(result))) + "\n")
+        out.flush()
+
+    prepare(int(arguments[0]) if arguments else None)
+    try:
+        for line in sys.stdin:
+            attempt(Job.from_json(line), tell)
+    except (Interrupted, KeyboardInterrupt):
+        return INTERRUPTED
+    return 0
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in data.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,9 @@
+"""Views: images to augmented, normalised views, batched on their device.
+
+`OPS` is the index: the operation that each name in `View.order` runs.
+"""
+
+from sslbench.views.augmenter import Augmenter, ViewBatch, normalize
+from sslbench.views.pipeline import OPS
+
+__all__ = ["OPS", "Augmenter", "ViewBatch", "normalize"]

@@ -1,0 +1,148 @@
+"""Batches of uint8 images in, augmented views out: on the images' device, parameters per sample."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench.recipes.specs import View, Views
+from sslbench.views.geometry import full_boxes
+from sslbench.views.pipeline import Draws, Frame, Pipeline
+
+_VIEW_KEY = 0xD1342543DE82EF95  # odd; the distance between the streams of neighbouring views
+
+Render = Callable[[Tensor, Draws | None, Draws, Tensor, Tensor], Frame]
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """One view of each of N images.
+
+    Attributes:
+        images: N×3×h×w float32, normalised.
+        box: N×4 float (top, left, height, width): the crop, in source pixels.
+        flipped: N bool: mirrored left to right. Quarter turns are not part of the geometry.
+    """
+
+    images: Tensor
+    box: Tensor
+    flipped: Tensor
+
+
+class Augmenter:
+    """Draws the views of `views` for batches of images.
+
+    A view is a function of (key, sample, its index), so a sample gets the same ones in whatever
+    batch and process it is. Nothing waits for the device, and no shape depends on a random number.
+
+    Args:
+        views: what to draw; `common`, if any, is one crop under all views of an image.
+        resolution: side of a view that names no `size`, in pixels.
+        mean, std: three channel values of the data in [0, 1], to normalise with.
+        compile: fuse the pixel work with torch.compile (on a CPU this needs a C++ compiler).
+    Raises:
+        UserError: a view switches on an operation that its order does not name.
+    """
+
+    def __init__(
+        self, views: Views, *, resolution: int, mean: Sequence[float], std: Sequence[float],
+        compile: bool = False,
+    ) -> None:  # fmt: skip
+        self._mean, self._std, self._compile = tuple(mean), tuple(std), compile
+        self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._views = list_views(views)
+        self._common = None
+        if views.common is not None:
+            self._common = Pipeline(views.common, side=resolution, mean=self._mean)
+        self._pipelines = {
+            view: Pipeline(view, side=resolution, mean=self._mean) for view in self._views
+        }
+        self._renders = {view: self._build(each) for view, each in self._pipelines.items()}
+
+    def __call__(self, images: Tensor, *, key: int, samples: Tensor) -> list[ViewBatch]:
+        """The views of each image, in the order first, second, locals.
+
+        Args:
+            images: N×3×H×W uint8.
+            key: from `streams.stream_key`, another one every step.
+            samples: N int64 positions in the global batch, on the images' device.
+        """
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            if not self._compile:
+                images = to_unit(images)  # once for all views; compiled code converts as it reads
+            scale, shift = self._normalization(images.device)
+            # Drawn outside the compiled code, which would be compiled anew for every key.
+            shared = self._common.draw(view_key(key, 0), samples) if self._common else None
+            batches = []
+            for index, view in enumerate(self._views):
+                draws = self._pipelines[view].draw(view_key(key, index + 1), samples)
+                batches.append(ViewBatch(*self._renders[view](images, shared, draws, scale, shift)))
+            return batches
+
+    def _normalization(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Kept per device, so that no step copies from the host."""
+        if device not in self._constants:
+            self._constants[device] = affine(self._mean, self._std, device)
+        return self._constants[device]
+
+    def _build(self, pipeline: Pipeline) -> Render:
+        common = self._common
+
+        def render(
+            images: Tensor, shared: Draws | None, draws: Draws, scale: Tensor, shift: Tensor
+        ) -> Frame:
+            unflipped = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+            frame = Frame(to_unit(images), full_boxes(images), unflipped)
+            if common is not None and shared is not None:
+                frame = common(frame, shared)
+            frame = pipeline(frame, draws)
+            return frame._replace(images=torch.addcmul(shift, frame.images, scale))
+
+        return torch.compile(render, **_ISOLATED) if self._compile else render
+
+
+def view_key(key: int, index: int) -> int:
+    """The int64 key of one view's stream; index 0 is the common crop's, view v has v + 1."""
+    mixed = (key + index * _VIEW_KEY) % 2**64
+    return mixed - 2**64 if mixed >= 2**63 else mixed
+
+
+# Augmenters share the code of `render`; without this they would share its recompile limit too.
+_ISOLATED = {
+    name: True
+    for name in ("isolate_recompiles",)
+    if name in inspect.signature(torch.compile).parameters
+}
+
+
+def list_views(views: Views) -> list[View]:
+    """The views of an image in order: first, second, locals."""
+    chosen = [views.first]
+    if views.num_global == 2:
+        chosen.append(views.second or views.first)
+    if views.local is not None:
+        chosen += [views.local] * views.num_local
+    return chosen
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """N×3×H×W uint8 images as float32, less the mean, over the standard deviation."""
+    scale, shift = affine(mean, std, images.device)
+    return torch.addcmul(shift, to_unit(images), scale)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]; float images pass."""
+    if images.is_floating_point():
+        return images
+    return images.to(torch.float32) * (1.0 / 255.0)
+
+
+def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Normalisation as `x * scale + shift`: two 1×3×1×1 tensors."""
+    scale = 1.0 / torch.tensor(std, device=device).view(1, -1, 1, 1)
+    return scale, -scale * torch.tensor(mean, device=device).view(1, -1, 1, 1)

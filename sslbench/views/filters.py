@@ -1,0 +1,115 @@
+"""Operations that look at a pixel's neighbours or place: blur, Sobel, noise, cutout, rotation.
+
+All work on the whole batch; N bool `chosen` says which images change. Images N×3×H×W in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sslbench.errors import UserError
+from sslbench.views.color import luminance
+
+NOISE_STD = 0.1  # torchvision's default; SimCLR does not print its own
+CUTOUT_SHARE = 0.5  # side of the patch over the side of the image, DeVries and Taylor's 16 of 32
+
+
+def blur_kernel_side(side: int) -> int:
+    """The odd number nearest to a tenth of the image's side, at least 3 (SimCLR, Appendix A)."""
+    return max(3, 2 * round((side / 10 - 1) / 2) + 1)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, *, kernel: int) -> Tensor:
+    """Gaussian blur with each image's own `sigma` (N, pixels), mirrored at the border.
+
+    Both axes are products with a banded N×H×H (N×W×W) matrix that is the identity where not
+    chosen, so unblurred images pass exactly and no mask is applied to pixels.
+
+    Args:
+        kernel: odd side of the window in pixels.
+    Raises:
+        UserError: the window reaches further than the image is wide.
+    Source: torchvision's gaussian_blur; SimCLR, Appendix A.
+    """
+    n, c, height, width = images.shape
+    if kernel // 2 >= min(height, width):
+        raise UserError(f"A blur kernel of {kernel} pixels does not fit a {height}x{width} view; "
+                        "set blur.kernel to an odd number below twice the side.")  # fmt: skip
+    rows = _blur_weights(sigma, chosen, kernel, height)
+    x = torch.matmul(rows[:, None], images)
+    columns = rows if width == height else _blur_weights(sigma, chosen, kernel, width)
+    return torch.bmm(x.view(n, c * height, width), columns.transpose(1, 2)).view_as(images)
+
+
+def _blur_weights(sigma: Tensor, chosen: Tensor, kernel: int, side: int) -> Tensor:
+    """N×side×side weights of source pixels in output pixels; mirrored taps are added on."""
+    offset = torch.arange(kernel, device=sigma.device, dtype=torch.float32) - kernel // 2
+    taps = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, dim=1)  # N×kernel
+    taps = torch.where(chosen[:, None], taps, (offset == 0).to(taps.dtype))
+    reach = kernel // 2
+    pixel = torch.arange(side, device=sigma.device)
+    distance = torch.stack((  # of a source pixel, and of its images in both mirrors
+        pixel - pixel[:, None], -pixel - pixel[:, None], 2 * (side - 1) - pixel - pixel[:, None],
+    )).abs()  # fmt: skip
+    # A pixel on the mirror is its own image and must count once.
+    distance[1, :, 0] = reach + 1
+    distance[2, :, -1] = reach + 1
+    step = torch.arange(reach + 1, device=sigma.device)[:, None, None, None]
+    count = (distance == step).sum(1).to(taps.dtype)  # (reach+1)×side×side
+    return (taps[:, reach:] @ count.flatten(1)).view(-1, side, side)
+
+
+def sobel(images: Tensor, chosen: Tensor) -> Tensor:
+    """The Sobel gradient's magnitude of the grey image, in all channels, clamped to 1.
+
+    Scaled so that a step of height 1 gives 1; the border repeats its outermost pixels.
+    """
+    x = pad(luminance(images), (1, 1, 1, 1), mode="replicate")
+    difference, smooth = x[..., 2:] - x[..., :-2], x[..., 2:] + 2 * x[..., 1:-1] + x[..., :-2]
+    gx = difference[..., 2:, :] + 2 * difference[..., 1:-1, :] + difference[..., :-2, :]
+    gy = smooth[..., 2:, :] - smooth[..., :-2, :]
+    edges = (0.25 * torch.sqrt(gx * gx + gy * gy)).clamp(max=1.0)
+    return torch.where(chosen[:, None, None, None], edges, images)
+
+
+def gaussian_noise(images: Tensor, noise: Tensor, chosen: Tensor) -> Tensor:
+    """Add NOISE_STD times the standard normal `noise` (N×3×H×W) and clamp to [0, 1]."""
+    noisy = (images + NOISE_STD * noise).clamp(0.0, 1.0)
+    return torch.where(chosen[:, None, None, None], noisy, images)
+
+
+def cutout(images: Tensor, centre: Tensor, chosen: Tensor, *, fill: Sequence[float]) -> Tensor:
+    """Fill a square of half the image's side, centred anywhere, so that part may fall outside.
+
+    Args:
+        centre: N×2 uniform numbers, the row and column of the centre over height and width.
+        fill: 3 values; the data's mean, which normalises to the paper's zero.
+    Source: DeVries and Taylor 2017, "Improved Regularization of CNNs with Cutout", Sec. 3.2.
+    """
+    height, width = images.shape[-2:]
+    half = round(CUTOUT_SHARE * min(height, width)) // 2
+    y, x = torch.floor(centre[:, :1] * height), torch.floor(centre[:, 1:] * width)  # N×1 each
+    row = torch.arange(height, device=images.device)
+    column = torch.arange(width, device=images.device)
+    inside_y = (row >= y - half) & (row < y + half) & chosen[:, None]  # N×H
+    inside_x = (column >= x - half) & (column < x + half)  # N×W
+    patch = inside_y[:, None, :, None] & inside_x[:, None, None, :]
+    channels = [torch.where(patch[:, 0], fill[k], images[:, k]) for k in range(3)]
+    return torch.stack(channels, dim=1)
+
+
+def rotate(images: Tensor, turns: Tensor) -> Tensor:
+    """Rotate each image by `turns` (N int64, 0 to 3) quarter turns, counter-clockwise.
+
+    Raises:
+        UserError: the images are not square.
+    """
+    if images.shape[-2] != images.shape[-1]:
+        raise UserError("Quarter turns need square images; put crop before rotate in the order.")
+    half = torch.where((turns >= 2)[:, None, None, None], images.flip(2, 3), images)
+    quarter = half.transpose(2, 3).flip(2)
+    return torch.where((turns % 2 == 1)[:, None, None, None], quarter, half)

@@ -1,0 +1,232 @@
+"""One view's pipeline: the active operations of a `View` in its order, on a whole batch.
+
+Every number an operation draws has a fixed column, so switching one operation off leaves the
+others' draws as they were. A view's draws are N×40 uniforms:
+
+    crop      0-21   ten attempts' area, ten attempts' aspect, top, left
+    flip     22      chosen
+    jitter   23-28   chosen, brightness, contrast, saturation, hue, order
+    grayscale 29     chosen
+    blur     30-31   chosen, sigma
+    solarize 32      chosen
+    cutout   33-35   chosen, centre row, centre column
+    rotate   36-37   chosen, quarter turns
+    noise    38      chosen (the noise itself has a stream of its own)
+    sobel    39      chosen
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sslbench import streams
+from sslbench.errors import UserError
+from sslbench.recipes.specs import Op, View
+from sslbench.views import color, filters, geometry
+
+COLUMNS: dict[Op, slice] = {
+    "crop": slice(0, 22),
+    "flip": slice(22, 23),
+    "jitter": slice(23, 29),
+    "grayscale": slice(29, 30),
+    "blur": slice(30, 32),
+    "solarize": slice(32, 33),
+    "cutout": slice(33, 36),
+    "rotate": slice(36, 38),
+    "noise": slice(38, 39),
+    "sobel": slice(39, 40),
+}
+NUM_COLUMNS = 40
+_NOISE_KEY = 0x2545F4914F6CDD1D  # separates the pixel noise from the parameters
+
+# A mirrored image goes through these as its mirror does: a flip behind them joins the crop's.
+_MIRROR_SYMMETRIC: frozenset[Op] = frozenset({"jitter", "grayscale", "blur", "solarize"})
+
+
+class Frame(NamedTuple):
+    """Images on their way: N×3×h×w in [0, 1], their N×4 source boxes, N bool mirrored."""
+
+    images: Tensor
+    box: Tensor
+    flipped: Tensor
+
+
+class Draws(NamedTuple):
+    """What is random in one view of N samples: N×NUM_COLUMNS in [0, 1), N×3·h·w normal."""
+
+    uniforms: Tensor
+    noise: Tensor | None
+
+    def of(self, op: Op) -> Tensor:
+        return self.uniforms[:, COLUMNS[op]]
+
+    def chosen(self, op: Op, probability: float) -> Tensor:
+        """N bool, true with `probability`: an operation's first column decides."""
+        return self.uniforms[:, COLUMNS[op].start] < probability
+
+
+class Pipeline:
+    """The operations of one view. Called on a frame, it gives the view's frame, not normalised.
+
+    Args:
+        view: what to do.
+        side: output side in pixels, where the view names none.
+        mean: the data's channel means, which cutout fills with.
+    Raises:
+        UserError: an operation is switched on but its order does not name it.
+    """
+
+    def __init__(self, view: View, *, side: int, mean: tuple[float, float, float]) -> None:
+        self.view, self.side, self.mean = view, view.size or side, mean
+        self.steps, self.flip_with_crop = plan(view)
+
+    def draw(self, key: int, samples: Tensor) -> Draws:
+        """All random numbers of this view, for N samples."""
+        noise = None
+        if "noise" in self.steps:
+            noise = streams.normal(key ^ _NOISE_KEY, samples, 3 * self.side**2)
+        return Draws(streams.uniform(key, samples, NUM_COLUMNS), noise)
+
+    def __call__(self, frame: Frame, draws: Draws) -> Frame:
+        for op in self.steps:
+            frame = OPS[op](self, frame, draws)
+        return frame
+
+
+def active(view: View) -> frozenset[Op]:
+    """The operations that can change an image."""
+    probability: dict[Op, float] = {
+        "crop": 0.0 if view.crop is None else 1.0,
+        "flip": view.flip,
+        "jitter": 0.0 if view.jitter is None else view.jitter.probability,
+        "grayscale": view.grayscale,
+        "blur": 0.0 if view.blur is None else view.blur.probability,
+        "solarize": view.solarize,
+        "cutout": view.cutout,
+        "rotate": view.rotate,
+        "noise": view.noise,
+        "sobel": view.sobel,
+    }
+    return frozenset(op for op, p in probability.items() if p > 0)
+
+
+def plan(view: View) -> tuple[tuple[Op, ...], bool]:
+    """The steps in order, and whether the crop's resampling flips as well.
+
+    "crop" is always a step: without one it comes first and brings the image to the view's side.
+    """
+    wanted = active(view)
+    unordered = sorted(wanted - set(view.order))
+    if unordered:
+        raise UserError(f"The view uses {unordered[0]} but its order does not name it; "
+                        f"add '{unordered[0]}' to order or switch it off.")  # fmt: skip
+    order = view.order if view.crop is not None else ("crop", *(op for op in view.order if op != "crop"))
+    steps = [op for op in order if op in wanted or op == "crop"]
+    if "flip" not in steps:
+        return tuple(steps), False
+    crop, flip = steps.index("crop"), steps.index("flip")
+    joined = crop < flip and _MIRROR_SYMMETRIC.issuperset(steps[crop + 1 : flip])
+    if joined:
+        steps.remove("flip")
+    return tuple(steps), joined
+
+
+def _crop(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    view, side = pipeline.view, pipeline.side
+    height, width = frame.images.shape[-2:]
+    if view.crop is None:
+        if (height, width) == (side, side):
+            return _flip(pipeline, frame, draws) if pipeline.flip_with_crop else frame
+        inner, interpolation = geometry.full_boxes(frame.images), "bilinear"
+    else:
+        inner = geometry.crop_boxes(draws.of("crop"), view.crop, height=height, width=width)
+        interpolation = view.crop.interpolation
+    flipped = draws.chosen("flip", view.flip) if pipeline.flip_with_crop else None
+    images = geometry.resample(
+        frame.images, inner, flipped, side=side, interpolation=interpolation
+    )
+    if interpolation == "bicubic":
+        images = images.clamp(0.0, 1.0)  # its overshoot; 8-bit images lose it too
+    box = geometry.compose(frame.box, frame.flipped, inner, side=(height, width))
+    return Frame(images, box, frame.flipped if flipped is None else frame.flipped ^ flipped)
+
+
+def _flip(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    chosen = draws.chosen("flip", pipeline.view.flip)
+    images = torch.where(chosen[:, None, None, None], frame.images.flip(3), frame.images)
+    return Frame(images, frame.box, frame.flipped ^ chosen)
+
+
+def _jitter(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    jitter, u = pipeline.view.jitter, draws.of("jitter")
+    assert jitter is not None
+    chosen = draws.chosen("jitter", jitter.probability)
+    factors = color.jitter_factors(u[:, 1:5], jitter)
+    identity = torch.where(torch.arange(4, device=u.device) == color.HUE, 0.0, 1.0)
+    factors = torch.where(chosen[:, None], factors, identity)
+    positions = color.jitter_positions(u[:, 5])
+    images = color.color_jitter(frame.images, factors, positions, has_hue=jitter.hue > 0)
+    return frame._replace(images=images)
+
+
+def _grayscale(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    chosen = draws.chosen("grayscale", pipeline.view.grayscale)
+    return frame._replace(images=color.grayscale(frame.images, chosen))
+
+
+def _blur(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    blur = pipeline.view.blur
+    assert blur is not None
+    low, high = blur.sigma
+    sigma = low + (high - low) * draws.of("blur")[:, 1]
+    kernel = blur.kernel or filters.blur_kernel_side(min(frame.images.shape[-2:]))
+    chosen = draws.chosen("blur", blur.probability)
+    return frame._replace(images=filters.gaussian_blur(frame.images, sigma, chosen, kernel=kernel))
+
+
+def _solarize(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    chosen = draws.chosen("solarize", pipeline.view.solarize)
+    threshold = pipeline.view.solarize_threshold
+    return frame._replace(images=color.solarize(frame.images, chosen, threshold=threshold))
+
+
+def _cutout(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    chosen = draws.chosen("cutout", pipeline.view.cutout)
+    images = filters.cutout(frame.images, draws.of("cutout")[:, 1:], chosen, fill=pipeline.mean)
+    return frame._replace(images=images)
+
+
+def _rotate(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    turns = torch.floor(draws.of("rotate")[:, 1] * 4).to(torch.int64)
+    turns = torch.where(draws.chosen("rotate", pipeline.view.rotate), turns, 0)
+    return frame._replace(images=filters.rotate(frame.images, turns))
+
+
+def _noise(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    assert draws.noise is not None
+    chosen = draws.chosen("noise", pipeline.view.noise)
+    noise = draws.noise.view_as(frame.images)
+    return frame._replace(images=filters.gaussian_noise(frame.images, noise, chosen))
+
+
+def _sobel(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    chosen = draws.chosen("sobel", pipeline.view.sobel)
+    return frame._replace(images=filters.sobel(frame.images, chosen))
+
+
+OPS: dict[Op, Callable[[Pipeline, Frame, Draws], Frame]] = {
+    "crop": _crop,
+    "flip": _flip,
+    "jitter": _jitter,
+    "grayscale": _grayscale,
+    "blur": _blur,
+    "solarize": _solarize,
+    "cutout": _cutout,
+    "rotate": _rotate,
+    "noise": _noise,
+    "sobel": _sobel,
+}

@@ -1,0 +1,39 @@
+"""Shared by all tests: one thread each, no settings from outside, marks and options."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers share few cores
+for _name in ("SSLBENCH_RUNS", "SSLBENCH_DATA"):
+    os.environ.pop(_name, None)
+
+import pytest  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--network", action="store_true", help="also run tests that download")
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden values")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this machine, or this call, cannot run."""
+    if not config.getoption("--network"):
+        _skip(items, "network", "needs --network")
+    if any("gpu" in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            _skip(items, "gpu", "needs a CUDA device")
+
+
+def _skip(items: list[pytest.Item], mark: str, reason: str) -> None:
+    for item in items:
+        if mark in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether this call rewrites golden values (`make golden`) rather than comparing them."""
+    return bool(request.config.getoption("--update-golden"))

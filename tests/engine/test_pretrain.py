@@ -1,0 +1,185 @@
+"""What holds for every recipe: it trains, repeats, resumes bit for bit, and fails in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslbench.data import load
+from sslbench.engine import pretrain as module
+from sslbench.engine.checkpoint import load_encoder
+from sslbench.engine.pretrain import Options, pretrain, run_folder
+from sslbench.engine.trainer import Trainer
+from sslbench.errors import Interrupted, RunFailed, UserError
+from tests.tiny import DATA, TRAINED, tiny
+
+FP32 = Options(device="cpu", precision="fp32", compile="off", threads=1, checkpoint_seconds=0)
+
+
+def train(experiment, path: Path, **more):
+    return pretrain(experiment, provenance={}, runs=path, root=path, options=FP32, **more)
+
+
+def encoder_of(folder):
+    return load_encoder(folder.encoder_path)
+
+
+def assert_same_encoder(a, b):
+    first, second = encoder_of(a), encoder_of(b)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def stop_after(steps: int):
+    """A progress callback that sends this process SIGTERM at a log point."""
+
+    def progress(step, total, stats):
+        if step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load(DATA, root=Path("unused"))
+
+
+@pytest.mark.parametrize("recipe", TRAINED)
+def test_every_recipe_trains_and_its_encoder_moves(recipe, dataset):
+    trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
+    before = [p.detach().clone() for p in trainer.method.encoder.parameters()]
+    trainer.step_count = 1  # past the first step of a warm-up
+    output = trainer.step()
+    assert torch.isfinite(output.loss)
+    moved = [not torch.equal(a, b) for a, b in
+             zip(before, trainer.method.encoder.parameters(), strict=True)]  # fmt: skip
+    assert all(moved)
+
+
+@pytest.mark.parametrize("recipe", TRAINED)
+def test_a_stopped_and_resumed_run_is_the_uninterrupted_run(recipe, tmp_path):
+    whole = train(tiny(recipe), tmp_path / "a")
+    with pytest.raises(Interrupted, match="Run the same command again"):
+        train(tiny(recipe), tmp_path / "b", progress=stop_after(7))
+    resumed = train(tiny(recipe), tmp_path / "b")
+    assert_same_encoder(whole, resumed)
+    assert whole.metrics() == resumed.metrics()
+    assert whole.summary()["final"] == resumed.summary()["final"]
+
+
+@pytest.mark.parametrize("recipe", ["moco-v2", "byol", "simclr"])
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(recipe, tmp_path):
+    whole = train(tiny(recipe), tmp_path / "a")
+    code = (
+        "import os, signal\n"
+        "from tests.engine.test_pretrain import train\n"
+        "from tests.tiny import tiny\n"
+        "from pathlib import Path\n"
+        "def kill(step, total, stats):\n"
+        "    if step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train(tiny({recipe!r}), Path({str(tmp_path / 'b')!r}), progress=kill)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert_same_encoder(whole, train(tiny(recipe), tmp_path / "b"))
+
+
+def test_the_same_seed_repeats_and_another_differs(tmp_path):
+    a, b = train(tiny("simclr"), tmp_path / "a"), train(tiny("simclr"), tmp_path / "b")
+    other = train(tiny("simclr", seed=1), tmp_path / "b")
+    assert a.metrics() == b.metrics()
+    assert a.metrics() != other.metrics()
+
+
+def test_a_finished_run_is_returned_without_training(tmp_path, monkeypatch):
+    first = train(tiny("simclr"), tmp_path)
+    monkeypatch.setattr(module, "Trainer", None)
+    assert train(tiny("simclr"), tmp_path).path == first.path
+
+
+def test_equal_experiments_share_a_folder_and_others_do_not(tmp_path):
+    def path(experiment):
+        return run_folder(experiment, runs=tmp_path, root=tmp_path).path
+
+    assert path(tiny("byol")) == path(tiny("byol", epochs=2))
+    assert path(tiny("byol")) != path(tiny("byol", epochs=3))
+    assert path(tiny("byol")) != path(tiny("byol", seed=1))
+
+
+def test_the_untrained_encoder_is_the_seeded_initialisation(tmp_path, dataset):
+    folder = train(tiny("untrained"), tmp_path)
+    trainer = Trainer(tiny("supervised"), dataset, device=torch.device("cpu"))
+    for name, value in trainer.method.encoder.state_dict().items():
+        assert torch.equal(value, encoder_of(folder)[name])
+
+
+def test_the_log_has_what_the_plots_need(tmp_path):
+    folder = train(tiny("simsiam"), tmp_path, monitor=lambda encoder: 12.5)
+    points = folder.metrics()
+    assert [p["step"] for p in points] == list(range(1, 13))
+    assert all({"loss", "std", "effective_rank", "lr"} <= p.keys() for p in points)
+    assert [p["knn"] for p in points if "knn" in p] == [12.5, 12.5]
+
+
+def test_the_summary_says_where_the_number_comes_from(tmp_path):
+    summary = train(tiny("byol"), tmp_path).summary()
+    assert summary["status"] == "finished"
+    assert summary["verdict"]["state"] in ("healthy", "collapsed", "dimensional")
+    for key in ("digest", "fingerprint", "seed", "numerics", "device_class", "torch", "commit"):
+        assert key in summary
+    assert summary["final"]["out_dim"] == 8
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_says_so(tmp_path):
+    with pytest.raises(RunFailed, match="not finite"):
+        train(tiny("simclr", optimizer={"kind": "SGD", "lr": 1e30}), tmp_path)
+    (folder,) = [p for p in tmp_path.iterdir() if p.is_dir()]
+    summary = json.loads((folder / "run.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["verdict"]["state"] == "diverged"
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    with pytest.raises(UserError, match="larger than the 96 images"):
+        train(tiny("simclr", batch_size=128), tmp_path)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    folder = run_folder(tiny("simclr"), runs=tmp_path, root=tmp_path)
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom sslbench.engine.folder import RunFolder\n"
+        f"with RunFolder(Path({str(folder.path)!r})).lock():\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None and other.stdout.readline()
+        with pytest.raises(UserError, match="in use by another process"):
+            train(tiny("simclr"), tmp_path)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_accumulated_batches_make_one_update(dataset):
+    trainer = Trainer(tiny("byol", accumulate=3), dataset, device=torch.device("cpu"))
+    assert trainer.steps_per_epoch == 2
+
+
+def test_gradient_does_not_reach_the_target(dataset):
+    trainer = Trainer(tiny("byol"), dataset, device=torch.device("cpu"))
+    target = [p.detach().clone() for p in trainer.method.target_parameters()]
+    output = trainer._forward(0, 0)
+    output.loss.backward()
+    assert all(p.grad is None for p in trainer.method.target_parameters())
+    assert all(torch.equal(a, b) for a, b in
+               zip(target, trainer.method.target_parameters(), strict=True))  # fmt: skip

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from sslbench.models import build_head
+from sslbench.recipes import RECIPES
+from sslbench.recipes.specs import MLP
+
+
+def layers(head: nn.Module) -> list[str]:
+    """Each layer in a few letters: Linear with widths and bias, BN with affine or not, ReLU."""
+    names = []
+    for layer in head.children():
+        if isinstance(layer, nn.Linear):
+            bias = "+b" if layer.bias is not None else ""
+            names.append(f"{layer.in_features}>{layer.out_features}{bias}")
+        elif isinstance(layer, nn.BatchNorm1d):
+            names.append(f"BN{layer.num_features}{'' if layer.affine else ' fixed'}")
+        else:
+            names.append(type(layer).__name__)
+    return names
+
+
+def test_none_returns_its_input() -> None:
+    head = build_head(None, 7)
+    x = torch.randn(3, 7)
+    assert head.out_features == 7
+    assert head(x) is x
+    assert not list(head.parameters())
+
+
+def test_without_hidden_layers_it_is_linear() -> None:
+    assert layers(build_head(MLP(out=3), 5)) == ["5>3+b"]
+
+
+def test_out_none_is_as_wide_as_the_input() -> None:
+    head = build_head(MLP(hidden=(4,), out=None), 6)
+    assert head.out_features == 6
+    assert layers(head) == ["6>4+b", "BN4", "ReLU", "4>6+b"]
+
+
+def test_every_switch_shows_in_the_layers() -> None:
+    spec = MLP(hidden=(4, 3), out=2)
+    assert layers(build_head(spec, 5)) == [
+        "5>4+b", "BN4", "ReLU", "4>3+b", "BN3", "ReLU", "3>2+b",
+    ]  # fmt: skip
+    no_norm = spec.but(hidden_norm=False, out_bias=False)
+    assert layers(build_head(no_norm, 5)) == ["5>4+b", "ReLU", "4>3+b", "ReLU", "3>2"]
+    out_norm = spec.but(hidden=(4,), hidden_bias=False, out_norm=True)
+    assert layers(build_head(out_norm, 5)) == ["5>4", "BN4", "ReLU", "4>2+b", "BN2"]
+    fixed = out_norm.but(out_norm_affine=False)
+    assert layers(build_head(fixed, 5))[-1] == "BN2 fixed"
+
+
+def test_heads_of_the_papers() -> None:
+    projectors = {name: layers(build_head(r.projector, 2048)) for name, r in RECIPES.items()}
+    assert projectors["simclr"] == ["2048>2048", "BN2048", "ReLU", "2048>128", "BN128"]
+    assert projectors["moco-v1"] == ["2048>128+b"]
+    assert projectors["moco-v2"] == ["2048>2048+b", "ReLU", "2048>128+b"]
+    assert projectors["byol"] == ["2048>4096+b", "BN4096", "ReLU", "4096>256"]
+    assert projectors["simsiam"] == [
+        *["2048>2048", "BN2048", "ReLU"] * 2, "2048>2048", "BN2048 fixed",
+    ]  # fmt: skip
+    predictor = layers(build_head(RECIPES["simsiam"].predictor, 2048))
+    assert predictor == ["2048>512", "BN512", "ReLU", "512>2048+b"]
+
+
+def test_initialisation_is_pytorchs_default() -> None:
+    torch.manual_seed(0)
+    ours = build_head(MLP(hidden=(6,), out=4), 5)
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4))
+    assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+def test_a_frozen_head_passes_gradient_to_its_input_only() -> None:
+    head = build_head(MLP(hidden=(4,), out=2, trainable=False), 3)
+    x: Tensor = torch.randn(5, 3, requires_grad=True)
+    head(x).square().sum().backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+    assert all(not p.requires_grad and p.grad is None for p in head.parameters())

@@ -1,0 +1,113 @@
+"""Specs: changes, coercion, YAML, digests and the sentences of wrong input."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from sslbench.errors import UserError
+from sslbench.recipes import RECIPES, Recipe
+from sslbench.recipes.specs import EMA, Blur, InfoNCE, Shared
+
+byol = RECIPES["byol"]
+simsiam = RECIPES["simsiam"]
+
+
+def test_but_changes_a_nested_field_and_nothing_else():
+    changed = byol.but({"target.momentum": 0.5})
+    assert changed.target == EMA(momentum=0.5, schedule="cosine")
+    assert changed.but({"target.momentum": byol.target.momentum}) == byol
+
+
+def test_a_star_reaches_every_view_that_is_present():
+    changed = byol.but({"views.*.flip": 0.0})
+    assert changed.views.first.flip == changed.views.second.flip == 0.0
+    assert simsiam.but({"views.*.flip": 0.0}).views.second is None
+
+
+def test_a_kind_can_be_given_by_name_or_as_a_mapping():
+    assert byol.but(target="Shared").target == Shared()
+    assert byol.but(target={"kind": "EMA", "momentum": "0.9"}).target == EMA(momentum=0.9)
+
+
+def test_numbers_are_coerced_by_annotation():
+    assert byol.but({"optimizer.lr": "1e-3"}).optimizer.lr == 1e-3
+    assert byol.but(batch_size=512.0).batch_size == 512
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_yaml_round_trip_gives_the_same_recipe_and_digest(name):
+    recipe = RECIPES[name]
+    again = Recipe.from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict())))
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+def test_digest_ignores_names_and_notes_but_no_setting():
+    assert byol.but(name="other", source="x").digest() == byol.digest()
+    leaves = dict(byol.leaves())
+    assert byol.but(epochs=leaves["epochs"] + 1).digest() != byol.digest()
+    assert byol.but({"views.second.solarize": 0.1}).digest() != byol.digest()
+
+
+def test_equal_content_is_the_same_digest_however_it_was_reached():
+    assert byol.but(epochs=7).but(epochs=byol.epochs).digest() == byol.digest()
+
+
+def test_specs_are_hashable_and_frozen():
+    assert len({byol, byol.but(epochs=1), byol.but(epochs=byol.epochs)}) == 2
+    with pytest.raises(AttributeError):
+        byol.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective.tempreture": 1}, ["tempreture", "NegativeCosine"]),
+        ({"target.momentm": 0.9}, ["did you mean 'momentum'"]),
+        ({"momentum": 0.9}, ["no such field 'momentum'", "target.momentum"]),
+        ({"optimzer.lr": 1}, ["no such field 'optimzer'", "optimizer.lr"]),
+        ({"batch_size": "many"}, ["batch_size", "whole number"]),
+        ({"batch_size": 2.5}, ["batch_size", "whole number"]),
+        ({"batch_size": True}, ["batch_size", "whole number"]),
+        ({"batch_size": None}, ["batch_size", "not null"]),
+        ({"epochs": -1}, ["epochs", ">= 0"]),
+        ({"target": "EMMA"}, ["no kind 'EMMA'", "'EMA'"]),
+        ({"target": {"kind": "EMA", "momentum": 2}}, ["momentum", "[0, 1]"]),
+        ({"predictor.hidden": 3}, ["predictor.hidden", "list"]),
+        ({"views.first.crop.scale": [0.5]}, ["2 values"]),
+        ({"views.first.crop.scale": [0.9, 0.5]}, ["low <= high"]),
+        ({"schedule.per": "batch"}, ["not one of", "epoch"]),
+        ({"optimizer.lr": float("nan")}, ["finite number"]),
+    ],
+)
+def test_wrong_changes_are_refused_with_a_sentence_that_names_the_field(changes, words):
+    with pytest.raises(UserError) as caught:
+        byol.but(changes)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_field_of_an_absent_piece_says_that_it_is_absent():
+    with pytest.raises(UserError, match="absent"):
+        simsiam.but({"views.second.flip": 0.0})
+
+
+def test_a_queue_must_be_a_multiple_of_the_batch():
+    recipe = RECIPES["moco-v2"].but(batch_size=100)
+    with pytest.raises(UserError, match="multiple of the batch"):
+        recipe.validate()
+
+
+def test_info_nce_wants_a_queue_exactly_when_it_reads_one():
+    with pytest.raises(UserError, match="queue"):
+        InfoNCE(negatives="queue")
+    with pytest.raises(UserError, match="queue"):
+        InfoNCE(queue=128)
+
+
+def test_ranges_are_checked():
+    with pytest.raises(UserError, match="odd"):
+        Blur(kernel=4)
+    with pytest.raises(UserError, match="temperature"):
+        InfoNCE(temperature=0)

@@ -1,0 +1,80 @@
+"""Layers: recipe < scale < table < row < --set, with the origin of every field."""
+
+from __future__ import annotations
+
+import pytest
+
+from sslbench.errors import UserError
+from sslbench.recipes import RECIPES
+from sslbench.recipes.resolve import resolve
+from sslbench.recipes.scales import SCALES
+from sslbench.recipes.specs import NarrowResNet, RawPixels
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_resolves_at_every_scale(recipe, scale):
+    resolved = resolve(recipe, scale=scale)
+    assert set(resolved.provenance) == {path for path, _ in resolved.experiment.recipe.leaves()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_paper_scale_is_the_recipe_as_published(recipe):
+    assert resolve(recipe, scale="paper").experiment.recipe == RECIPES[recipe]
+
+
+def test_later_layers_win_and_are_named():
+    layers = [("table t", {"epochs": 200, "batch_size": 32}), ("row r", {"epochs": 400})]
+    resolved = resolve("byol", scale="laptop", layers=[*layers, ("--set", {"epochs": 3})])
+    assert resolved.experiment.recipe.epochs == 3
+    assert resolved.provenance["epochs"] == "--set"
+    assert resolved.provenance["batch_size"] == "table t"
+    assert resolved.provenance["encoder.width"] == "scale laptop"
+    assert resolved.provenance["views.second.solarize"] == "recipe"
+
+
+def test_published_values_of_a_row_are_mapped_and_set_is_literal():
+    axis = SCALES["laptop"].axes["epochs"]
+    row = resolve("byol", scale="laptop", layers=[("row r", {"epochs": 800})])
+    literal = resolve("byol", scale="laptop", layers=[("--set", {"epochs": 800})])
+    assert row.experiment.recipe.epochs == axis[800]
+    assert literal.experiment.recipe.epochs == 800
+
+
+def test_an_axis_of_one_recipe_leaves_others_alone():
+    layers = [("row r", {"projector.out": 2048})]
+    assert resolve("simsiam", scale="laptop", layers=layers).experiment.recipe.projector.out == 256
+    assert resolve("byol", scale="laptop", layers=layers).experiment.recipe.projector.out == 2048
+
+
+def test_baselines_stay_untrained_and_keep_their_encoder():
+    untrained = resolve("untrained", scale="laptop").experiment.recipe
+    pixels = resolve("raw-pixels", scale="laptop").experiment.recipe
+    assert untrained.epochs == pixels.epochs == 0
+    assert isinstance(untrained.encoder, NarrowResNet)
+    assert isinstance(pixels.encoder, RawPixels)
+
+
+def test_equal_experiments_have_equal_digests_whatever_the_scale_is_called():
+    a = resolve("byol", scale="laptop").experiment
+    assert a.digest() == a.but(scale="other").digest()
+    assert a.digest() != a.but(seed=1).digest()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scale", "words"),
+    [("simclar", "laptop", "did you mean 'simclr'"), ("byol", "labtop", "did you mean 'laptop'")],
+)
+def test_unknown_names_are_refused_with_the_nearest(recipe, scale, words):
+    with pytest.raises(UserError, match=words):
+        resolve(recipe, scale=scale)
+
+
+def test_an_error_names_recipe_and_layer():
+    with pytest.raises(UserError, match=r"byol, row r: predictor\.hiden"):
+        resolve("byol", scale="laptop", layers=[("row r", {"predictor.hiden": [3]})])
+
+
+def test_a_real_set_follows_the_scale():
+    data = SCALES["laptop"].dataset("cifar10")
+    assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 8000)

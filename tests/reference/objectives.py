@@ -1,0 +1,148 @@
+"""The losses once more, in plain loops from the papers' formulas, to check the fast ones against.
+
+Every function takes float64 tensors that may carry gradients, one row per image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """a.b / (|a| |b|) of two vectors."""
+    return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt())
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Chen et al. 2020, Eq. 1 and Algorithm 1: the mean over all 2N anchors."""
+    z = [*first, *second]
+    n = len(first)
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        numerator = torch.exp(cosine(z[i], z[j]) / temperature)
+        denominator = torch.zeros((), dtype=torch.float64)
+        for k in range(2 * n):
+            if k != i:
+                denominator = denominator + torch.exp(cosine(z[i], z[k]) / temperature)
+        total = total - torch.log(numerator / denominator)
+    return total / (2 * n)
+
+
+def moco(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """He et al. 2019, Eq. 1: one positive and the queue."""
+    total = torch.zeros((), dtype=torch.float64)
+    for q, k in zip(query, key, strict=True):
+        positive = torch.exp(cosine(q, k) / temperature)
+        denominator = positive
+        for old in queue:
+            denominator = denominator + torch.exp(cosine(q, old) / temperature)
+        total = total - torch.log(positive / denominator)
+    return total / len(query)
+
+
+def batch_keys(query: Tensor, key: Tensor, temperature: float) -> Tensor:
+    """Chen et al. 2021, Algorithm 1, `ctr`, without the factor 2 * temperature."""
+    total = torch.zeros((), dtype=torch.float64)
+    for i, q in enumerate(query):
+        terms = [torch.exp(cosine(q, k) / temperature) for k in key]
+        total = total - torch.log(terms[i] / sum(terms))
+    return total / len(query)
+
+
+def byol_with_negatives(
+    online: Tensor, target_same: Tensor, target_other: Tensor, alpha: float, beta: float
+) -> Tensor:
+    """Grill et al. 2020, App. F.5, Eq. 8: what is *maximised*, from view v to view v'.
+
+    online is phi(v), target_same psi(v), target_other psi(v').
+    """
+    b = len(online)
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(b):
+        total = total + 2 / b * cosine(online[i], target_other[i])
+        inside = torch.zeros((), dtype=torch.float64)
+        for j in range(b):
+            if j != i:
+                inside = inside + torch.exp(cosine(online[i], target_same[j]) / alpha)
+            inside = inside + torch.exp(cosine(online[i], target_other[j]) / alpha)
+        total = total - beta * 2 * alpha / b * torch.log(inside)
+    return total
+
+
+def byol(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+    """Grill et al. 2020, Eq. 2, both directions: squared distances of unit vectors."""
+    total = torch.zeros((), dtype=torch.float64)
+    for p, z in ((p1, z2), (p2, z1)):
+        for a, b in zip(p, z, strict=True):
+            total = total + ((a / a.norm() - b / b.norm()) ** 2).sum()
+    return total / len(p1)
+
+
+def simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+    """Chen and He 2020, Algorithm 1: D(p1, z2) / 2 + D(p2, z1) / 2."""
+
+    def distance(p: Tensor, z: Tensor) -> Tensor:
+        return -sum(cosine(a, b) for a, b in zip(p, z, strict=True)) / len(p)
+
+    return distance(p1, z2) / 2 + distance(p2, z1) / 2
+
+
+def standardized(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """Each column less its mean, over its biased standard deviation."""
+    columns = []
+    for column in x.T:
+        centred = column - sum(column) / len(column)
+        columns.append(centred / (sum(centred**2) / len(column) + eps).sqrt())
+    return torch.stack(columns, dim=1)
+
+
+def centred(x: Tensor) -> Tensor:
+    """Each column less its mean."""
+    return torch.stack([column - sum(column) / len(column) for column in x.T], dim=1)
+
+
+def scaled_rows(x: Tensor) -> Tensor:
+    """Each row at length sqrt(D)."""
+    return torch.stack([row / (row**2).sum().sqrt() * len(row) ** 0.5 for row in x])
+
+
+def cross_matrix(a: Tensor, b: Tensor) -> list[list[Tensor]]:
+    """Zbontar et al. 2021, Eq. 2, of columns that are normalised already."""
+    d = a.shape[1]
+    return [[sum(a[:, i] * b[:, j]) / len(a) for j in range(d)] for i in range(d)]
+
+
+def barlow_twins(matrix: list[list[Tensor]], on: float, off: float) -> Tensor:
+    """Zbontar et al. 2021, Eq. 1, with a weight on either term."""
+    total = torch.zeros((), dtype=torch.float64)
+    for i, row in enumerate(matrix):
+        for j, entry in enumerate(row):
+            total = total + (on * (1 - entry) ** 2 if i == j else off * entry**2)
+    return total
+
+
+def barlow_cross_entropy(matrix: list[list[Tensor]], off: float, temperature: float) -> Tensor:
+    """Zbontar et al. 2021, Table 5, "Cross-entropy with temp."."""
+    d = len(matrix)
+    on_sum = sum(torch.exp(matrix[i][i] / temperature) for i in range(d))
+    off_sum = sum(
+        torch.exp(matrix[i][j].clamp(min=0) / temperature)
+        for i in range(d)
+        for j in range(d)
+        if i != j
+    )
+    return -torch.log(on_sum) + off * torch.log(off_sum)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Szegedy et al. 2016, Sec. 7: the label gets 1 - s + s / C, every other class s / C."""
+    total = torch.zeros((), dtype=torch.float64)
+    classes = logits.shape[1]
+    for row, label in zip(logits, labels, strict=True):
+        log_probabilities = row - torch.log(torch.exp(row).sum())
+        for c in range(classes):
+            share = smoothing / classes + (1 - smoothing if c == label else 0)
+            total = total - share * log_probabilities[c]
+    return total / len(logits)

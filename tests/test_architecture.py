@@ -1,0 +1,90 @@
+"""The promises of the structure: layers, quick start, complete indexes, readable files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "sslbench"
+FILES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "torchvision", "timm", "pandas", "matplotlib", "scipy", "faiss", "tensorboard")
+
+START = """
+import sys
+sys.argv = ["sslbench", *sys.argv[1:]]
+from sslbench.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("HEAVY", *sorted(set({heavy!r}) & set(sys.modules)))
+"""
+
+
+def test_imports_point_down() -> None:
+    tool = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([tool, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "recipes"], ["list", "datasets"]])
+def test_help_and_list_answer_without_heavy_imports(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", START.format(heavy=HEAVY), *words],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["HEAVY"]
+    assert len(done.stdout.splitlines()) > 2
+
+
+def test_every_objective_has_a_function() -> None:
+    from sslbench.objectives import OBJECTIVES
+    from sslbench.recipes.specs import CrossEntropy, Objective
+
+    assert set(OBJECTIVES) == set(typing.get_args(Objective)) - {CrossEntropy}  # takes labels
+
+
+def test_every_encoder_has_a_builder() -> None:
+    from sslbench.models.encoders import ENCODERS
+    from sslbench.recipes.recipe import Encoder
+
+    assert set(ENCODERS) == set(typing.get_args(Encoder))
+
+
+def test_every_scale_names_existing_recipes() -> None:
+    from sslbench.recipes import RECIPES
+    from sslbench.recipes.scales import SCALES
+
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert all(name == scale.name for name, scale in SCALES.items())
+    for scale in SCALES.values():
+        assert set(scale.recipes) <= set(RECIPES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_names_have_docstrings(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{path.name} does not say what it is"
+    public = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    ]
+    missing = [node.name for node in public if not ast.get_docstring(node)]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_short(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= 350
