@@ -169,7 +169,9 @@ class Record:
 
     def finish(self) -> None:
         """Print the table; write results/benchmarks/<device class>/<name>.json."""
-        Console().print(self.table())
+        console = Console()
+        console.width = max(console.width, 110)  # a pipe is told 80 columns
+        console.print(self.table())
         self.machine["load_after"] = os.getloadavg()[0]
         if self.quick:
             return

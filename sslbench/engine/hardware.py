@@ -21,10 +21,11 @@ from torch import nn
 from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
 
-# A compilation of the views takes about 20 s and saves 20 to 40 microseconds a view at 32 px.
-COMPILE_VIEWS_CPU = 2_000_000
-# On a GPU network and views compile in 30 to 90 s; a small network's step is then milliseconds
-# shorter.
+# Compiling SimCLR's views costs 21 to 27 s of one AVX512 core and saves 42 microseconds a view at
+# 32 px, 158 at 64 px: even after about 500,000 views at 32 px, twice that leaves a gain.
+COMPILE_VIEWS_CPU = 1_000_000
+# On a GPU network and views compile in 30 to 90 s; a small network's step is then some
+# milliseconds shorter. Estimated, not measured.
 COMPILE_STEPS_CUDA = 5_000
 BF16_MARGIN = 1.1  # bf16 must be this much faster to be chosen
 
@@ -227,7 +228,7 @@ def can_compile(device: torch.device) -> bool:
 def compile_pays(device: torch.device, *, steps: int, batch_size: int, mode: str = "auto") -> bool:
     """Whether a run is long enough to compile for: its views on a CPU, its network too on a GPU.
 
-    "auto" compiles from 2 million views on a CPU, and from 5,000 steps on a GPU, where it can.
+    "auto" compiles from a million views on a CPU, and from 5,000 steps on a GPU, where it can.
 
     Args:
         steps, batch_size: of the run; each image is taken as two views.

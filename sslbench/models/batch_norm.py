@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslbench.distributed import sum_with_gradient, world_size
+from sslbench.distributed import mean, sum_with_gradient, world_size
 from sslbench.errors import UserError
 from sslbench.recipes import specs
 
@@ -19,7 +19,7 @@ class BatchNorm(nn.SyncBatchNorm):
     gradients and running statistics are the ones of one process with all rows: by torch's fused
     kernels on a GPU, by all-reduced sums elsewhere, where torch has none. With `groups` they are
     taken over that many equal groups of this process's rows, in order, as that many devices would
-    take them; the running statistics follow the mean over groups.
+    take them; the running statistics follow the mean over all processes' groups.
     """
 
     def __init__(self, like: _BatchNorm, *, groups: int | None) -> None:
@@ -43,10 +43,10 @@ class BatchNorm(nn.SyncBatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         processes = world_size()
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        var, mean = torch.var_mean(values, dims, correction=0)
+        local_var, local_mean = torch.var_mean(values, dims, correction=0)
         # Two small sums rather than one of squares: no cancellation when the mean is large.
-        global_mean = sum_with_gradient(mean) / processes
-        global_var = sum_with_gradient(var + (mean - global_mean) ** 2) / processes
+        global_mean = sum_with_gradient(local_mean) / processes
+        global_var = sum_with_gradient(local_var + (local_mean - global_mean) ** 2) / processes
         count = processes * x.numel() // x.shape[1]
         self._follow(global_mean.detach(), global_var.detach() * (count / max(count - 1, 1)))
         scale = torch.rsqrt(global_var + self.eps)
@@ -63,14 +63,15 @@ class BatchNorm(nn.SyncBatchNorm):
                 f"a batch of {len(x)} does not split into {groups} equal groups; "
                 "change batch_size or batch_norm.splits."
             )
+        assert self.running_mean is not None
         # With momentum 1 a running buffer is the group's own statistic.
-        means = x.new_zeros(groups, self.num_features, dtype=torch.float32)
+        means = self.running_mean.new_zeros(groups, self.num_features)
         variances = torch.ones_like(means)
         outputs = [
-            F.batch_norm(part, mean, var, self.weight, self.bias, True, 1.0, self.eps)
-            for part, mean, var in zip(x.chunk(groups), means, variances, strict=True)
+            F.batch_norm(part, group_mean, group_var, self.weight, self.bias, True, 1.0, self.eps)
+            for part, group_mean, group_var in zip(x.chunk(groups), means, variances, strict=True)
         ]
-        self._follow(means.mean(0), variances.mean(0))
+        self._follow(*mean(torch.stack([means.mean(0), variances.mean(0)])))
         return torch.cat(outputs)
 
     @torch.no_grad()
@@ -101,7 +102,7 @@ def convert_batch_norm(module: nn.Module, spec: specs.BatchNorm) -> nn.Module:
                 f"batch_norm.splits: {spec.splits} groups do not divide among {world_size()} "
                 "processes; use a multiple, or batch_norm.mode=local."
             )
-        if groups == 1:
+        if world_size() == groups == 1:
             return module
     return _replace(module, groups)
 

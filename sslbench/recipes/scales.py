@@ -213,7 +213,7 @@ CIFAR = Scale(
 PAPER = Scale(
     name="paper",
     summary="ImageNet at 224 px on several GPUs: the recipes as published",
-    data=ImageSet(name="imagenet", resolution=224),
+    data=ImageSet(name="folder", resolution=224, path="data/imagenet"),
     resolution=224,
     common={},
     seeds=1,

@@ -7,7 +7,8 @@ other last digits and must pass. The same test upwards flags a cell that is susp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -65,6 +66,11 @@ class CheckReport:
     flips: tuple[ClaimFlip, ...]
 
     @property
+    def compared(self) -> int:
+        """How many cells were tested: the gate lets P_VALUE of them fail by chance."""
+        return sum(cell.p is not None for cell in self.cells)
+
+    @property
     def failures(self) -> tuple[CellCheck, ...]:
         """Cells that regressed or are missing."""
         return tuple(cell for cell in self.cells if cell.verdict in FAILURES)
@@ -87,11 +93,11 @@ class CheckReport:
     @property
     def sentence(self) -> str:
         """The outcome in one sentence."""
-        compared = sum(cell.p is not None for cell in self.cells)
+        chance = P_VALUE * self.compared
         return (
-            f"{'Passed' if self.ok else 'Failed'}: {compared} cells compared, "
-            f"{len(self.failures)} failed, {len(self.warnings)} to look at, "
-            f"{len(self.flips)} claims changed."
+            f"{'Passed' if self.ok else 'Failed'}: {self.compared} cells compared, "
+            f"{len(self.failures)} failed (new seeds fail up to {chance:.2g} by chance), "
+            f"{len(self.warnings)} to look at, {len(self.flips)} claims changed."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +107,7 @@ class CheckReport:
             "exit_code": self.exit_code,
             "sentence": self.sentence,
             "p_value": P_VALUE,
+            "compared": self.compared,
             "cells": [asdict(cell) for cell in self.cells],
             "claims": [asdict(flip) for flip in self.flips],
         }
@@ -197,13 +204,18 @@ def _refuse_incomparable(new: MeasuredTable, old: MeasuredTable) -> None:
     refuse("the data set", new.dataset, old.dataset)
     refuse("the data's fingerprint", new.fingerprint, old.fingerprint)
     refuse("the number of test images", new.num_test, old.num_test)
-    refuse("what --set changed", dict(new.overrides), dict(old.overrides))
+    refuse("what --set changed", _text(new.overrides), _text(old.overrides))
     columns = {column.key: column for column in new.columns}
     for column in old.columns:
         if column.key in columns:
             ours = columns[column.key]
             refuse(f"the metric of column {column.key}", ours.metric, column.metric)
             refuse(f"the protocol of column {column.key}", ours.definition, column.definition)
+
+
+def _text(overrides: Mapping[str, Any]) -> str:
+    """As JSON: a table just measured has tuples where one read from its file has lists."""
+    return json.dumps(dict(overrides), sort_keys=True)
 
 
 def _check_cells(new: MeasuredTable | None, old: MeasuredTable) -> Iterator[CellCheck]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sslbench.reports.display import LEGEND, UNCERTAIN, is_measured, row_label
+from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 
 
@@ -63,7 +63,7 @@ def notes(table: MeasuredTable) -> list[str]:
     """The table's notes, and what a reader must know about how its numbers came about."""
     out = list(table.notes)
     if is_measured(table):
-        out.append(LEGEND)
+        out.append(legend(table))
     if any(row_label(row) != row.label for row in table.rows):
         out.append(UNCERTAIN)
     if table.stale and is_measured(table):
@@ -118,4 +118,4 @@ def _missing_rows(table: MeasuredTable) -> Iterator[str]:
         for (state, note), names in empty.items():
             everywhere = len(names) == len(table.columns) or not _has_number(row)
             where = row.label if everywhere else f"{row.label}, {', '.join(names)}"
-            yield f"{where}: {why.get(state, state)}{'; ' + note if note else ''}."
+            yield f"{where}: {why.get(state, state)}{'; ' + note.rstrip('.') if note else ''}."

@@ -7,18 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable, Outcome
+from sslbench.tables.estimates import Outcome
+from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable
 
 Part = Literal["ours", "published", "difference", "both"]
 
 MARKS: dict[Outcome, str] = {"held": "✓", "not held": "✗", "undecided": "?", "not measured": "–"}
 STATES = {"diverged": "diverged", "failed": "failed", "missing": "not run", "published-only": ""}
 POINTS = ("%", "points", "AP")  # shown with one decimal, as papers print them
-SPREAD_OUT = 3  # up to so many columns, ours, published and difference get a column each
-LEGEND = (
-    "Ours is the mean ± its 95 % interval over seeds (number of seeds); the difference is ours "
-    "less published."
-)
+SPREAD_OUT = 3  # up to so many columns with both, ours and published get a column each
 UNCERTAIN = "†: the published value is recalled or read off a figure, not checked."
 
 
@@ -89,6 +86,19 @@ def grid(table: MeasuredTable) -> Grid:
         for row, baseline in rows
     )
     return Grid(corner=corner, headings=headings, lines=lines)
+
+
+def legend(table: MeasuredTable) -> str:
+    """What a shown cell's numbers are."""
+    if any(heading.part == "both" for heading in grid(table).headings):
+        return (
+            f"Ours is the mean ± its 95 % interval over {len(table.seeds)} seeds (another number "
+            "in brackets); below it the published value and, in brackets, ours less published."
+        )
+    return (
+        "Ours is the mean ± its 95 % interval over seeds (number of seeds); the difference is ours "
+        "less published."
+    )
 
 
 def is_measured(table: MeasuredTable) -> bool:
@@ -191,21 +201,23 @@ def _shared_prefix(names: list[str]) -> str:
 
 
 def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
+    parts = {column.key: _parts(table, column.key) for column in table.columns}
+    stacked = sum(len(found) > 1 for found in parts.values()) > SPREAD_OUT
     for column in table.columns:
         name = column.name.removeprefix(f"{corner}: ")
         name = f"{name} ({column.unit})" if column.unit else name
-        cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
-        ours = any(cell.state != "published-only" for cell in cells)
-        published = any(cell.published is not None for cell in cells)
-        if ours and published and len(table.columns) > SPREAD_OUT:
-            yield Heading(column=column, part="both", name=name)
-            continue
-        if ours:
-            yield Heading(column=column, part="ours", name=name)
-        if published or not ours:
-            yield Heading(column=column, part="published", name=name)
-        if ours and published:
-            yield Heading(column=column, part="difference", name=name)
+        found = parts[column.key]
+        for part in ("both",) if stacked and len(found) > 1 else found:
+            yield Heading(column=column, part=part, name=name)
+
+
+def _parts(table: MeasuredTable, key: str) -> tuple[Part, ...]:
+    """What there is to show of a column."""
+    cells = [row.cells[key] for row in table.rows if key in row.cells]
+    published = any(cell.published is not None for cell in cells)
+    if not any(cell.state != "published-only" for cell in cells):
+        return ("published",)
+    return ("ours", "published", "difference") if published else ("ours",)
 
 
 def _entry(table: MeasuredTable, row: MeasuredRow, heading: Heading, shade: float | None) -> Entry:
@@ -229,15 +241,19 @@ def _entry(table: MeasuredTable, row: MeasuredRow, heading: Heading, shade: floa
 
 def _shades(table: MeasuredTable, heading: Heading) -> dict[str, float]:
     """Row id to position between its column's worst (0) and best (1) row; {} where neither
-    direction is better or fewer than two rows have a value."""
+    direction is better or fewer than two rows have a value. Where the rows differ by little more
+    than their intervals, the best stays below 1: shading does not dress up noise."""
     column = heading.column
     if column.better == "none" or heading.part == "difference":
         return {}
     values: dict[str, float] = {}
+    intervals = [0.0]
     for row in table.rows:
         cell = row.cells.get(column.key)
         value = shown_value(cell, published=heading.part == "published")
         if value is not None:
             values[row.id] = value if column.better == "higher" else -value
+            intervals.append(row.cells[column.key].interval or 0.0)
     low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
-    return {name: (v - low) / (high - low) for name, v in values.items()} if high > low else {}
+    span = max(high - low, 4 * sum(intervals) / len(intervals))
+    return {name: (v - low) / span for name, v in values.items()} if high > low else {}

@@ -57,6 +57,7 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
         ],
         "measured": is_measured(table),
         "counts": counts,
+        "where": _where(table),
         "company": company(table),
         "company_line": company_line(table),
         "notes": notes(table),
@@ -64,6 +65,14 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
         "runs": [(row, digests(row)) for row in (*table.rows, *table.baselines) if digests(row)],
         "figures": _figures(table, runs) if is_measured(table) else [],
     }
+
+
+def _where(table: MeasuredTable) -> str:
+    if not is_measured(table):
+        return "not measured here"
+    count = len(table.seeds)
+    facts = (table.scale, table.device_class, f"{count} seed{'' if count == 1 else 's'}")
+    return " · ".join(filter(None, facts))
 
 
 def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:

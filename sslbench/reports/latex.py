@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from sslbench.reports.company import company_line
-from sslbench.reports.display import LEGEND, Grid, Line, grid
+from sslbench.reports.display import Grid, Line, grid, is_measured, legend
 from sslbench.tables.results import MeasuredTable
 
 _ESCAPES = {
@@ -41,7 +41,8 @@ _ESCAPES = {
 def latex_table(table: MeasuredTable) -> str:
     """A table environment with caption and label; needs the booktabs package."""
     shown = grid(table)
-    caption = f"{table.title}. {company_line(table)}. {LEGEND}"
+    caption = f"{table.title}. {company_line(table)}."
+    caption += f" {legend(table)}" if is_measured(table) else ""
     lines = [
         r"\begin{table}",
         r"\centering",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -64,9 +65,8 @@ def _blocks(shown: Grid, width: int) -> list[list[int]]:
     room = width - _width([shown.corner, *(_label(line).plain for line in shown.lines)])
     blocks: list[list[int]] = [[]]
     used = 0
-    for i, heading in enumerate(shown.headings):
-        texts = [line.entries[i].text for line in shown.lines]
-        need = 2 + _width([heading.name, _part(heading), *texts])
+    for i in range(len(shown.headings)):
+        need = 2 + _width([_header(shown, i), *(line.entries[i].text for line in shown.lines)])
         if blocks[-1] and used + need > room:
             blocks.append([])
             used = 0
@@ -79,19 +79,24 @@ def _width(texts: list[str]) -> int:
     return max(len(part) for text in texts for part in text.split("\n"))
 
 
-def _part(heading: Heading) -> str:
-    return heading.part_name.replace(", ", "\n")
+def _header(shown: Grid, i: int, *, named: bool = True) -> str:
+    """A column's name, wrapped to its cells, above its part."""
+    heading = shown.headings[i]
+    part = heading.part_name.replace(", ", "\n")
+    wide = max(14, _width([line.entries[i].text for line in shown.lines]))
+    name = textwrap.wrap(heading.name, wide) if named else []
+    return "\n".join([*name, part])
 
 
 def _cells(shown: Grid, block: list[int]) -> RichTable:
     out = RichTable(box=None, pad_edge=False, header_style="bold", show_edge=False)
     out.add_column(Text(shown.corner, style="not bold"), no_wrap=True)
-    named = ""
+    previous = ""
     for i in block:
-        heading = shown.headings[i]
-        name = "" if heading.name == named else heading.name  # a group's name once, at its left
-        out.add_column(Text(f"{name}\n{_part(heading)}"), justify="right", overflow="fold")
-        named = heading.name
+        name = shown.headings[i].name  # once for all parts of a column, above the first
+        header = Text(_header(shown, i, named=name != previous))
+        out.add_column(header, justify="right", overflow="fold", vertical="bottom")
+        previous = name
     for line in shown.lines:
         entries = (_entry(line.entries[i], shown.headings[i]) for i in block)
         out.add_row(_label(line), *entries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sslbench.errors import UserError
@@ -43,10 +43,8 @@ def measured_columns(table: Table, row: Row) -> list[Column]:
     return [c for c in table.columns if c.metric is not None and c.key not in row.skip]
 
 
-def resolve_cell(
-    table: Table, row: Row, column: Column, *, request: Request, seed: int
-) -> Resolved:
-    """The experiment of one cell: recipe < scale < table < column < row < --set.
+def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) -> Resolved:
+    """The experiment of one cell for seed 0: recipe < scale < table < column < row < --set.
 
     The table's setting speaks to the pieces that the row's recipe has. A row's change to a piece
     of the views that the scale has switched off (blur at 32 pixels) changes nothing there.
@@ -57,30 +55,35 @@ def resolve_cell(
     name = row.recipe or column.recipe or table.base
     setting = {k: v for k, v in table.set.items() if _has(find_recipe(name), k)}
     layers: list[Layer] = [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
-    common: dict[str, Any] = {"scale": request.scale, "data": request.data, "seed": seed}
+
+    def resolved(*more: Layer) -> Resolved:
+        return resolve(name, scale=request.scale, layers=[*layers, *more], data=request.data)
+
     try:
-        before = resolve(name, layers=layers, **common).experiment.recipe
-        layers.append((f"row {row.id}", _without_absent_views(row.set, before)))
-        resolved = resolve(name, layers=layers, **common)
+        changes = dict(row.set)
+        optional = [path for path in changes if path.startswith(("views.first.", "views.second."))]
+        if optional:
+            before = resolved().experiment.recipe
+            changes = {k: v for k, v in changes.items() if k not in optional or _has(before, k)}
+        layers.append((f"row {row.id}", changes))
+        found = resolved()
         overrides = request.overrides or {}
-        fitting = {k: v for k, v in overrides.items() if _has(resolved.experiment.recipe, k)}
-        if fitting:
-            resolved = resolve(name, layers=[*layers, ("--set", fitting)], **common)
+        fitting = {k: v for k, v in overrides.items() if _has(found.experiment.recipe, k)}
+        return resolved(("--set", fitting)) if fitting else found
     except UserError as error:
         raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
-    return resolved
 
 
-def resolve_baseline(table: Table, name: str, *, request: Request, seed: int) -> Resolved:
+def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
     """The untrained encoder or raw pixels at the table's scale and data, with the table's and
-    `--set`'s changes to the encoder."""
+    `--set`'s changes to the encoder; for seed 0."""
     changes: list[Layer] = [(f"table {table.id}", table.set), ("--set", request.overrides or {})]
     layers = (
         []
         if name == "raw-pixels"
         else [(n, {k: v for k, v in c.items() if k.startswith("encoder")}) for n, c in changes]
     )
-    return resolve(name, scale=request.scale, layers=layers, data=request.data, seed=seed)
+    return resolve(name, scale=request.scale, layers=layers, data=request.data)
 
 
 def baselines(table: Table) -> list[str]:
@@ -106,36 +109,33 @@ def cells(
     """
     chosen = table.rows if rows is None else [table.row(name) for name in rows]
     for row in chosen:
+        known: dict[str, Resolved] = {}  # top-1, top-5 and kNN columns share their run
         for column in measured_columns(table, row):
-            for seed in request.seeds:
-                resolved = resolve_cell(table, row, column, request=request, seed=seed)
-                yield Place(table.id, row.id, column.key, seed), resolved
-                if is_constant(resolved.experiment.recipe):
-                    break
+            key = f"{column.recipe} {column.set}"
+            if key not in known:
+                known[key] = resolve_cell(table, row, column, request=request)
+            yield from _seeds(Place(table.id, row.id, column.key, 0), known[key], request.seeds)
     for name in baselines(table):
-        for seed in request.seeds:
-            resolved = resolve_baseline(table, name, request=request, seed=seed)
-            for column in table.columns:
-                if column.metric is not None and not column.metric.startswith("run:"):
-                    yield Place(table.id, name, column.key, seed), resolved
-            if is_constant(resolved.experiment.recipe):
-                break
+        resolved = resolve_baseline(table, name, request=request)
+        for column in table.columns:
+            if column.metric is not None and protocol_of(column.metric) and column.derive is None:
+                yield from _seeds(Place(table.id, name, column.key, 0), resolved, request.seeds)
+
+
+def _seeds(
+    place: Place, resolved: Resolved, seeds: tuple[int, ...]
+) -> Iterator[tuple[Place, Resolved]]:
+    """The cell for every seed, or for one where the representation has no randomness."""
+    constant = is_constant(resolved.experiment.recipe)
+    for seed in seeds[:1] if constant else seeds:
+        experiment = resolved.experiment.but(seed=seed)
+        yield replace(place, seed=seed), Resolved(experiment, resolved.provenance)
 
 
 def protocol_of(metric: str) -> str | None:
     """ "linear.features.v1" of "linear.features.v1:top1"; None for metrics of the run itself."""
     protocol, _, _ = metric.partition(":")
     return None if protocol == "run" else protocol
-
-
-def _without_absent_views(changes: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    def absent(path: str) -> bool:
-        first, _, rest = path.partition(".")
-        return (
-            first == "views" and rest.startswith(("first.", "second.")) and not _has(recipe, path)
-        )
-
-    return {path: value for path, value in changes.items() if not absent(path)}
 
 
 def _has(spec: Any, path: str) -> bool:

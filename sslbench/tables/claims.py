@@ -108,7 +108,12 @@ def parse(data: Any, *, where: str) -> Predicate:
     for key in options:
         if key not in allowed:
             raise UserError(f"{where}: {kind} has no option '{key}'{did_you_mean(key, allowed)}")
+    for key in REQUIRED.get(kind, ()):
+        if key not in options:
+            raise UserError(f"{where}: {kind} needs '{key}'.")
     arguments = data[kind] if isinstance(data[kind], list) else [data[kind]]
+    if kind in PAIRS and len(arguments) != 2:
+        raise UserError(f"{where}: {kind} needs two operands, got {len(arguments)}.")
     if kind in ("all", "any"):
         arguments = [parse(item, where=where) for item in arguments]
     return Predicate(kind, tuple(arguments), options)
@@ -153,12 +158,12 @@ def _compare(
 
 
 def _shown(named: list[tuple[float, str]], c: Contrast, constant: float, test: _Test) -> str:
-    """"a - b = 1.2 ± 0.4, needs > 0": the first cell with a positive sign."""
+    """ "a - b = 1.2 ± 0.4, needs > 0": the first cell with a positive sign."""
     sign = -1.0 if named and named[0][0] < 0 else 1.0
     left = " ".join(_term(sign * w, o) for w, o in named).removeprefix("+ ")
-    relation = {(positive, 1.0): ">", (positive, -1.0): "<", (not_negative, 1.0): "not below"}
     value = Contrast(sign * (c.value - constant), c.half, c.exact)
-    needs = relation.get((test, sign), "not above")
+    strict, lenient = (">", "not below") if sign > 0 else ("<", "not above")
+    needs = strict if test is positive else lenient
     return f"{left} = {value}, needs {needs} {-sign * constant + 0.0:.4g}"
 
 
@@ -345,7 +350,8 @@ def _less_sensitive(p: Predicate, values: Values) -> Verdict:
 
 
 def _steeper(p: Predicate, values: Values) -> Verdict:
-    """The least-squares slope of one column per doubling of key `along` exceeds another's."""
+    """A column's least-squares slope per doubling of the field `along` is positive, or exceeds
+    that of the column `than`."""
     (column,), than, along = p.arguments, p.options.get("than"), p.options["along"]
     terms = _slope(column, along, values)
     terms += [] if than is None else [(-w, o) for w, o in _slope(than, along, values)]
@@ -358,13 +364,13 @@ def _steeper(p: Predicate, values: Values) -> Verdict:
 
 
 def _slope(column: str, along: str, values: Values) -> list[tuple[float, Operand]]:
-    """Least-squares weights of the measured cells of a column against log2 of a row key."""
+    """Least-squares weights of the measured cells of a column against log2 of a row's field."""
     points = [
-        (math.log2(float(str(values.keys[row][along]))), f"{row}.{c}")
+        (math.log2(float(str(values.changes[row][along]))), f"{row}.{c}")
         for row, c in values.shown
-        if c == column and along in values.keys[row] and (row, c) in values.cells
+        if c == column and along in values.changes[row] and (row, c) in values.cells
     ]
-    if len(points) < 2:
+    if len({x for x, _ in points}) < 2:
         return []
     mean = math.fsum(x for x, _ in points) / len(points)
     total = math.fsum((x - mean) ** 2 for x, _ in points)
@@ -403,3 +409,5 @@ VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "all": (lambda p, values: _all([judge(q, values) for q in p.arguments]), ()),
     "any": (lambda p, values: _any([judge(q, values) for q in p.arguments]), ()),
 }
+REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steeper": ("along",)}
+PAIRS = ("greater", "less", "at_least", "at_most", "less_sensitive")

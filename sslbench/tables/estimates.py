@@ -122,8 +122,8 @@ class Values:
 
     `first` is the column that a bare row name means; `chance` the chance accuracy in percent by
     column (absent where it is not defined); `shown` the cells of the table itself (no baselines,
-    no derived columns), `alike` those that share the first column's metric; `keys` the rows'
-    coordinates; `missing` the cells without a finite value (not printed, or diverged).
+    no derived columns), `alike` those that share the first column's metric; `changes` the rows'
+    dotted changes; `missing` the cells without a finite value (not printed, or diverged).
     """
 
     cells: Mapping[tuple[str, str], Estimate]
@@ -131,12 +131,12 @@ class Values:
     chance: Mapping[str, float]
     shown: tuple[tuple[str, str], ...]
     alike: tuple[tuple[str, str], ...]
-    keys: Mapping[str, Mapping[str, object]]
+    changes: Mapping[str, Mapping[str, object]]
     missing: frozenset[tuple[str, str]] = frozenset()
 
     def place(self, operand: str) -> tuple[str, str]:
         """(row, column) of "row" or "row.column"; ids may contain dots."""
-        if operand in self.keys:
+        if operand in self.changes:
             return operand, self.first
         row, _, column = operand.rpartition(".")
         return row, column

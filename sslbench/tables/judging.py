@@ -24,7 +24,8 @@ def published_values(table: Table) -> Values:
                 missing.add((row.id, key))
             else:
                 cells[row.id, key] = Estimate(float(value))
-    return _values(table, cells, table.chance, frozenset(missing))
+    changes = {row.id: row.set for row in table.rows}
+    return _values(table, cells, table.chance, changes, frozenset(missing))
 
 
 def measured_values(table: Table, measured: MeasuredTable) -> Values:
@@ -38,27 +39,27 @@ def measured_values(table: Table, measured: MeasuredTable) -> Values:
                 cells[row.id, key] = Estimate.of(cell.values, constant=cell.constant, points=points)
             elif cell.state == "diverged":
                 diverged.add((row.id, key))
-    return _values(table, cells, measured.chance, frozenset(diverged))
+    changes = {row.id: row.changes for row in measured.rows}
+    return _values(table, cells, measured.chance, changes, frozenset(diverged))
 
 
 def _values(
     table: Table,
     cells: Mapping[tuple[str, str], Estimate],
     chance: float | None,
+    changes: Mapping[str, Mapping[str, Any]],
     missing: frozenset[tuple[str, str]],
 ) -> Values:
     shown = [c.key for c in table.columns if c.derive is None]
     first = table.columns[0].metric
     alike = [c.key for c in table.columns if c.derive is None and c.metric == first]
-    keys: dict[str, Mapping[str, Any]] = {name: {} for name in BASELINES}
-    keys |= {row.id: row.key for row in table.rows}
     return Values(
         cells=cells,
         first=table.columns[0].key,
         chance={} if chance is None else {c.key: _chance(c, chance) for c in table.columns},
         shown=tuple((row.id, key) for row in table.rows for key in shown),
         alike=tuple((row.id, key) for row in table.rows for key in alike),
-        keys=keys,
+        changes={**{name: {} for name in BASELINES}, **changes},
         missing=missing,
     )
 

@@ -19,6 +19,7 @@ from sslbench.tables.grid import Plan, PlannedRun, plan
 from sslbench.tables.judging import claim_results, rank_agreement
 from sslbench.tables.results import Cell, CellState, MeasuredColumn, MeasuredRow, MeasuredTable
 from sslbench.tables.schema import Column, Row, Table
+from sslbench.tables.workers import ERROR_FILE
 
 BASELINE_LABELS = {"untrained": "untrained encoder", "raw-pixels": "raw pixels"}
 
@@ -148,8 +149,8 @@ class _Reader:
             value = self._value(run, column.metric)
             if value is not None or run.diverged:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
-            elif run.folder.status() == "failed":
-                errors.append(str(self.summaries[run.folder.path.name].get("error", "failed")))
+            elif error := self._error(run):
+                errors.append(error)
             else:
                 unfinished += 1
         finite = any(value is not None for _, value in seeds)
@@ -205,6 +206,13 @@ class _Reader:
                 )
             self.scores[name, protocol] = score
         return self.scores[name, protocol]
+
+    def _error(self, run: PlannedRun) -> str:
+        """Why the run's last attempt failed, in a sentence; "" when it did not."""
+        path = run.folder.path / ERROR_FILE
+        lines = path.read_text().splitlines() if path.is_file() else []
+        sentence = lines[0] if lines else self.summaries[run.folder.path.name].get("error", "")
+        return str(sentence)
 
     def _verdicts(self, runs: list[PlannedRun]) -> dict[str, int]:
         verdicts = (self.summaries[r.folder.path.name].get("verdict", {}) for r in runs)

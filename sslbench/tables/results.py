@@ -210,7 +210,7 @@ class MeasuredTable:
                 fields[name] = tuple(_row(row) for row in data[name])
             fields["notes"], fields["seeds"] = tuple(data["notes"]), tuple(data["seeds"])
             return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"Not a measured table of this version ({type(error).__name__}: {error}); "
                 "measure it again with `sslbench ablate`."

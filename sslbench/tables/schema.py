@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -166,12 +166,16 @@ def _build(cls: type[T], data: Any, where: str) -> T:
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: needs a mapping, got {data!r}.")
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    hints = get_type_hints(cls)
     for key in data:
         if key not in known:
             raise UserError(f"{where}: no such field '{key}'{did_you_mean(str(key), known)}")
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in data:
             raise UserError(f"{where}: '{name}' is missing.")
+        options = get_args(hints[name])
+        if get_origin(hints[name]) is Literal and data.get(name, options[0]) not in options:
+            raise UserError(f"{where}: {name} '{data[name]}'{did_you_mean(data[name], options)}")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 

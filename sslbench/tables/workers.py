@@ -6,6 +6,7 @@ writes what happens as lines of JSON on standard output.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,14 +14,20 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from sslbench.engine.folder import write_atomically
 from sslbench.errors import Interrupted, UserError
 from sslbench.recipes.recipe import Experiment
 
 RETRIES = 1  # of a job whose worker died
+ERROR_FILE = "error.txt"  # in a run folder: why its last attempt failed
+INTERRUPTED = 130  # exit code of a worker that was stopped by a signal
+COMMAND = (sys.executable, "-m", "sslbench.tables.worker")
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,11 @@ class Job:
     runs: str
     root: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return Path(self.runs) / self.name
 
     def to_json(self) -> str:
         data = {**vars(self), "experiment": self.experiment.to_dict()}
@@ -79,7 +91,8 @@ def run_jobs(jobs_to_do: Sequence[Job], *, jobs: int, threads: int | None, tell:
 
 
 def attempt(job: Job, tell: Tell) -> None:
-    """Train and score one job in this process; a UserError becomes a "failed" result.
+    """Train and score one job in this process; an error becomes a "failed" result, and a sentence
+    (with the traceback, where it is a fault of ours) in the run folder's error.txt.
 
     Raises:
         Interrupted: stopped by a signal; the run can be continued.
@@ -92,9 +105,18 @@ def attempt(job: Job, tell: Tell) -> None:
     except Interrupted:
         raise
     except UserError as error:
-        tell(JobResult("failed", job.name, error=str(error)))
+        _fail(job, str(error), tell)
+    except Exception as error:  # one broken run must not cost a night's grid
+        sentence = f"Unexpected {type(error).__name__}: {error}"
+        _fail(job, sentence, tell, details=traceback.format_exc())
     else:
+        (job.path / ERROR_FILE).unlink(missing_ok=True)
         tell(JobResult("done", job.name))
+
+
+def _fail(job: Job, sentence: str, tell: Tell, *, details: str = "") -> None:
+    write_atomically(job.path / ERROR_FILE, f"{sentence}\n{details}")
+    tell(JobResult("failed", job.name, error=sentence))
 
 
 class _Pool:
@@ -148,16 +170,15 @@ class _Pool:
             if worker is None or worker.poll() is not None:
                 worker = self._start()
             if not self._hand(worker, job):
-                self._after_death(worker, job, retries)
+                self._after_death(_ended(worker), job, retries)
                 worker = None
-        if worker is not None and worker.stdin is not None:
-            worker.stdin.close()
-            worker.wait()
+        if worker is not None:
+            _ended(worker)
 
     def _start(self) -> subprocess.Popen[str]:
         variables = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "sslbench.tables.worker", str(self.threads)],
+            [*COMMAND, str(self.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -185,8 +206,7 @@ class _Pool:
                 return True
         return False
 
-    def _after_death(self, worker: subprocess.Popen[str], job: Job, retries: int) -> None:
-        code = worker.wait()
+    def _after_death(self, code: int, job: Job, retries: int) -> None:
         if self.stopped.is_set() or code == INTERRUPTED:
             self.stopped.set()
             return
@@ -197,7 +217,13 @@ class _Pool:
             f"Its process died twice (exit code {code}; -9 is usually memory); try fewer --jobs."
         )
         with self.lock:
-            self.tell(JobResult("failed", job.name, error=error))
+            _fail(job, error, self.tell)
 
 
-INTERRUPTED = 130  # exit code of a worker that was stopped by a signal
+def _ended(worker: subprocess.Popen[str]) -> int:
+    """Close a worker's input, which ends one that still lives; its exit code."""
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # a broken pipe of a dead worker
+                pipe.close()
+    return worker.wait()

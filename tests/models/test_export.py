@@ -118,10 +118,8 @@ def _swav(s: State) -> Any:
 
 
 def _barlow(s: State) -> Any:
-    return {
-        "epoch": 1,
-        "model": prefixed(s, "module.backbone.") | {"module.bn.bias": s["bn1.bias"]},
-    }
+    head = {"module.bn.running_mean": torch.zeros(2)}
+    return {"epoch": 1, "model": prefixed(s, "module.backbone.") | head}
 
 
 def _solo(s: State) -> Any:
@@ -237,7 +235,7 @@ def test_half_precision_files_become_float32(tmp_path: Path) -> None:
     [
         (NARROW, NARROW.but(width=8), "'conv1.weight' is 4x3x3x3 where NarrowResNet"),
         (NARROW, NARROW.but(blocks=(1, 1, 1)), "lacks 'layer3.0.conv1.weight'"),
-        (NARROW, NARROW.but(blocks=(1,)), "also holds 'layer2.0.conv1.weight'"),
+        (NARROW, NARROW.but(blocks=(1,)), "also holds 'layer2.0."),
         (NARROW, VIT, "holds a ResNet, not a ViT"),
         (RESNET18, RESNET18.but(stem="small"), "change encoder.stem"),
     ],
@@ -297,9 +295,10 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(
     with pytest.raises(UserError, match="could run code"):
         load_encoder_file(path, NARROW, resolution=32)
     assert not proof.exists()
-    torch.load(path, weights_only=False) if write is not _pickle else pickle.loads(
-        path.read_bytes()
-    )
+    if write is _pickle:
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
     assert proof.exists()  # so the file was armed
 
 

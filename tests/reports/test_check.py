@@ -170,6 +170,12 @@ def test_tables_measured_otherwise_are_refused(
         check([stop_grad], [changed])
 
 
+def test_a_table_read_from_its_file_is_comparable(stop_grad: MeasuredTable) -> None:
+    fresh = dataclasses.replace(stop_grad, overrides={"projector.hidden": (64,)})
+    read = MeasuredTable.from_dict(json.loads(json.dumps(fresh.to_dict())))
+    assert check([fresh], [read]).ok
+
+
 def test_another_protocol_definition_is_refused(stop_grad: MeasuredTable) -> None:
     first, *others = stop_grad.columns
     column = dataclasses.replace(first, definition="another")

@@ -48,5 +48,10 @@ def test_recalled_values_are_explained(awkward: MeasuredTable, stop_grad: Measur
     assert not any("†" in note for note in notes(stop_grad))
 
 
+def test_the_legend_fits_the_layout(stop_grad: MeasuredTable, augmentations: MeasuredTable) -> None:
+    assert any("(number of seeds)" in note for note in notes(stop_grad))
+    assert any("over 5 seeds" in note for note in notes(augmentations))
+
+
 def test_runs_are_named_once(stop_grad: MeasuredTable) -> None:
     assert len(digests(stop_grad.rows[0])) == 5

@@ -1,0 +1,55 @@
+"""`check`: measure again and compare with the committed results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from sslbench.cli.ablation import execute, grid_request
+from sslbench.cli.reporting import load_results
+from sslbench.errors import RunFailed, UserError
+
+
+def check(
+    tables: Sequence[str] | None,
+    *,
+    against: Path,
+    scale: str,
+    seeds: int | None,
+    sets: Sequence[str] | None,
+    jobs: int,
+    runs: Path,
+    root: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Exit 1 when a reported number regressed beyond the seeds' own spread.
+
+    Seeds are samples, not pairs: the reference may come from another CPU. Where several device
+    classes have a reference, this device's own is taken, else the first.
+    """
+    from sslbench.engine.hardware import device_class, pick_device
+    from sslbench.reports.check import check as compare
+    from sslbench.reports.terminal import show_check
+
+    found = load_results(against, tables=tables, scale=scale)
+    mine = device_class(pick_device(device))
+    by_table = {t.id: t for t in sorted(found, key=lambda t: t.device_class == mine)}
+    reference = list(by_table.values())
+    request = grid_request(
+        list(by_table), scale=scale, seeds=seeds, dataset=None, sets=sets, runs=runs, root=root
+    )
+    failed = execute(request.plan(), root=root, jobs=jobs, device=device)
+    if failed:
+        raise RunFailed("Runs failed, so nothing was compared: " + "; ".join(failed))
+    outcome = compare(request.measure(), reference)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=1))
+    else:
+        show_check(outcome)
+    if not outcome.cells:
+        raise UserError(f"The results under {against} have no cells to compare.")
+    raise typer.Exit(outcome.exit_code)

@@ -1,0 +1,100 @@
+"""The papers' linear probe: the frozen encoder sees other crops and flips in every epoch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sslbench.evaluation.accuracy import Outcome, complement
+from sslbench.evaluation.features import evaluation_mode, forward
+from sslbench.evaluation.linear import (
+    Sweep,
+    batches,
+    cosine,
+    outcome,
+    settings_of,
+    standardization,
+)
+from sslbench.evaluation.protocols import AugmentedLinear
+from sslbench.evaluation.subject import Subject
+from sslbench.recipes.specs import Crop, View, Views
+from sslbench.streams import stream_key
+from sslbench.views import Augmenter
+
+_IMAGES = 256  # encoded at a time
+
+
+def augmented(protocol: AugmentedLinear, subject: Subject) -> Outcome:
+    """Choose the settings on the held-out part, and test the same settings fitted on all images.
+
+    Both fits follow the same epochs, so that every augmented image is encoded once: a sweep that
+    leaves the held-out images out, and one with them, of which the chosen regression is read.
+
+    Args:
+        protocol: its number of epochs is the number of passes of the encoder.
+        subject: run and data.
+    """
+    device, heldout = subject.device, subject.heldout
+    labels, settings = subject.train_labels.to(device), settings_of(protocol)
+    rest = complement(heldout, len(labels))
+    everything = torch.arange(len(labels))
+    fits = [_Fit(subject, rows, settings, protocol) for rows in (rest, everything)]
+    for epoch in range(protocol.epochs):
+        x = _encode_augmented(subject, protocol, epoch)
+        for fit in fits:
+            fit.epoch(x, labels, epoch)
+    choosing, final = fits
+    plain = subject.features.train[heldout].to(device)
+    best, heldout_top1 = choosing.sweep.best(choosing.change(plain), labels[heldout.to(device)])
+    test = final.change(subject.features.test.to(device))
+    return outcome(final.sweep.logits_of(best, test), subject.test_labels.to(device),
+                   setting=settings[best], heldout_top1=heldout_top1)  # fmt: skip
+
+
+class _Fit:
+    """A sweep on some rows of the training images, an epoch at a time."""
+
+    def __init__(
+        self, subject: Subject, rows: Tensor, settings: list[tuple[float, float]],
+        protocol: AugmentedLinear,
+    ) -> None:  # fmt: skip
+        self.rows, self.protocol = rows.to(subject.device), protocol
+        plain = subject.features.train[rows].to(subject.device)
+        self.change = standardization(plain, protocol)
+        self.sweep = Sweep(settings, num_features=plain.shape[1], num_classes=subject.num_classes,
+                           momentum=protocol.momentum, device=subject.device)  # fmt: skip
+        self.per_epoch = math.ceil(len(rows) / protocol.batch_size)
+
+    def epoch(self, x: Tensor, labels: Tensor, epoch: int) -> None:
+        """One pass over this fit's rows of the augmented features of all training images."""
+        total = self.protocol.epochs * self.per_epoch
+        order = batches(len(self.rows), epoch=epoch, protocol=self.protocol)
+        for i, positions in enumerate(order):
+            rows = self.rows[positions.to(self.rows.device)]
+            factor = cosine(epoch * self.per_epoch + i, total)
+            self.sweep.step(self.change(x[rows]), labels[rows], factor=factor)
+
+
+@torch.no_grad()
+def _encode_augmented(subject: Subject, protocol: AugmentedLinear, epoch: int) -> Tensor:
+    """N×D features of every training image, cropped and flipped by this epoch's draw."""
+    view = View(
+        crop=Crop(scale=protocol.crop_scale), flip=protocol.flip, jitter=None, grayscale=0.0,
+        blur=None,
+    )  # fmt: skip
+    augment = Augmenter(
+        Views(first=view, num_global=1),
+        resolution=subject.dataset.resolution,
+        mean=subject.mean,
+        std=subject.std,
+    )
+    key = stream_key(protocol.order_seed, "linear probe views", epoch)
+    images, parts = subject.dataset.train.images, []
+    with evaluation_mode(subject.encoder):
+        for samples in torch.arange(len(images)).split(_IMAGES):
+            batch = images[samples.to(images.device)].to(subject.device)
+            (views,) = augment(batch, key=key, samples=samples.to(subject.device))
+            parts.append(forward(subject.encoder, views.images))
+    return torch.cat(parts)

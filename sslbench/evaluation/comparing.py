@@ -1,0 +1,166 @@
+"""Two runs on the same test images: a paired test, which needs far smaller differences."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError
+from sslbench.evaluation.protocols import find_protocol
+from sslbench.evaluation.scores import Score, comparable, read_score
+
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Top-1 of run a against run b, image by image.
+
+    Attributes:
+        only_a, only_b: test images that only one of them has right.
+        difference: a's top-1 less b's, in points; (low, high) is its 95 % interval over images.
+        p_value: of the exact two-sided McNemar test that neither is right more often.
+    """
+
+    protocol: str
+    definition: str
+    dataset: str
+    fingerprint: str
+    num_test: int
+    top1_a: float
+    top1_b: float
+    only_a: int
+    only_b: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    def sentence(self, a: str, b: str) -> str:
+        """The result in words; a and b are the runs' names."""
+        verdict = "differ" if self.p_value < 0.05 else "cannot be told apart"
+        return (
+            f"{self.protocol} on {self.num_test} test images of {self.dataset}: {a} "
+            f"{self.top1_a:.2f} %, {b} {self.top1_b:.2f} %, difference {self.difference:+.2f} "
+            f"points (95 % interval {self.low:+.2f} to {self.high:+.2f}); only the first is right "
+            f"on {self.only_a} images, only the second on {self.only_b}; exact McNemar test "
+            f"p = {self.p_value:.3g}: on these images the two {verdict}."
+        )
+
+
+def compare(
+    a: RunFolder, b: RunFolder, protocol: str = "linear", *, dataset: str | None = None
+) -> Comparison:
+    """Compare two runs' predictions under one protocol.
+
+    It speaks about these two encoders, not about their recipes: another seed is another encoder.
+
+    Args:
+        protocol: full or short name.
+        dataset: name of a data set that both were scored on; None is the one that a was trained
+            on.
+    Raises:
+        UserError: a score or its predictions are missing, or the two are not comparable.
+    """
+    name = find_protocol(protocol).name
+    dataset = dataset or str(a.summary().get("dataset", ""))
+    scores_a, scores_b = _scores(a, name, dataset), _scores(b, name, dataset)
+    shared = [(x, y) for x in scores_a for y in scores_b
+              if scores_a[x].fingerprint == scores_b[y].fingerprint]  # fmt: skip
+    if len(shared) > 1:
+        raise UserError(
+            f"Both runs were scored on {len(shared)} versions of '{dataset}'; name one of "
+            f"{', '.join(sorted(x for x, _ in shared))}."
+        )
+    x, y = shared[0] if shared else (next(iter(scores_a)), next(iter(scores_b)))
+    comparable(scores_a[x], scores_b[y])
+    label, right_a = _right(a.predictions_path(x, name))
+    other, right_b = _right(b.predictions_path(y, name))
+    if not np.array_equal(label, other):
+        raise UserError(f"{a.path.name} and {b.path.name} kept predictions of different images; "
+                        "run `sslbench eval --force` on both.")  # fmt: skip
+    return paired(scores_a[x], right_a, right_b)
+
+
+def paired(
+    score: Score, right_a: np.ndarray[Any, Any], right_b: np.ndarray[Any, Any]
+) -> Comparison:
+    """The comparison of two bool arrays of one length, right or wrong on each test image."""
+    total = len(right_a)
+    only_a = int(np.count_nonzero(right_a & ~right_b))
+    only_b = int(np.count_nonzero(right_b & ~right_a))
+    low, high = interval(only_a, only_b, total)
+    return Comparison(
+        protocol=score.protocol,
+        definition=score.definition,
+        dataset=score.dataset,
+        fingerprint=score.fingerprint,
+        num_test=total,
+        top1_a=100.0 * float(right_a.mean()),
+        top1_b=100.0 * float(right_b.mean()),
+        only_a=only_a,
+        only_b=only_b,
+        difference=100.0 * (only_a - only_b) / total,
+        low=low,
+        high=high,
+        p_value=mcnemar(only_a, only_b),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """p value of the exact two-sided test that a and b are right equally often; 1 without pairs.
+
+    Source: McNemar 1947, with the binomial distribution in place of its approximation.
+    """
+    if only_a + only_b == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, only_a + only_b).pvalue)
+
+
+def interval(only_a: int, only_b: int, total: int) -> tuple[float, float]:
+    """95 % interval of the difference of two paired proportions, in points.
+
+    Wald's, with half a pair added to each of the four cells: near its nominal coverage with few
+    differing images, too, and never of width 0.
+    Source: Agresti and Min 2005, Statistics in Medicine 24, 729-740.
+    """
+    a, b, n = only_a + 0.5, only_b + 0.5, total + 2
+    difference = (a - b) / n
+    reach = _Z95 * math.sqrt(a + b - (a - b) ** 2 / n) / n
+    return 100 * max(-1.0, difference - reach), 100 * min(1.0, difference + reach)
+
+
+def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
+    """The scores of one protocol on a data set, by label: the set's name, or with its content."""
+    found: dict[str, Score] = {}
+    suffix = f".{protocol}.json"
+    for path in sorted(folder.score_path("x", protocol).parent.glob(f"*{suffix}")):
+        score, label = read_score(path), path.name.removesuffix(suffix)
+        if score is not None and dataset in (label, score.dataset):
+            found[label] = score
+    if not found:
+        raise UserError(
+            f"{folder.path.name} has no {protocol} score on '{dataset}'; run `sslbench eval` with "
+            "this protocol and data set on it first."
+        )
+    return found
+
+
+def _right(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Labels, and whether each image was classified right."""
+    try:
+        with np.load(path) as arrays:
+            return arrays["label"], arrays["label"] == arrays["predicted"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise UserError(
+            f"{path} is missing or damaged, or the protocol predicts no classes; run "
+            "`sslbench eval --force` to have predictions written again."
+        ) from None

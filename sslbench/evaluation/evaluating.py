@@ -1,0 +1,208 @@
+"""`evaluate`: score a finished run, keep scores and predictions beside it, repeat nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sslbench.data import Dataset, fingerprint, load
+from sslbench.data.registry import DATASETS
+from sslbench.engine.folder import RunFolder, write_atomically
+from sslbench.errors import UserError
+from sslbench.evaluation.accuracy import Outcome
+from sslbench.evaluation.augmented import augmented
+from sslbench.evaluation.features import file_hash
+from sslbench.evaluation.geometry import geometry
+from sslbench.evaluation.knn import knn
+from sslbench.evaluation.linear import linear
+from sslbench.evaluation.protocols import (
+    KNN,
+    AugmentedLinear,
+    Geometry,
+    Linear,
+    Protocol,
+    find_protocols,
+)
+from sslbench.evaluation.scores import Score, read_score
+from sslbench.evaluation.subject import Subject
+from sslbench.recipes.recipe import Experiment
+from sslbench.recipes.specs import Data, ImageSet
+
+
+def evaluate(
+    folder: RunFolder,
+    protocols: Sequence[str],
+    *,
+    data: Data | None = None,
+    root: Path,
+    device: str = "cpu",
+    force: bool = False,
+    dataset: Dataset | None = None,
+) -> dict[str, Score]:
+    """Score a run under some protocols; what is already scored alike is read, not repeated.
+
+    Args:
+        folder: a finished run.
+        protocols: names as in `PROTOCOLS`, or short ones for the current versions.
+        data: another data set than the run's own, brought to the run's resolution.
+        root: where data sets lie.
+        device: of the encoder and the linear probes; kNN is on the CPU.
+        force: score again whatever is there.
+        dataset: the loaded data, where the caller has it already.
+    Returns:
+        Full protocol name to score. Scores and per-image predictions lie in the run folder.
+    Raises:
+        UserError: an unfinished run, unknown protocol, unlabelled or missing data.
+    """
+    wanted = find_protocols(protocols)
+    if folder.status() != "finished":
+        raise UserError(
+            f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
+            "again, then evaluate it."
+        )
+    target = _target(folder, data, root)
+    encoder = file_hash(folder.encoder_path)
+    scores: dict[str, Score] = {}
+    if not force:
+        scores = {p.name: s for p in wanted if (s := target.known(p, encoder)) is not None}
+    missing = [p for p in wanted if p.name not in scores]
+    if missing:
+        subject = target.subject(torch.device(device), root, dataset)
+        for protocol in missing:
+            scores[protocol.name] = _score(protocol, subject, encoder)
+    return {p.name: scores[p.name] for p in wanted}
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A run and the data that it is to be scored on, not loaded yet."""
+
+    folder: RunFolder
+    experiment: Experiment
+    data: Data
+    fingerprint: str
+    label: str
+
+    def known(self, protocol: Protocol, encoder: str) -> Score | None:
+        """The score that is there, of these settings, this data and this encoder."""
+        score = read_score(self.folder.score_path(self.label, protocol.name))
+        if score is None:
+            return None
+        found = (score.protocol, score.definition, score.fingerprint, score.encoder)
+        wanted = (protocol.name, protocol.definition, self.fingerprint, encoder)
+        return score if found == wanted else None
+
+    def subject(self, device: torch.device, root: Path, dataset: Dataset | None) -> Subject:
+        """With the data loaded. Raises UserError when it has no labels or too few images."""
+        if dataset is None or dataset.fingerprint != self.fingerprint:
+            dataset = load(self.data, root=root)
+        dataset.require_labels()
+        if len(dataset.heldout) == 0 or len(dataset.heldout) == len(dataset.train):
+            raise UserError(
+                f"Data set '{dataset.name}' has {len(dataset.train)} training images, too few to "
+                "hold some out for choosing settings; use more."
+            )
+        summary = self.folder.summary()
+        return Subject(
+            self.folder,
+            self.experiment.recipe,
+            dataset,
+            self.label,
+            device,
+            summary.get("mean") or dataset.mean,
+            summary.get("std") or dataset.std,
+        )
+
+
+def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
+    experiment, summary = folder.experiment(), folder.summary()
+    chosen = experiment.data
+    if data is not None:
+        chosen = data.but(resolution=resolution_of(experiment))
+    found = fingerprint(chosen, root=root)
+    own = found == summary.get("fingerprint")
+    if data is None and not own:
+        raise UserError(
+            f"The data under {root} is not what {folder.path.name} was trained on "
+            f"({found[:12]}, not {str(summary.get('fingerprint'))[:12]}); restore it, or name "
+            "the data set to evaluate on."
+        )
+    name = chosen.name if isinstance(chosen, ImageSet) else "shapes"
+    # The run's own set by its name, any other by its content too: a subset of CIFAR-10 must not
+    # take the place of the whole.
+    label = name if own else f"{name}-{found[:12]}"
+    return _Target(folder, experiment, chosen, found, label)
+
+
+def resolution_of(experiment: Experiment) -> int:
+    """The side of the images that a run was trained on, in pixels. Raises UserError."""
+    data = experiment.data
+    if data.resolution is not None:
+        return data.resolution
+    assert isinstance(data, ImageSet)
+    resolution = DATASETS[data.name].resolution
+    if resolution is None:
+        raise UserError(f"Data set '{data.name}' has no resolution of its own; set one.")
+    return resolution
+
+
+def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
+    begin = time.perf_counter()
+    outcome = RUNNERS[type(protocol)](protocol, subject)
+    dataset = subject.dataset
+    score = Score(
+        protocol=protocol.name,
+        definition=protocol.definition,
+        dataset=dataset.name,
+        fingerprint=dataset.fingerprint,
+        encoder=encoder,
+        values=outcome.values,
+        chosen=outcome.chosen,
+        heldout=outcome.heldout,
+        num_train=len(dataset.train),
+        num_test=len(dataset.test),
+        elapsed_seconds=time.perf_counter() - begin,
+    )
+    path = subject.folder.score_path(subject.label, protocol.name)
+    path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
+    if outcome.predicted is not None:
+        file = io.BytesIO()
+        np.savez_compressed(
+            file, label=subject.test_labels.numpy(), predicted=outcome.predicted.numpy()
+        )
+        write_atomically(
+            subject.folder.predictions_path(subject.label, protocol.name), file.getvalue()
+        )
+    write_atomically(path, json.dumps(score.to_dict(), indent=1) + "\n")
+    return score
+
+
+def _knn(protocol: KNN, subject: Subject) -> Outcome:
+    return knn(
+        subject.features, subject.train_labels, subject.test_labels,
+        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
+    )  # fmt: skip
+
+
+def _linear(protocol: Linear, subject: Subject) -> Outcome:
+    return linear(
+        subject.features, subject.train_labels, subject.test_labels,
+        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
+        device=subject.device,
+    )  # fmt: skip
+
+
+RUNNERS: dict[type[Protocol], Callable[[Any, Subject], Outcome]] = {
+    KNN: _knn,
+    Linear: _linear,
+    AugmentedLinear: augmented,
+    Geometry: geometry,
+}

@@ -1,0 +1,187 @@
+"""Weighted kNN: one exact search serves every number of neighbours and every temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbench.data import Dataset
+from sslbench.evaluation.accuracy import (
+    Outcome,
+    accuracies,
+    complement,
+    percent,
+    predictions,
+    ranks,
+)
+from sslbench.evaluation.features import Features, encode
+from sslbench.evaluation.protocols import KNN
+from sslbench.streams import permutation, stream_key
+
+_CHUNK = 4096  # queries that vote at a time
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest training images of N queries, nearest first; equal ones by their position.
+
+    Attributes:
+        similarities: N×k float32 cosines.
+        classes: N×k int64.
+    """
+
+    similarities: Tensor
+    classes: Tensor
+
+
+def nearest(train: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> Neighbors:
+    """The exact k nearest rows by cosine similarity, through faiss.
+
+    Args:
+        train: N×D features; labels: N int64; queries: M×D features. All on the CPU, float32.
+        k: cut to N.
+    """
+    similarities, indices = _search(F.normalize(train, dim=1), F.normalize(queries, dim=1), k)
+    # faiss leaves the order of equal similarities open, and every smaller k is a prefix of this.
+    order = indices.argsort(dim=1, stable=True)
+    similarities, indices = similarities.gather(1, order), indices.gather(1, order)
+    order = similarities.argsort(dim=1, descending=True, stable=True)
+    return Neighbors(similarities.gather(1, order), labels[indices.gather(1, order)])
+
+
+def _search(train: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    threads = torch.get_num_threads()  # before the import: both libraries share one setting
+    import faiss
+
+    try:
+        faiss.omp_set_num_threads(threads)
+        index = faiss.IndexFlatIP(train.shape[1])
+        index.add(train.contiguous().numpy())
+        similarities, indices = index.search(queries.contiguous().numpy(), min(k, len(train)))
+    finally:
+        torch.set_num_threads(threads)
+    return torch.from_numpy(similarities), torch.from_numpy(indices)
+
+
+def votes(
+    neighbors: Neighbors, *, ks: Sequence[int], temperature: float, num_classes: int
+) -> Tensor:
+    """Sums of exp((s - 1) / temperature) by class over the first k neighbours, for each k.
+
+    The constant factor leaves every order as it is and keeps small temperatures in range.
+
+    Args:
+        ks: increasing numbers of neighbours.
+    Returns:
+        len(ks)×N×C float64.
+    """
+    weights = ((neighbors.similarities.double() - 1) / temperature).exp()
+    total = weights.new_zeros(len(weights), num_classes)
+    sums, start = [], 0
+    for k in ks:
+        total = total.scatter_add(1, neighbors.classes[:, start:k], weights[:, start:k])
+        sums.append(total)
+        start = k
+    return torch.stack(sums)
+
+
+def sweep(
+    neighbors: Neighbors,
+    labels: Tensor,
+    *,
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+    num_classes: int,
+) -> Tensor:
+    """Top-1 in percent of every setting from one search: len(ks)×len(temperatures) float64."""
+    correct = torch.zeros(len(ks), len(temperatures), dtype=torch.int64)
+    for start in range(0, len(labels), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        part = Neighbors(neighbors.similarities[rows], neighbors.classes[rows])
+        for column, temperature in enumerate(temperatures):
+            sums = votes(part, ks=ks, temperature=temperature, num_classes=num_classes)
+            correct[:, column] += (ranks(sums, labels[rows]) == 0).sum(-1)
+    return 100.0 * correct.double() / max(1, len(labels))
+
+
+def knn(
+    features: Features, train_labels: Tensor, test_labels: Tensor, *,
+    heldout: Tensor, num_classes: int, protocol: KNN,
+) -> Outcome:  # fmt: skip
+    """Choose k and temperature on the held-out part, then classify the test images once.
+
+    Args:
+        features: train N×D, test M×D, on the CPU.
+        train_labels, test_labels: N and M int64.
+        heldout: positions in train that the choice is made on; its index leaves them out.
+    """
+    k, temperature, chosen_top1 = choose(
+        features.train, train_labels, heldout=heldout, num_classes=num_classes, protocol=protocol
+    )
+    found = nearest(features.train, train_labels, features.test, k=k)
+    parts = [
+        votes(Neighbors(s, c), ks=[k], temperature=temperature, num_classes=num_classes)[0]
+        for s, c in zip(found.similarities.split(_CHUNK), found.classes.split(_CHUNK), strict=True)
+    ]
+    scores = torch.cat(parts)
+    return Outcome(
+        values=accuracies(scores, test_labels),
+        chosen={"k": k, "temperature": temperature},
+        heldout={"top1": chosen_top1},
+        predicted=predictions(scores),
+    )
+
+
+def choose(
+    train: Tensor, labels: Tensor, *, heldout: Tensor, num_classes: int, protocol: KNN
+) -> tuple[int, float, float]:
+    """The best k and temperature on the held-out part, and its top-1 in percent."""
+    rest = complement(heldout, len(train))
+    ks = sorted({min(k, len(rest)) for k in protocol.neighbors})
+    found = nearest(train[rest], labels[rest], train[heldout], k=ks[-1])
+    table = sweep(
+        found, labels[heldout], ks=ks, temperatures=protocol.temperatures, num_classes=num_classes
+    )
+    row, column = divmod(table.flatten().tolist().index(float(table.max())), table.shape[1])
+    return ks[row], protocol.temperatures[column], float(table[row, column])
+
+
+def make_knn_monitor(
+    dataset: Dataset, *, max_train: int = 2000, max_heldout: int = 500,
+    k: int = 20, temperature: float = 0.07,
+) -> Callable[[nn.Module], float]:  # fmt: skip
+    """A cheap kNN for curves during training: fixed settings, held-out images, never the test set.
+
+    Args:
+        dataset: with labels.
+        max_train, max_heldout: at most so many images, a fixed random choice.
+    Returns:
+        Encoder to top-1 in percent on the encoder's device; its modes and the random state stay
+        as they were.
+    Raises:
+        UserError: the data has no labels.
+    """
+    labels = dataset.require_labels().train.labels
+    assert labels is not None
+    rest = _some(complement(dataset.heldout, len(dataset.train)), max_train)
+    queries = _some(dataset.heldout.cpu(), max_heldout)
+    images = dataset.train.images[torch.cat([rest, queries]).to(dataset.train.images.device)]
+    index_labels, query_labels = labels.cpu()[rest], labels.cpu()[queries]
+
+    def monitor(encoder: nn.Module) -> float:
+        features = encode(encoder, images, mean=dataset.mean, std=dataset.std)
+        train, query = features[: len(rest)], features[len(rest) :]
+        found = nearest(train, index_labels, query, k=k)
+        scores = votes(found, ks=[k], temperature=temperature, num_classes=len(dataset.classes))
+        return percent(ranks(scores[0], query_labels) == 0)
+
+    return monitor
+
+
+def _some(indices: Tensor, count: int) -> Tensor:
+    order = permutation(stream_key(0, "knn monitor", len(indices)), len(indices))
+    return indices[order[:count].sort().values]

@@ -1,0 +1,184 @@
+"""Linear probes: every learning rate and weight decay trained at once, as one matrix product."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench.evaluation.accuracy import Outcome, accuracies, complement, predictions, ranks
+from sslbench.evaluation.features import Features
+from sslbench.evaluation.protocols import Linear
+from sslbench.streams import permutation, stream_key
+
+_LOGITS = 2**24  # logits held at a time when a sweep is scored
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Features less their mean, over their spread; a constant feature becomes 0.
+
+    Attributes:
+        mean, scale: D float32.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, *, least_spread: float) -> Standardization:
+        """From N×D features. Sums are float64: a mean far from 0 would swallow the spread."""
+        mean, square = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
+        for part in x.split(8192):
+            mean += part.double().sum(0) / len(x)
+        for part in x.split(8192):
+            square += (part.double() - mean).square().sum(0) / len(x)
+        spread = square.sqrt()
+        constant = spread <= least_spread * (square + mean.square()).sqrt()
+        scale = torch.where(constant, 0.0, 1.0 / torch.where(constant, 1.0, spread))
+        return cls(mean.float(), scale.float())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x - self.mean) * self.scale
+
+
+class Sweep:
+    """S independent softmax regressions on the same batches, one for each pair of settings.
+
+    Weights and biases start at zero and are updated by SGD with momentum as in torch.optim.SGD
+    (decay enters the gradient; biases are decayed too). A regression that diverges touches no
+    other.
+
+    Args:
+        settings: S pairs (learning rate, weight decay).
+    """
+
+    def __init__(
+        self, settings: list[tuple[float, float]], *, num_features: int, num_classes: int,
+        momentum: float, device: torch.device,
+    ) -> None:  # fmt: skip
+        self.settings, self.num_classes, self.momentum = settings, num_classes, momentum
+        columns = len(settings) * num_classes
+        self._weights = torch.zeros(num_features + 1, columns, device=device)  # last row: biases
+        self._velocity = torch.zeros_like(self._weights)
+        rates, decays = torch.tensor(settings, device=device).T
+        self._rates = rates.repeat_interleave(num_classes)
+        self._decays = decays.repeat_interleave(num_classes) if any(decays) else None
+
+    def logits(self, x: Tensor) -> Tensor:
+        """N×D features to S×N×C."""
+        out = torch.addmm(self._weights[-1], x, self._weights[:-1])
+        return out.view(len(x), len(self.settings), self.num_classes).transpose(0, 1)
+
+    def logits_of(self, index: int, x: Tensor) -> Tensor:
+        """N×D features to the N×C logits of one regression."""
+        columns = slice(index * self.num_classes, (index + 1) * self.num_classes)
+        return torch.addmm(self._weights[-1, columns], x, self._weights[:-1, columns])
+
+    def step(self, x: Tensor, labels: Tensor, *, factor: float) -> None:
+        """One SGD step of all regressions on N×D features, rates times `factor`."""
+        gradient = self.logits(x).transpose(0, 1).softmax(-1)  # N×S×C, of each sample's loss
+        gradient[torch.arange(len(x), device=x.device), :, labels] -= 1
+        gradient = gradient.reshape(len(x), -1).div_(len(x))
+        self._velocity.mul_(self.momentum)
+        self._velocity[:-1].addmm_(x.T, gradient)
+        self._velocity[-1] += gradient.sum(0)
+        if self._decays is not None:
+            self._velocity.addcmul_(self._weights, self._decays)
+        self._weights.addcmul_(self._velocity, self._rates, value=-factor)
+
+    def top1(self, x: Tensor, labels: Tensor) -> list[float]:
+        """Accuracy of each regression in percent."""
+        rows = max(1, _LOGITS // self._weights.shape[1])
+        correct = torch.zeros(len(self.settings), dtype=torch.int64, device=x.device)
+        for part, part_labels in zip(x.split(rows), labels.split(rows), strict=True):
+            correct += (ranks(self.logits(part), part_labels) == 0).sum(-1)
+        return (100.0 * correct.double() / max(1, len(x))).tolist()
+
+    def best(self, x: Tensor, labels: Tensor) -> tuple[int, float]:
+        """The setting with the highest top-1, the first of equal ones, and that in percent."""
+        top1 = self.top1(x, labels)
+        index = top1.index(max(top1))
+        return index, top1[index]
+
+
+def settings_of(protocol: Linear) -> list[tuple[float, float]]:
+    """Every (learning rate, weight decay), small rates first."""
+    return list(itertools.product(protocol.learning_rates, protocol.weight_decays))
+
+
+def cosine(step: int, total: int) -> float:
+    """The share of the rate at a step: from 1 down towards 0 at `total`."""
+    return 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def batches(length: int, *, epoch: int, protocol: Linear) -> list[Tensor]:
+    """The batches of one epoch as positions; the last one may be smaller."""
+    key = stream_key(protocol.order_seed, "linear probe order", epoch)
+    return list(permutation(key, length).split(protocol.batch_size))
+
+
+def fit(
+    x: Tensor, labels: Tensor, settings: list[tuple[float, float]], *,
+    num_classes: int, protocol: Linear,
+) -> Sweep:  # fmt: skip
+    """Train on N×D features, standardised or not, and N int64 labels on one device."""
+    sweep = Sweep(settings, num_features=x.shape[1], num_classes=num_classes,
+                  momentum=protocol.momentum, device=x.device)  # fmt: skip
+    per_epoch = math.ceil(len(x) / protocol.batch_size)
+    for epoch in range(protocol.epochs):
+        for i, rows in enumerate(batches(len(x), epoch=epoch, protocol=protocol)):
+            rows = rows.to(x.device)
+            factor = cosine(epoch * per_epoch + i, protocol.epochs * per_epoch)
+            sweep.step(x[rows], labels[rows], factor=factor)
+    return sweep
+
+
+def linear(
+    features: Features, train_labels: Tensor, test_labels: Tensor, *,
+    heldout: Tensor, num_classes: int, protocol: Linear, device: torch.device | str = "cpu",
+) -> Outcome:  # fmt: skip
+    """Choose the settings on the held-out part, fit on all training images, test once.
+
+    Args:
+        features: train N×D, test M×D.
+        train_labels, test_labels: N and M int64.
+        heldout: positions in train that the choice is made on.
+    """
+    train, test = features.train.to(device), features.test.to(device)
+    train_labels, test_labels = train_labels.to(device), test_labels.to(device)
+    heldout = heldout.to(device)
+    rest = complement(heldout, len(train)).to(device)
+    settings = settings_of(protocol)
+    change = standardization(train[rest], protocol)
+    sweep = fit(change(train[rest]), train_labels[rest], settings,
+                num_classes=num_classes, protocol=protocol)  # fmt: skip
+    best, heldout_top1 = sweep.best(change(train[heldout]), train_labels[heldout])
+
+    change = standardization(train, protocol)
+    final = fit(change(train), train_labels, [settings[best]],
+                num_classes=num_classes, protocol=protocol)  # fmt: skip
+    scores = final.logits_of(0, change(test))
+    return outcome(scores, test_labels, setting=settings[best], heldout_top1=heldout_top1)
+
+
+def standardization(x: Tensor, protocol: Linear) -> Standardization:
+    """The protocol's change of features, by the statistics of N×D training features."""
+    if protocol.standardize:
+        return Standardization.of(x, least_spread=protocol.least_spread)
+    return Standardization(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+
+
+def outcome(
+    scores: Tensor, labels: Tensor, *, setting: tuple[float, float], heldout_top1: float
+) -> Outcome:
+    """The outcome of N×C test logits."""
+    return Outcome(
+        values=accuracies(scores, labels),
+        chosen={"learning_rate": setting[0], "weight_decay": setting[1]},
+        heldout={"top1": heldout_top1},
+        predicted=predictions(scores),
+    )

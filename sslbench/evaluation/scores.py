@@ -1,0 +1,82 @@
+"""A score: numbers with the protocol, data and encoder that they belong to. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sslbench.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One encoder on one data set under one protocol.
+
+    Attributes:
+        definition: hash of the protocol's settings.
+        fingerprint: of the data set.
+        encoder: SHA-256 of the encoder's file.
+        values: what was measured on the test set; accuracies in percent.
+        chosen: settings picked on the held-out part of the training set.
+        heldout: what the chosen settings gave there; accuracies in percent.
+        elapsed_seconds: with the features, where they were not cached.
+    """
+
+    protocol: str
+    definition: str
+    dataset: str
+    fingerprint: str
+    encoder: str
+    values: Mapping[str, float]
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    heldout: Mapping[str, float] = field(default_factory=dict)
+    num_train: int
+    num_test: int
+    elapsed_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Score:
+        """The score that `to_dict` printed. Raises UserError for missing or unknown fields."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise UserError(f"Not a score of this version of sslbench ({error}).") from None
+
+
+def read_score(path: Path) -> Score | None:
+    """The score in a file; None when there is none, or it is damaged or of another version."""
+    try:
+        return Score.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def comparable(a: Score, b: Score) -> None:
+    """Return when two scores may stand side by side.
+
+    Raises:
+        UserError: another protocol, other settings of it, or another data set.
+    """
+    if a.protocol != b.protocol:
+        raise UserError(
+            f"{a.protocol} and {b.protocol} are different measurements; compare scores of one "
+            "protocol."
+        )
+    if a.definition != b.definition:
+        raise UserError(
+            f"The two {a.protocol} scores were measured with different settings ({a.definition}, "
+            f"{b.definition}); run `sslbench eval --force` on the older one."
+        )
+    if a.fingerprint != b.fingerprint:
+        raise UserError(
+            f"The scores are on different data ({a.dataset} {a.fingerprint[:12]}, {b.dataset} "
+            f"{b.fingerprint[:12]}); evaluate both runs on one data set."
+        )

@@ -1,0 +1,124 @@
+"""What is being judged: an encoder with its data, loaded when a protocol first asks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sslbench.data import Dataset
+from sslbench.engine.checkpoint import load_encoder
+from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError
+from sslbench.evaluation.features import (
+    Features,
+    cache_key,
+    extract,
+    file_hash,
+    read_features,
+    write_features,
+)
+from sslbench.models import build_encoder
+from sslbench.recipes.recipe import Recipe
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished run's encoder on a labelled data set.
+
+    Attributes:
+        label: names the data set in the files beside the run.
+        mean, std: the normalisation of the encoder's training.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    dataset: Dataset
+    label: str
+    device: torch.device
+    mean: Channels
+    std: Channels
+
+    @property
+    def train_labels(self) -> Tensor:
+        """N int64 on the CPU."""
+        assert self.dataset.train.labels is not None
+        return self.dataset.train.labels.cpu()
+
+    @property
+    def test_labels(self) -> Tensor:
+        """M int64 on the CPU."""
+        assert self.dataset.test.labels is not None
+        return self.dataset.test.labels.cpu()
+
+    @property
+    def heldout(self) -> Tensor:
+        """Positions in train for choosing settings, on the CPU."""
+        return self.dataset.heldout.cpu()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.dataset.classes)
+
+    @functools.cached_property
+    def encoder(self) -> nn.Module:
+        """The trained encoder on the device, in evaluation mode.
+
+        Raises:
+            UserError: its file is missing, damaged, or of another architecture.
+        """
+        return loaded_encoder(
+            self.folder, self.recipe, resolution=self.dataset.resolution, mean=self.mean,
+            std=self.std,
+        ).to(self.device)  # fmt: skip
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """From the cache beside the run, or extracted now and kept there.
+
+        An encoder without parameters is cheaper to run than its features are to read.
+        """
+        compute: Callable[[], Features] = lambda: extract(  # noqa: E731
+            self.encoder, self.dataset, mean=self.mean, std=self.std
+        )
+        if next(self.encoder.parameters(), None) is None:
+            return compute()
+        key = cache_key(
+            encoder=file_hash(self.folder.encoder_path),
+            fingerprint=self.dataset.fingerprint,
+            mean=self.mean,
+            std=self.std,
+        )
+        path = features_path(self.folder, self.dataset)
+        features = read_features(path, key=key)
+        if features is None:
+            features = compute()
+            write_features(path, features, key=key)
+        return features
+
+
+def features_path(folder: RunFolder, dataset: Dataset) -> Path:
+    """Where a run keeps its features of a data set."""
+    return folder.features_dir / f"{dataset.name}-{dataset.fingerprint[:12]}.safetensors"
+
+
+def loaded_encoder(
+    folder: RunFolder, recipe: Recipe, *, resolution: int, mean: Channels, std: Channels
+) -> nn.Module:
+    """A run's encoder on the CPU, in evaluation mode. Raises UserError."""
+    with torch.random.fork_rng(devices=[]):  # the initialisation is drawn, then overwritten
+        encoder = build_encoder(recipe.encoder, resolution=resolution, mean=mean, std=std)
+    try:
+        encoder.load_state_dict(load_encoder(folder.encoder_path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder.encoder_path} does not fit {type(recipe.encoder).__name__} at {resolution} "
+            f"pixels ({str(error).splitlines()[-1].strip()}); train or export it again."
+        ) from None
+    return encoder.eval()

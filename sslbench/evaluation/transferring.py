@@ -1,0 +1,39 @@
+"""Transfer by classification: one encoder, other data sets, the same protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sslbench.engine.folder import RunFolder
+from sslbench.evaluation.evaluating import evaluate
+from sslbench.evaluation.scores import Score
+from sslbench.recipes.specs import Data, ImageSet
+
+
+def transfer(
+    folder: RunFolder,
+    sets: Sequence[Data],
+    protocols: Sequence[str] = ("knn", "linear"),
+    *,
+    root: Path,
+    device: str = "cpu",
+    force: bool = False,
+) -> dict[str, dict[str, Score]]:
+    """Score a run on each of some data sets, by their own training and test images.
+
+    The images are resized to the run's resolution.
+
+    Args: as `evaluate`.
+    Returns:
+        Data set name to protocol name to score; a name that comes twice is numbered.
+    Raises:
+        UserError: as `evaluate`.
+    """
+    found: dict[str, dict[str, Score]] = {}
+    for data in sets:
+        scores = evaluate(folder, protocols, data=data, root=root, device=device, force=force)
+        name = data.name if isinstance(data, ImageSet) else "shapes"
+        same = sum(key.partition(" #")[0] == name for key in found)
+        found[f"{name} #{same + 1}" if same else name] = scores
+    return found

@@ -1,0 +1,119 @@
+"""What the monitors read on embeddings of known shape, and the verdicts drawn from them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sslbench.engine.monitors import effective_rank, embedding_std, verdict
+from sslbench.recipes import RECIPES
+
+D = 64
+
+
+def gaussian(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def judge(recipe="simsiam", *, std=1.0, rank=30.0, loss=-0.5, **changes):
+    """Verdict at a std given as a share of 1/sqrt(D)."""
+    final = {"loss": loss, "std": std / math.sqrt(D), "effective_rank": rank}
+    fields = {name.replace("__", "."): value for name, value in changes.items()}
+    return verdict(final, recipe=RECIPES[recipe].but(fields), out_dim=D)
+
+
+@pytest.mark.parametrize("d", [8, 64, 512])
+def test_the_std_of_an_isotropic_gaussian_is_one_over_the_root_of_its_width(d):
+    assert float(embedding_std(gaussian(4096, d))) == pytest.approx(1 / math.sqrt(d), rel=0.02)
+
+
+def test_the_std_of_a_constant_is_zero_and_does_not_depend_on_length():
+    z = gaussian(1, D).expand(32, D) * torch.arange(1.0, 33)[:, None]
+    assert float(embedding_std(z)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(256, 32), (32, 256)])
+def test_the_rank_of_an_isotropic_gaussian_is_near_what_its_shape_allows(shape):
+    rank = float(effective_rank(gaussian(*shape)))
+    assert 0.9 * min(shape) < rank <= 32
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_equal_singular_values_count_as_themselves(rank):
+    basis, _ = torch.linalg.qr(gaussian(D, rank))
+    rows, _ = torch.linalg.qr(gaussian(200, rank + 1) - gaussian(200, rank + 1).mean(0))
+    z = rows[:, :rank] @ basis.T
+    z = z - z.mean(0) + 7  # a common offset is not a direction
+    assert float(effective_rank(z)) == pytest.approx(rank, rel=0.02)
+
+
+def test_the_rank_is_that_of_the_singular_values():
+    z = gaussian(50, 20) * torch.linspace(0.1, 3, 20)
+    s = torch.linalg.svdvals((z - z.mean(0)).double())
+    p = s / s.sum()
+    assert float(effective_rank(z)) == pytest.approx(float((-(p * p.log()).sum()).exp()), rel=1e-6)
+
+
+def test_equal_rows_have_rank_zero_and_nan_stays_nan():
+    assert float(effective_rank(torch.ones(8, 4))) == 0
+    assert math.isnan(float(effective_rank(torch.full((8, 4), math.nan))))
+
+
+def test_spread_embeddings_are_healthy():
+    assert judge() == verdict({"loss": 1.0, "std": 0.1, "effective_rank": 9.0},
+                              recipe=RECIPES["simclr"], out_dim=D)  # fmt: skip
+    assert judge().state == "healthy"
+    assert judge().cause == ""
+
+
+def test_the_collapse_threshold_is_a_tenth_of_the_even_spread():
+    assert judge(std=0.101).state == "healthy"
+    assert judge(std=0.099).state == "collapsed"
+
+
+def test_few_directions_are_a_dimensional_collapse():
+    assert judge(rank=2.01).state == "healthy"
+    assert judge(rank=1.99).state == "dimensional"
+
+
+def test_supervised_features_may_lie_in_few_directions():
+    assert judge("supervised", rank=1.5).state == "healthy"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_divergence(value):
+    assert judge(loss=value).state == "diverged"
+    assert judge(rank=value).state == "diverged"
+
+
+def test_a_run_without_any_log_point_is_no_healthy_run():
+    assert verdict({}, recipe=RECIPES["byol"], out_dim=D).state == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "cause"),
+    [
+        ("simsiam", {"target__stop_gradient": False}, "no stop-gradient"),
+        ("simsiam", {"predictor": None}, "no predictor"),
+        ("simsiam", {"predictor__trainable": False}, "frozen"),
+        ("simsiam", {}, "learning rate"),
+        ("byol", {"predictor": None}, "no predictor"),
+        ("byol", {"target__momentum": 0.0}, "follows too fast"),
+        ("byol", {"projector__hidden_norm": False, "predictor__hidden_norm": False}, "batch norm"),
+        ("simclr", {"objective__negative_weight": 0.0, "projector__out_norm": False}, "predictor"),
+        ("simclr", {}, "temperature 0.1"),
+        ("barlow-twins", {"objective__off_diagonal_weight": 0.0}, "redundancy term is off"),
+        ("barlow-twins", {}, "off_diagonal_weight too small"),
+        ("supervised", {}, "learning rate"),
+    ],
+)
+def test_the_recipe_names_the_cause_of_a_collapse(recipe, changes, cause):
+    found = judge(recipe, std=0.0, rank=0.0, **changes)
+    assert found.state == "collapsed"
+    assert cause in found.cause
+
+
+def test_contrastive_runs_collapse_in_dimension_for_another_reason():
+    assert "Few directions" in judge("moco-v2", rank=1.0).cause

@@ -1,0 +1,204 @@
+"""LARS against a plain loop, what is excluded from what, rates, and the moving average."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sslbench.engine import optimizers
+from sslbench.engine.optimizers import (
+    LARS,
+    ParameterGroup,
+    build_optimizer,
+    ema_update,
+    set_learning_rate,
+)
+from sslbench.recipes.specs import LARS as LARSSpec
+from sslbench.recipes.specs import SGD, AdamW
+
+SPECS = [
+    SGD(lr=0.1),
+    SGD(lr=0.1, nesterov=True, exclude_bias_and_norm=True),
+    LARSSpec(lr=0.5, weight_decay=1e-2),
+    LARSSpec(lr=0.5, weight_decay=1e-2, exclude_bias_and_norm=False),
+    AdamW(lr=0.01),
+]
+
+
+def network(dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    return net.to(dtype).to(memory_format=torch.channels_last)
+
+
+def group(net, **settings):
+    return ParameterGroup("encoder", list(net.named_parameters()), **settings)
+
+
+def fill_gradients(net, step):
+    generator = torch.Generator().manual_seed(step)
+    for p in net.parameters():
+        p.grad = torch.empty_like(p).copy_(torch.randn(p.shape, generator=generator))
+
+
+def train(net, optimizer, steps):
+    for step in steps:
+        fill_gradients(net, step)
+        set_learning_rate(optimizer, 1 - 0.1 * step)
+        optimizer.step()
+
+
+def lars_by_hand(net, *, steps, lr, momentum, decay, trust, excluded):
+    """methods.md, Sec. 0, one number at a time."""
+    weights = [p.detach().flatten().tolist() for p in net.parameters()]
+    plain = [excluded and p.ndim == 1 for p in net.parameters()]
+    velocity = [[0.0] * len(w) for w in weights]
+    for step in steps:
+        fill_gradients(net, step)
+        for i, p in enumerate(net.parameters()):
+            d, ratio = p.grad.flatten().tolist(), 1.0
+            if not plain[i]:
+                d = [g + decay * w for g, w in zip(d, weights[i], strict=True)]
+                size = math.sqrt(sum(w * w for w in weights[i]))
+                update = math.sqrt(sum(x * x for x in d))
+                ratio = trust * size / update if size > 0 and update > 0 else 1.0
+            velocity[i] = [momentum * v + ratio * x for v, x in zip(velocity[i], d, strict=True)]
+            rate = lr * (1 - 0.1 * step)
+            weights[i] = [w - rate * v for w, v in zip(weights[i], velocity[i], strict=True)]
+    return weights
+
+
+@pytest.mark.parametrize("excluded", [True, False])
+def test_lars_is_the_formula_of_the_paper(excluded):
+    spec = LARSSpec(lr=0.5, weight_decay=0.1, exclude_bias_and_norm=excluded, scaling="none")
+    wanted = lars_by_hand(
+        network(), steps=range(4), lr=0.5, momentum=0.9, decay=0.1, trust=1e-3, excluded=excluded
+    )
+    net = network()
+    train(net, build_optimizer(spec, [group(net)], batch_size=64), range(4))
+    for p, values in zip(net.parameters(), wanted, strict=True):
+        assert p.flatten().tolist() == pytest.approx(values, rel=1e-12)
+
+
+def test_lars_takes_a_ratio_of_one_where_a_norm_is_zero():
+    zero, still = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.ones(2, 2))
+    zero.grad, still.grad = torch.ones(2, 2), torch.zeros(2, 2)
+    LARS([{"params": [zero, still], "lr": 0.5}]).step()
+    assert torch.equal(zero, torch.full((2, 2), -0.5))
+    assert torch.equal(still, torch.ones(2, 2))
+
+
+def test_lars_leaves_parameters_without_gradient_alone():
+    used, unused = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    used.grad = torch.ones(2, 2)
+    LARS([{"params": [used, unused], "lr": 0.5}]).step()
+    assert not torch.equal(used, torch.ones(2, 2))
+    assert torch.equal(unused, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_decay_reaches_biases_and_norms_unless_excluded(spec):
+    net = network()
+    groups = build_optimizer(spec, [group(net)], batch_size=64).param_groups
+    decayed = {p.ndim for g in groups if g["weight_decay"] > 0 for p in g["params"]}
+    assert decayed == ({2, 4} if spec.exclude_bias_and_norm else {1, 2, 4})
+    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_resumed_optimizer_is_the_uninterrupted_one(spec):
+    whole, first, second = (network(torch.float32) for _ in range(3))
+    train(whole, build_optimizer(spec, [group(whole)], batch_size=64), range(6))
+
+    optimizer = build_optimizer(spec, [group(first)], batch_size=64)
+    train(first, optimizer, range(3))
+    file = io.BytesIO()
+    torch.save([first.state_dict(), optimizer.state_dict()], file)
+    file.seek(0)
+    weights, state = torch.load(file, weights_only=True)
+    second.load_state_dict(weights)
+    optimizer = build_optimizer(spec, [group(second)], batch_size=64)
+    optimizer.load_state_dict(state)
+    train(second, optimizer, range(3, 6))
+    for a, b in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "rate"), [("linear", 0.3 * 4096 / 256), ("sqrt", 0.3 * 64), ("none", 0.3)]
+)
+def test_the_rate_follows_the_batch(scaling, rate):
+    net = network()
+    optimizer = build_optimizer(LARSSpec(scaling=scaling), [group(net)], batch_size=4096)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_biases_have_barlow_twins_own_rate():
+    net = network()
+    spec = LARSSpec(lr=0.2, bias_lr=0.0048)
+    optimizer = build_optimizer(spec, [group(net)], batch_size=512)
+    rates = {p.ndim: g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    assert rates == pytest.approx({4: 0.4, 2: 0.4, 1: 0.0096})
+
+
+def test_a_constant_group_keeps_its_rate_and_others_follow_the_schedule():
+    net, head = network(), nn.Linear(2, 2)
+    predictor = ParameterGroup(
+        "predictor",
+        list(head.named_parameters()),
+        learning_rate_scale=3.0,
+        constant_learning_rate=True,
+    )
+    optimizer = build_optimizer(SGD(lr=0.1), [group(net), predictor], batch_size=64)
+    for factor in (0.0, 0.5):
+        set_learning_rate(optimizer, factor)
+        assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.1 * factor, 0.3])
+
+
+def test_frozen_parameters_are_skipped():
+    net = network()
+    net[0].requires_grad_(False)
+    optimizer = build_optimizer(AdamW(), [group(net)], batch_size=64)
+    held = {id(p) for g in optimizer.param_groups for p in g["params"]}
+    assert held == {id(p) for p in net.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_nothing_to_train_is_a_step_that_does_nothing(spec):
+    optimizer = build_optimizer(spec, [], batch_size=64)
+    set_learning_rate(optimizer, 0.5)
+    optimizer.step()
+    assert [g["params"] for g in optimizer.param_groups] == [[]]
+
+
+def test_a_device_without_fused_kernels_gets_one_kernel_per_operation():
+    def kind(groups, *, fused=False, foreach=False):
+        if fused:
+            raise RuntimeError("`fused=True` requires all the params to be ...")
+        return groups, foreach
+
+    assert optimizers._fused(kind, []) == ([], True)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.3, 0.99, 1.0])
+def test_the_target_moves_by_the_momentum(momentum):
+    target, online = list(network().parameters()), list(network().parameters())
+    with torch.no_grad():
+        for p in target:
+            p.add_(1)
+    before = [p.detach().clone() for p in target]
+    ema_update(target, online, momentum)
+    for new, old, source in zip(target, before, online, strict=True):
+        torch.testing.assert_close(new, momentum * old + (1 - momentum) * source)
+        if momentum in (0, 1):  # a copy, and a constant target, to the last bit
+            assert torch.equal(new, source if momentum == 0 else old)
+        assert new.grad_fn is None
+
+
+def test_a_shared_target_needs_no_update():
+    ema_update([], list(network().parameters()), 0.9)

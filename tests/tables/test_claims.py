@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sslbench.errors import UserError
+from sslbench.tables.claims import VOCABULARY, Claim, judge, parse
+from sslbench.tables.estimates import Estimate, Outcome, Values
+
+WIDTHS = {"w16": 16, "w64": 64, "w256": 256}
+
+
+def values(cells: dict[str, float | tuple[float, ...]], *, missing: str = "") -> Values:
+    """Numbers are exact, tuples are seeds; a name is "row" (column x) or "row.y"."""
+    places = {}
+    for name, value in cells.items():
+        row, _, column = name.partition(".")
+        seeds = isinstance(value, tuple)
+        estimate = Estimate.of(value, points=True) if seeds else Estimate(float(value))
+        places[row, column or "x"] = estimate
+    shown = tuple(place for place in places if place[0] != "untrained")
+    rows = {row for row, _ in places} | {"untrained", missing}
+    return Values(
+        cells=places,
+        first="x",
+        chance={"x": 10.0, "y": 10.0},
+        shown=shown,
+        alike=shown,
+        changes={row: {"width": WIDTHS[row]} if row in WIDTHS else {} for row in rows},
+        missing=frozenset({(missing, "x")} if missing else ()),
+    )
+
+
+NUMBERS = values(
+    {
+        "a": 70.0, "b": 65.0, "c": 12.0, "untrained": 25.0,
+        "a.y": 60.0, "b.y": 50.0, "c.y": 10.0, "untrained.y": 25.0,
+        "w16": 60.0, "w64": 66.0, "w256": 68.0, "w16.y": 60.0, "w64.y": 61.0, "w256.y": 61.5,
+    },
+    missing="gone",
+)  # fmt: skip
+
+HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"greater": ["a", "b"], "by": 4}, {"greater": ["a", "b"], "by": 6}),
+    ({"greater": ["a", "c"], "factor": 5}, {"greater": ["a", "c"], "factor": 6}),
+    ({"greater": ["a", ["b", "c"]]}, {"greater": [["a", "c"], "b"]}),
+    ({"less": ["c", 13]}, {"less": ["c", 12]}),
+    ({"less": ["c", "b"], "by": 50}, {"less": ["c", "b"], "by": 54}),
+    ({"at_least": ["b", "a"], "by": -5}, {"at_least": ["b", "a"], "by": -4}),
+    ({"at_most": ["a", "b"], "by": -5}, {"at_most": ["a", "b"], "by": -4}),
+    ({"order": ["a", "b", "c"]}, {"order": ["a", "c", "b"]}),
+    ({"best": ["b", "a"]}, {"best": ["b"]}),
+    ({"best": ["a"], "among": "all"}, {"best": ["a.y"], "among": "all"}),
+    ({"worst": ["c"]}, {"worst": ["b"], "among": ["c", "a"]}),
+    ({"increasing": ["c", "b", "a"]}, {"increasing": ["c", "a", "b"]}),
+    ({"decreasing": ["a", "b", "c"]}, {"decreasing": ["c", "a"]}),
+    ({"near_chance": ["c"]}, {"near_chance": ["c"], "factor": 1}),
+    ({"collapsed": ["c"]}, {"collapsed": ["c", "b"]}),
+    ({"above_untrained": ["a", "b"]}, {"above_untrained": ["c"]}),
+    ({"at_least_halfway": ["a", "b"]}, {"at_least_halfway": ["c"]}),
+    ({"within": ["a", "b", 68], "tolerance": 5.5}, {"within": ["a", "b"], "tolerance": 4}),
+    ({"argmax_inside": ["c", "a", "b"]}, {"argmax_inside": ["a", "b", "c"]}),
+    (
+        {"less_sensitive": ["a", "b"], "than": ["a.y", "b.y"]},
+        {"less_sensitive": ["a", "b"], "than": [["a.y", "b.y"], ["a.y", "a.y"]]},
+    ),
+    (
+        {"less_sensitive": ["a", "b"], "than": ["a.y", "b.y"], "factor": 1.5},
+        {"less_sensitive": ["a", "b"], "than": ["a.y", "b.y"], "factor": 2.5},
+    ),
+    (
+        {"steeper": ["x"], "than": "y", "along": "width"},
+        {"steeper": ["y"], "than": "x", "along": "width"},
+    ),
+    ({"is_missing": ["gone"]}, {"is_missing": ["a"]}),
+    (
+        {"all": [{"greater": ["a", "b"]}, {"less": ["c", "b"]}]},
+        {"all": [{"greater": ["a", "b"]}, {"less": ["b", "c"]}]},
+    ),
+    (
+        {"any": [{"greater": ["b", "a"]}, {"less": ["c", "b"]}]},
+        {"any": [{"greater": ["b", "a"]}, {"less": ["b", "c"]}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("held", "not_held"), HELD_AND_NOT, ids=lambda p: str(p)[:60])
+def test_predicates_on_exact_numbers(held: dict[str, Any], not_held: dict[str, Any]) -> None:
+    assert judge(parse(held, where="test"), NUMBERS).outcome == "held"
+    assert judge(parse(not_held, where="test"), NUMBERS).outcome == "not held"
+
+
+def test_every_predicate_is_tested() -> None:
+    assert {key for pair in HELD_AND_NOT for p in pair for key in p if key in VOCABULARY} == set(
+        VOCABULARY
+    )
+
+
+NOISY = {"a": (70.0, 71.0, 70.5), "b": (70.2, 71.3, 69.8), "c": (11.0, 12.0, 11.5)}
+
+
+@pytest.mark.parametrize(
+    ("predicate", "outcome"),
+    [
+        ({"greater": ["a", "b"]}, "undecided"),
+        ({"greater": ["a", "c"]}, "held"),
+        ({"greater": ["c", "a"]}, "not held"),
+        ({"greater": ["a", "gone"]}, "not measured"),
+        ({"above_untrained": ["a"]}, "not measured"),
+        ({"collapsed": ["c"]}, "held"),  # near chance, whatever the untrained encoder has
+        ({"all": [{"greater": ["c", "a"]}, {"greater": ["a", "gone"]}]}, "not held"),
+        ({"any": [{"greater": ["a", "c"]}, {"greater": ["a", "gone"]}]}, "held"),
+        ({"best": ["b"]}, "undecided"),
+        ({"best": ["a", "b"]}, "held"),
+    ],
+)
+def test_predicates_on_seeds(predicate: dict[str, Any], outcome: Outcome) -> None:
+    assert judge(parse(predicate, where="test"), values(dict(NOISY))).outcome == outcome
+
+
+def test_row_ids_may_contain_dots() -> None:
+    given = Values(
+        cells={("ema-0.99", "x"): Estimate(72.5), ("ema-0.99", "y"): Estimate(1.0)},
+        first="x", chance={}, shown=(), alike=(), changes={"ema-0.99": {}},
+    )  # fmt: skip
+    assert judge(parse({"greater": ["ema-0.99", "ema-0.99.y"]}, where=""), given).outcome == "held"
+
+
+def test_the_detail_says_what_decided() -> None:
+    verdict = judge(parse({"less": ["c", 11]}, where="test"), NUMBERS)
+    assert verdict.detail == "c = 12, needs < 11"
+    verdict = judge(parse({"greater": ["a", "gone"]}, where="test"), NUMBERS)
+    assert verdict.detail == "gone has no finite value"
+
+
+@pytest.mark.parametrize(
+    ("claim", "sentence"),
+    [
+        ({"id": "x", "says": "", "holds": {"graeter": ["a", "b"]}}, "did you mean 'greater'"),
+        ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "bye": 1}}, "did you mean 'by'"),
+        ({"id": "x", "says": "", "holds": "a > b"}, "a predicate is a mapping"),
+        ({"id": "x", "says": "", "ours": {"greater": ["a", "b"]}}, "'words'"),
+        ({"id": "x", "says": "", "hold": {}}, "did you mean 'holds'"),
+        ({"says": ""}, "needs 'id'"),
+        ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "less": []}}, "exactly one"),
+        ({"id": "x", "says": "", "holds": {"greater": ["a"]}}, "two operands"),
+        ({"id": "x", "says": "", "holds": {"within": ["a", "b"]}}, "'tolerance'"),
+    ],
+)
+def test_a_broken_claim_is_refused_with_a_sentence(claim: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Claim.from_dict(claim, where="test")

@@ -1,0 +1,122 @@
+"""Facts that hold for every table."""
+
+from __future__ import annotations
+
+import pytest
+
+from sslbench.recipes.resolve import resolve
+from sslbench.recipes.scales import SCALES
+from sslbench.tables.cells import Request, cells, measured_columns, resolve_cell
+from sslbench.tables.claims import judge
+from sslbench.tables.judging import published_values
+from sslbench.tables.schema import Table, load_table, table_names
+
+TABLES = {name: load_table(name) for name in table_names()}
+every_table = pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
+
+
+@every_table
+def test_file_name_is_the_id(table: Table) -> None:
+    assert TABLES[table.id] is table
+
+
+@every_table
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_cell_resolves_at_every_scale(table: Table, scale: str) -> None:
+    found = {p.row for p, _ in cells(table, request=Request(scale, (0,)))}
+    assert {row.id for row in table.rows if not row.not_trainable} <= found
+
+
+@every_table
+def test_changes_of_a_row_are_its_layer_and_no_other(table: Table) -> None:
+    """A row moves the fields it names, against the same cell without the row's change."""
+    for row in table.rows:
+        for column in measured_columns(table, row)[:1]:
+            changed = resolve_cell(table, row, column, request=Request("paper", (0,)))
+            layer = f"row {row.id}"
+            named = {path for path, origin in changed.provenance.items() if origin == layer}
+            patterns = [path.replace("*.", "") for path in row.set]
+            for path in named:
+                flat = path.replace("views.first.", "views.").replace("views.second.", "views.")
+                flat = flat.replace("views.common.", "views.")
+                heads = [p.replace("views.first.", "views.").replace("views.second.", "views.")
+                         for p in patterns]  # fmt: skip
+                assert any(flat == h or flat.startswith(f"{h}.") for h in heads), path
+
+
+@every_table
+def test_claims_hold_on_the_published_values(table: Table) -> None:
+    values = published_values(table)
+    for claim in table.claims:
+        if claim.published is not None:
+            verdict = judge(claim.published, values)
+            assert verdict.outcome == "held", f"{claim.id}: {verdict.detail}"
+
+
+@every_table
+def test_claims_without_a_published_form_say_why_and_can_be_measured(table: Table) -> None:
+    for claim in table.claims:
+        assert claim.published is not None or (claim.words and claim.ours is not None)
+
+
+@every_table
+def test_every_published_value_says_where_it_is_from(table: Table) -> None:
+    for row in table.rows:
+        assert row.source or not row.paper
+
+
+@every_table
+def test_accuracies_are_percentages(table: Table) -> None:
+    for row in table.rows:
+        for key, value in row.paper.items():
+            if value is not None and table.column(key).unit == "%":
+                assert 0 <= value <= 100
+
+
+def test_a_baseline_that_tables_share_is_one_run() -> None:
+    digests = {}
+    for name in ("byol-target", "byol-augmentations", "leaderboard"):
+        request = Request("laptop", (0,))
+        digests[name] = {r.experiment.digest() for _, r in cells(TABLES[name], request=request)}
+    byol = resolve("byol", scale="laptop").experiment.digest()
+    assert all(byol in found for found in digests.values())
+
+
+def test_byol_beta_without_negatives_has_the_size_of_byols_own_loss() -> None:
+    """Both average over two directions, so -s / temperature times the scale must be -4 s."""
+    table = TABLES["byol-beta"]
+    objective = table.set["objective"]
+    own = resolve("byol", scale="paper").experiment.recipe.objective
+    assert objective["scale"] / objective["temperature"] == pytest.approx(own.scale)
+
+
+def test_augmentation_pairs_apply_the_rows_transform_first() -> None:
+    table = TABLES["simclr-augmentation-pairs"]
+    resolved = resolve_cell(
+        table, table.row("rotate"), table.column("color"), request=Request("laptop", (0,))
+    )
+    views = resolved.experiment.recipe.views
+    assert views.first.order[0] == "rotate"
+    assert views.first.rotate == 1.0 and views.first.jitter is not None
+    assert views.first.crop is None and views.common is not None and views.common.crop is not None
+    assert views.second is not None and views.second.jitter is None
+
+
+def test_blur_rows_do_not_bring_blur_back_where_the_scale_has_none() -> None:
+    table = TABLES["byol-augmentations"]
+    column = table.column("byol")
+    for scale, blurred in (("laptop", False), ("paper", True)):
+        row = resolve_cell(table, table.row("symmetric"), column, request=Request(scale, (0,)))
+        views = row.experiment.recipe.views
+        assert (views.first.blur is not None) == blurred
+        assert views.first.solarize == 0.2
+
+
+def test_accumulation_keeps_the_images_of_an_update() -> None:
+    table = TABLES["byol-batch-size"]
+    sizes = set()
+    for row in table.rows:
+        cell = resolve_cell(table, row, table.column("byol"), request=Request("paper", (0,)))
+        recipe = cell.experiment.recipe
+        sizes.add(recipe.batch_size * recipe.accumulate)
+    assert sizes == {4096}

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sslbench.errors import Interrupted, UserError
+from sslbench.tables.cells import Place
+from sslbench.tables.grid import Event, plan, run
+from sslbench.tables.schema import Table, load_table
+from sslbench.tables.workers import Job, Tell
+from tests.tables.fakes import accuracy, finish, use
+
+Places = dict[str, Path]
+RUNS_OF_SMALL = 3 * 2 + 2 + 1  # three rows and the untrained encoder twice, raw pixels once
+
+
+def test_a_dry_plan_lists_the_runs_and_makes_nothing(table: Table, places: Places) -> None:
+    found = plan([table], scale="smoke", seeds=2, **places)
+    assert len(found.runs) == len(found.todo) == RUNS_OF_SMALL
+    assert found.seconds > 0
+    assert not places["runs"].exists()
+
+
+def test_cells_and_tables_share_runs(table: Table, places: Places) -> None:
+    again = dataclasses.replace(table, id="again")
+    both = plan([table, again], scale="smoke", seeds=2, **places)
+    assert len(both.runs) == RUNS_OF_SMALL
+    shared = both.by_place[Place("small", "fast", "top1", 1)]
+    assert shared is both.by_place[Place("again", "fast", "std", 1)]
+    assert Counter(p.table for p in shared.places) == {"small": 2, "again": 2}
+    assert "and 1 more" in shared.label
+
+
+def test_a_rows_seed_is_its_runs_seed(table: Table, places: Places) -> None:
+    found = plan([table], scale="smoke", seeds=[3, 5], **places)
+    seeds = {p.seed: run.experiment.seed for p, run in found.by_place.items()}
+    assert seeds == {3: 3, 5: 5}
+
+
+def test_kNN_and_linear_are_scored_whatever_the_columns_need(table: Table, places: Places) -> None:
+    for item in plan([table], scale="smoke", seeds=1, **places).runs:
+        assert item.protocols == ("knn.v1", "linear.features.v1")
+
+
+def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places) -> None:
+    found = plan([table], scale="smoke", seeds=1, rows=["copy"], **places)
+    assert {p.row for p in found.by_place} == {"copy", "untrained", "raw-pixels"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"rows": ["fats"]}, "No row 'fats' in small; did you mean 'fast'"),
+        ({"scale": "laptp"}, "No scale 'laptp'; did you mean 'laptop'"),
+        ({"overrides": {"epoch": 3}}, "epoch.*did you mean 'epochs'"),
+        ({"overrides": {"epochs": "many"}}, "epochs: needs a whole number"),
+        ({"seeds": 0}, "at least one seed"),
+        ({"seeds": [-1]}, "seeds are >= 0"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_with_a_sentence(
+    table: Table, places: Places, more: dict[str, object], sentence: str
+) -> None:
+    arguments = {"scale": "smoke", "seeds": 1, **places, **more}
+    with pytest.raises(UserError, match=sentence):
+        plan([table], **arguments)  # type: ignore[arg-type]
+
+
+def test_an_override_reaches_every_row_that_has_the_field(table: Table, places: Places) -> None:
+    changes = {"epochs": 1, "target.momentum": 0.5}
+    found = plan([table], scale="smoke", seeds=1, overrides=changes, **places)
+    by_row = {p.row: run.experiment.recipe for p, run in found.by_place.items()}
+    assert by_row["fast"].epochs == by_row["copy"].epochs == 1
+    assert by_row["fast"].target.momentum == 0.5  # type: ignore[union-attr]
+    assert by_row["untrained"].epochs == by_row["raw-pixels"].epochs == 0
+
+
+def test_finished_runs_are_not_run_again(table: Table, places: Places, fake: list[str]) -> None:
+    first = run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    assert first.trained == len(fake) == 5 and not first.failed
+    more = plan([table], scale="smoke", seeds=2, **places)
+    assert len(more.todo) == RUNS_OF_SMALL - 5
+    run(more, root=places["root"])
+    assert len(fake) == len(set(fake)) == RUNS_OF_SMALL
+    assert not plan([table], scale="smoke", seeds=2, **places).todo
+
+
+def test_a_run_without_all_its_scores_is_not_finished(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    next(places["runs"].glob("byol-*/scores/shapes.knn.v1.json")).unlink()
+    (left,) = plan([table], scale="smoke", seeds=1, **places).todo
+    assert left.missing == ("knn.v1",) and left.status == "finished"
+
+
+def test_the_estimate_follows_finished_runs(table: Table, places: Places, fake: list[str]) -> None:
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    left = plan([table], scale="smoke", seeds=2, **places).todo
+    trained = next(item for item in left if item.experiment.recipe.name == "byol")
+    assert trained.seconds == pytest.approx(8.0 + 1.024)  # the fake runs' time, and the scoring
+
+
+def test_an_interrupted_grid_keeps_what_is_finished_and_continues(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def stop_at_third(job: Job, tell: Tell) -> None:
+        if len(done) == 2:
+            raise Interrupted("stopped")
+        done.append(job.name)
+        finish(job, top1=accuracy(job))
+
+    use(monkeypatch, stop_at_third)
+    with pytest.raises(Interrupted):
+        run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    left = plan([table], scale="smoke", seeds=1, **places).todo
+    assert len(left) == 3 and not {item.folder.path.name for item in left} & set(done)
+
+
+def test_a_failing_run_is_recorded_and_the_rest_goes_on(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_one(job: Job, tell: Tell) -> None:
+        if accuracy(job) == 11.0:
+            raise UserError("Out of memory.")
+        if accuracy(job) == 50.0:
+            raise ZeroDivisionError("a bug")
+        finish(job, top1=accuracy(job))
+
+    use(monkeypatch, fail_one)
+    events: list[Event] = []
+    planned = plan([table], scale="smoke", seeds=1, **places)
+    result = run(planned, root=places["root"], on_event=events.append)
+    assert result.trained == 3
+    assert sorted(result.failed.values()) == [
+        "Out of memory.",
+        "Unexpected ZeroDivisionError: a bug",
+    ]
+    assert Counter(e.kind for e in events) == {"start": 5, "done": 3, "failed": 2}
+    assert [e.number for e in events if e.kind == "start"] == [1, 2, 3, 4, 5]
+    traces = [p.read_text() for p in places["runs"].glob("*/error.txt")]
+    assert sum("Traceback" in text for text in traces) == 1
+
+
+def test_a_diverged_run_is_not_tried_again(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(job: Job, tell: Tell) -> None:
+        finish(job, top1=0, status="failed", verdict={"state": "diverged", "cause": "lr"})
+        raise UserError("The loss is not finite.")
+
+    use(monkeypatch, diverge)
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    assert not plan([table], scale="smoke", seeds=1, **places).todo
+
+
+def test_jobs_must_be_positive(table: Table, places: Places) -> None:
+    with pytest.raises(UserError, match="--jobs"):
+        run(plan([table], scale="smoke", seeds=1, **places), root=places["root"], jobs=0)
+
+
+def test_tables_of_one_paper_plan_together(places: Places) -> None:
+    tables = [load_table(name) for name in ("simsiam-stop-grad", "simsiam-predictor")]
+    together = plan(tables, scale="laptop", seeds=1, **places)
+    apart = [plan([t], scale="laptop", seeds=1, **places) for t in tables]
+    shared = 3  # the baseline, the untrained encoder, raw pixels
+    assert len(together.runs) == sum(len(p.runs) for p in apart) - shared

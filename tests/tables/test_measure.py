@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sslbench.engine.folder import NUMERICS
+from sslbench.errors import UserError
+from sslbench.tables.grid import plan, run
+from sslbench.tables.measure import measure
+from sslbench.tables.results import Cell, MeasuredTable, half_width, result_path
+from sslbench.tables.schema import Table, parse_table
+from sslbench.tables.workers import Job, Tell
+from tests.tables.fakes import TABLE, accuracy, finish, use
+
+Places = dict[str, Path]
+
+
+def measured(table: Table, places: Places, seeds: int = 3, **more: Any) -> MeasuredTable:
+    run(plan([table], scale="smoke", seeds=seeds, **places), root=places["root"])
+    return measure(table, scale="smoke", seeds=seeds, **places, **more)
+
+
+def test_a_cell_has_every_seed_its_mean_and_its_interval(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    cell = measured(table, places).cell("baseline", "top1")
+    assert cell.state == "measured" and cell.seeds == ((0, 60.0), (1, 60.1), (2, 60.2))
+    assert cell.mean == pytest.approx(60.1)
+    assert cell.interval == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
+    assert cell.difference == pytest.approx(60.1 - 72.5)
+    assert len(cell.runs) == 3
+
+
+def test_run_metrics_and_published_only_cells(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    result = measured(table, places)
+    assert result.cell("copy", "std").mean == pytest.approx(0.25 * 4)  # times sqrt(16)
+    assert result.cell("baseline", "ap").state == "published-only"
+    assert result.cell("baseline", "ap").published == 55.0
+    assert result.cell("paper-only", "top1") == Cell(state="published-only", published=71.8)
+
+
+def test_untrained_encoder_and_raw_pixels_stand_beside_the_rows(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    result = measured(table, places)
+    assert [row.id for row in result.baselines] == ["untrained", "raw-pixels"]
+    assert all(row.baseline and set(row.cells) == {"top1"} for row in result.baselines)
+    pixels = result.cell("raw-pixels", "top1")
+    assert pixels.constant and pixels.n == 1 and pixels.interval == 0.0
+
+
+def test_claims_and_rank_agreement(table: Table, places: Places, fake: list[str]) -> None:
+    result = measured(table, places)
+    outcomes = {claim.id: (claim.published, claim.ours) for claim in result.claims}
+    assert outcomes == {"order": ("held", "held"), "learns": ("held", "held")}
+    assert result.rank_agreement == {"top1": 1.0}
+
+
+def test_one_seed_leaves_claims_undecided(table: Table, places: Places, fake: list[str]) -> None:
+    result = measured(table, places, seeds=1)
+    assert {claim.ours for claim in result.claims} == {"undecided"}
+
+
+def test_what_has_not_been_run_is_missing_and_its_claims_not_measured(
+    table: Table, places: Places
+) -> None:
+    result = measure(table, scale="smoke", seeds=2, **places)
+    assert result.cell("fast", "top1").state == "missing"
+    assert {claim.ours for claim in result.claims} == {"not measured"}
+    assert not result.complete
+
+
+def test_a_half_measured_cell_says_so(table: Table, places: Places, fake: list[str]) -> None:
+    run(plan([table], scale="smoke", seeds=2, **places), root=places["root"])
+    cell = measure(table, scale="smoke", seeds=3, **places).cell("fast", "top1")
+    assert cell.state == "measured" and cell.n == 2
+    assert cell.note == "1 of 3 seeds not run"
+
+
+def test_diverged_and_failed_rows_are_marked_not_dropped(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(job: Job, tell: Tell) -> None:
+        if accuracy(job) == 11.0:
+            finish(job, top1=0, status="failed", verdict={"state": "diverged", "cause": "lr"})
+            raise UserError("The loss is not finite.")
+        if accuracy(job) == 50.0:
+            raise UserError("Out of memory.")
+        finish(job, top1=accuracy(job))
+
+    use(monkeypatch, execute)
+    result = measured(table, places, seeds=2)
+    diverged = result.cell("copy", "top1")
+    assert diverged.state == "diverged" and diverged.seeds == ((0, None), (1, None))
+    assert diverged.mean is None and diverged.published == 0.3
+    failed = result.cell("fast", "top1")
+    assert failed.state == "failed" and failed.note == "2 failed: Out of memory."
+    assert {row.id: row.verdicts for row in result.rows}["copy"] == {"diverged": 2}
+
+
+def test_changes_are_shown_as_they_were_run(table: Table, places: Places, fake: list[str]) -> None:
+    rows = {row.id: row for row in measured(table, places).rows}
+    assert rows["fast"].changes == {"target.momentum": 0.3}  # published 0.9
+    assert rows["copy"].changes["target"] == {"kind": "Shared", "stop_gradient": True}
+
+
+def test_a_row_that_is_another_rows_run_says_so(places: Places, fake: list[str]) -> None:
+    twin = {"id": "twin", "label": "twin", "set": {"views.*.blur": None}}
+    table = parse_table({**TABLE, "rows": [*TABLE["rows"], twin]}, where="test")
+    rows = {row.id: row for row in measured(table, places).rows}
+    assert rows["twin"].note == "the same run as 'baseline' at this scale"
+    assert rows["fast"].note == ""
+
+
+def test_the_table_says_where_it_was_measured(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    result = measured(table, places)
+    assert (result.device_class, result.commit, result.dataset) == ("cpu", "abc", "shapes")
+    assert result.numerics == NUMERICS and not result.stale and result.complete
+    assert result.chance == 10.0 and result.num_test == 32
+    runs = 3 * 3 + 3 + 1  # 8 s of training each, and 4 s of scoring under the shown protocol
+    assert result.minutes == pytest.approx(runs * (8 + 4) / 60)
+    assert result.columns[0].definition == "linear.features.v1"
+    assert result_path(Path("r"), result) == Path("r/smoke/cpu/small.json")
+
+
+def test_older_numerics_show_as_stale(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(job: Job, tell: Tell) -> None:
+        finish(job, top1=accuracy(job), numerics=NUMERICS - (job.experiment.seed == 0))
+
+    use(monkeypatch, execute)
+    assert measured(table, places).stale
+
+
+def test_two_definitions_of_a_protocol_are_refused(
+    table: Table, places: Places, fake: list[str]
+) -> None:
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    path = next(places["runs"].glob("byol-*/scores/shapes.linear.features.v1.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "definition": "other"}))
+    with pytest.raises(UserError, match="another definition"):
+        measure(table, scale="smoke", seeds=1, **places)
+
+
+def test_a_column_can_be_shown_against_its_best_row(places: Places, fake: list[str]) -> None:
+    column = {**TABLE["columns"][0], "derive": "minus_best"}
+    table = parse_table({**TABLE, "columns": [column, *TABLE["columns"][1:]]}, where="test")
+    result = measured(table, places)
+    assert result.cell("baseline", "top1").mean == pytest.approx(0.0)
+    assert result.cell("copy", "top1").mean == pytest.approx(-49.0)
+
+
+def test_a_column_can_average_the_others(places: Places, fake: list[str]) -> None:
+    columns = [
+        TABLE["columns"][0],
+        {"key": "knn", "name": "kNN", "metric": "knn.v1:top1"},
+        {"key": "five", "name": "top-5", "metric": "knn.v1:top5"},
+        {"key": "ap", "name": "average", "derive": "row_mean"},
+    ]
+    table = parse_table({**TABLE, "columns": columns}, where="test")
+    cell = measured(table, places).cell("baseline", "ap")
+    assert cell.values == pytest.approx([(60.0 + 0.1 * s) * 2 / 3 + 33.0 for s in range(3)])
+    assert cell.published == 55.0
+
+
+def test_json_keeps_everything(
+    table: Table, places: Places, fake: list[str], tmp_path: Path
+) -> None:
+    result = measured(table, places)
+    path = tmp_path / "out" / "small.json"
+    result.save(path)
+    assert MeasuredTable.load(path) == result
+    plain = json.loads(path.read_text())
+    assert plain["rows"][0]["cells"]["top1"]["seeds"] == [[0, 60.0], [1, 60.1], [2, 60.2]]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"id": "small"}'])
+def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "small.json"
+    path.write_text(text)
+    with pytest.raises(UserError):
+        MeasuredTable.load(path)
+
+
+def test_an_interval_needs_two_seeds() -> None:
+    assert half_width(()) is None and half_width((3.0,)) is None
+    assert dataclasses.replace(Cell(state="measured"), seeds=((0, 3.0),)).interval is None

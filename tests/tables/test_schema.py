@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sslbench.errors import UserError
+from sslbench.tables.schema import DATA, find_cell, load_table, parse_table, read_table
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((DATA / "byol-target.yaml").read_text())
+    return data
+
+
+def test_a_table_reads_as_its_file_says() -> None:
+    table = load_table("byol-target")
+    assert table.base == "byol" and table.arxiv == "2006.07733"
+    row = table.row("ema-0.9")
+    assert row.set == {"target.momentum": 0.9}
+    assert row.paper == {"top1": 68.4} and row.source == "lecture"
+
+
+def test_an_unknown_table_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'byol-target'"):
+        load_table("byol-targt")
+
+
+def test_an_unknown_row_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no row 'ema-0\.98'; did you mean 'ema-0\.9"):
+        load_table("byol-target").row("ema-0.98")
+
+
+def test_an_operand_is_a_row_or_a_row_and_a_column() -> None:
+    table = load_table("byol-target")
+    assert find_cell(table, "ema-0.99") == ("ema-0.99", "top1")
+    assert find_cell(table, "ema-0.99.knn") == ("ema-0.99", "knn")
+    assert find_cell(table, "untrained.knn") == ("untrained", "knn")
+    with pytest.raises(UserError, match="no column 'kn'; did you mean 'knn'"):
+        find_cell(table, "ema-0.99.kn")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (("rows", 0, "labell"), "x", "did you mean 'label'"),
+        (("rows", 0, "paper"), {"top2": 1.0}, "did you mean 'top1'"),
+        (("rows", 1, "id"), "constant-random", "occurs twice"),
+        (("columns", 0, "key"), "knn", "occurs twice"),
+        (("claims", 0, "ours"), {"greater": ["ema-0.99", "copy"]}, "no row 'copy'"),
+        (("sweeps",), [{"id": "a", "title": "", "x": "b", "columns": ["z"]}], "no column 'z'"),
+        (("bases",), "byol", "did you mean 'base'"),
+        (("rows",), ["a"], "needs a mapping"),
+        (("kind",), "ablatoin", "did you mean 'ablation'"),
+    ],
+)
+def test_a_broken_table_is_refused_with_a_sentence(
+    document: dict[str, Any], path: tuple[Any, ...], value: Any, sentence: str
+) -> None:
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(UserError, match=sentence):
+        parse_table(document, where="test")
+
+
+def test_a_missing_field_is_named(document: dict[str, Any]) -> None:
+    del document["base"]
+    with pytest.raises(UserError, match="'base' is missing"):
+        parse_table(document, where="test")
+
+
+def test_a_row_and_a_column_cannot_both_name_a_recipe(document: dict[str, Any]) -> None:
+    document["rows"][0]["recipe"] = "byol"
+    document["columns"][0]["recipe"] = "simclr"
+    with pytest.raises(UserError, match="both name a recipe"):
+        parse_table(document, where="test")
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    for text in ("[1, 2]", "a: [", ""):
+        path = tmp_path / "t.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match="Table "):
+            read_table(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_table(tmp_path / "none.yaml")
+
+
+def test_reading_tables_imports_neither_torch_nor_pandas() -> None:
+    code = (
+        "import sys; from sslbench.tables.schema import load_table; load_table('byol-target'); "
+        "import sslbench.tables.grid, sslbench.tables.results; "
+        "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
