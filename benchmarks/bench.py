@@ -121,14 +121,18 @@ def interleave(
     return [measure for measure, _ in contestants]
 
 
-def options(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of every benchmark."""
-    parser = argparse.ArgumentParser(description=description)
+def options(description: str, *, extra: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """The options of every benchmark, and `extra` switches with their help."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each contestant")
     parser.add_argument("--quick", action="store_true",
                         help="little work, one round, nothing written: does it run?")  # fmt: skip
     parser.add_argument("--data-root", type=Path, default=HERE.parent / "data")
-    chosen = parser.parse_args(argv)
+    for name, words in (extra or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=words)
+    chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds = 1
     return chosen
@@ -194,14 +198,16 @@ class Record:
         """The measures as rich shows them."""
         table = Table(title=f"{self.name}: {self.machine['cpu']}")
         for heading in HEADINGS:
-            table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
+            table.add_column(heading, justify="left" if heading in LEFT else "right")
         for row in rows(self.measures):
             table.add_row(*row)
         return table
 
 
 HEADINGS = ("case", "contestant", "median (lowest-highest)", "unit", "CPU s", "x lightly",
-            "x best lightly")  # fmt: skip
+            "x best lightly", "note")  # fmt: skip
+
+LEFT = ("case", "contestant", "note")  # columns of words
 
 
 def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
@@ -222,6 +228,7 @@ def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
             _short(measure.cpu()),
             "" if base is None else f"{measure.times(base):.2f}",
             "" if best is None or measure.peer else f"{measure.times(best):.2f}",
+            measure.note,
         ))  # fmt: skip
     return out
 

@@ -127,13 +127,12 @@ class Step:
 
 
 class Knn:
-    """lightly's `knn_predict`, in chunks of queries."""
+    """lightly's `knn_predict` from features as an encoder gives them, in chunks of queries."""
 
     def __init__(self, folder: str, k: int, temperature: float, chunk: int) -> None:
         read = {n: torch.from_numpy(np.load(f"{folder}/{n}.npy")) for n in
                 ("train", "train_labels", "test", "test_labels")}  # fmt: skip
-        self.bank = F.normalize(read["train"], dim=1).t().contiguous()
-        self.queries = F.normalize(read["test"], dim=1)
+        self.train, self.queries = read["train"], read["test"]
         self.labels, self.truth = read["train_labels"], read["test_labels"]
         self.settings = {"knn_k": k, "knn_t": temperature}
         self.chunk = chunk
@@ -141,8 +140,11 @@ class Knn:
     def run(self) -> dict[str, float]:
         classes = int(self.labels.max()) + 1
         with PeakMemory() as memory, Clock() as clock:
+            bank = F.normalize(self.train, dim=1).t().contiguous()
             predicted = [
-                knn_predict(q, self.bank, self.labels, classes, **self.settings)[:, 0]
+                knn_predict(F.normalize(q, dim=1), bank, self.labels, classes, **self.settings)[
+                    :, 0
+                ]
                 for q in self.queries.split(self.chunk)
             ]
         top1 = 100.0 * (torch.cat(predicted) == self.truth).float().mean().item()

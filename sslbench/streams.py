@@ -21,7 +21,8 @@ _MIX2 = -7723592293110705685  # 0x94D049BB133111EB
 def stream_key(seed: int, purpose: str, *counters: int) -> int:
     """An int64 key for one purpose ("views", "order", "init", ...) at some epoch and step."""
     text = ":".join([str(seed), purpose, *map(str, counters)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def uniform(key: int, samples: Tensor, count: int) -> Tensor:

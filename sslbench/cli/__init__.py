@@ -15,7 +15,8 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"sslbench: {error}", file=sys.stderr)
-        sys.exit(130 if isinstance(error, Interrupted) else 3 if isinstance(error, RunFailed) else 2)
+        codes = {Interrupted: 130, RunFailed: 3}
+        sys.exit(codes.get(type(error), 2))
     except KeyboardInterrupt:
         print("sslbench: stopped; what was finished is kept.", file=sys.stderr)
         sys.exit(130)

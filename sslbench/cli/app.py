@@ -97,8 +97,10 @@ def pretrain(
 
 @app.command("eval")
 def eval_command(
-    run: Annotated[str, typer.Argument(help="A run folder (or the start of its name), or an "
-                                            "encoder file of another library.")],  # fmt: skip
+    run: Annotated[
+        str,
+        typer.Argument(help="A run (folder, or start of its name), or another library's encoder."),
+    ],
     protocol: Annotated[
         str, typer.Option(help="Comma-separated: knn, linear, linear.augmented, geometry.")
     ] = "knn,linear",
@@ -218,7 +220,9 @@ def ablate(
 
 @app.command()
 def report(
-    tables: Annotated[list[str] | None, typer.Argument(help="Tables; default: all measured.")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables; default: all measured.")
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="terminal, markdown, csv, latex or html.")
     ] = "terminal",
@@ -267,7 +271,9 @@ def check(
 def export(
     run: Annotated[str, typer.Argument(help="A run folder, or the start of its name.")],
     to: Annotated[str, typer.Option(help="torchvision or timm.")] = "torchvision",
-    out: Annotated[Path | None, typer.Option(help="File; default: <run>/encoder.<to>.safetensors.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File; default: <run>/encoder.<to>.safetensors.")
+    ] = None,
     runs: o.Runs = o.RUNS,
 ) -> None:
     """Write a run's encoder as safetensors with torchvision's or timm's key names."""

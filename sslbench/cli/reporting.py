@@ -35,10 +35,9 @@ def report(
         return
     if format_ not in FORMATS:
         raise UserError(f"No format '{format_}'{did_you_mean(format_, ['terminal', *FORMATS])}")
-    paths = write_reports(
-        measured, out=out or Path("reports"), formats=[format_], runs=runs if runs.is_dir() else None
-    )
-    for path in paths:
+    folder = out or Path("reports")
+    where = runs if runs.is_dir() else None
+    for path in write_reports(measured, out=folder, formats=[format_], runs=where):
         typer.echo(str(path))
 
 

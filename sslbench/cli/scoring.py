@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -116,11 +116,14 @@ def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
     if folder.status() != "finished":
         raise UserError(f"{folder.path} is {folder.status()}, not finished; finish it first.")
     experiment = folder.experiment()
-    resolution = folder.summary().get("resolution") or experiment.data.resolution
+    resolution = int(folder.summary()["resolution"])
     encoder = build_encoder(experiment.recipe.encoder, resolution=resolution)
     encoder.load_state_dict(load_encoder(folder.encoder_path))
+    if to not in ("torchvision", "timm"):
+        raise UserError(f"No layout '{to}'; known: torchvision, timm.")
+    layout: Literal["torchvision", "timm"] = "timm" if to == "timm" else "torchvision"
     path = out or folder.path / f"encoder.{to}.safetensors"
-    export_encoder(encoder, experiment.recipe.encoder, path, layout=to)
+    export_encoder(encoder, experiment.recipe.encoder, path, layout=layout)
     typer.echo(str(path))
 
 

@@ -78,10 +78,11 @@ def _tell(path: Path, summary: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(json.dumps({"run": str(path), **summary}, indent=1))
         return
     final = summary.get("final", {})
-    numbers = [f"{k} {final[k]:.4g}" for k in ("loss", "std", "effective_rank", "knn") if k in final]
+    shown = ("loss", "std", "effective_rank", "knn")
+    numbers = ", ".join(f"{name} {final[name]:.4g}" for name in shown if name in final)
     verdict = summary.get("verdict", {})
     typer.echo(str(path))
-    typer.echo(f"{summary['steps']} steps in {summary['elapsed_seconds']:.0f} s; " + ", ".join(numbers))
+    typer.echo(f"{summary['steps']} steps in {summary['elapsed_seconds']:.0f} s; {numbers}")
     if verdict:
         typer.echo(f"{verdict['state']}: {verdict['cause']}".rstrip(": "))
     typer.echo(f"Next: sslbench eval {path}")

@@ -117,7 +117,7 @@ class RunFolder:
         return status if status in ("interrupted", "finished", "failed") else "started"
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The log in step order; later lines of a repeated step win, a torn last line is left out."""
+        """The log in step order; of a repeated step the later line counts, a torn line does not."""
         points: dict[int, dict[str, Any]] = {}
         if self.metrics_path.is_file():
             for line in self.metrics_path.read_text().splitlines():

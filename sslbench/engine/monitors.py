@@ -16,6 +16,7 @@ from sslbench.recipes.specs import EMA, CrossCorrelation, CrossEntropy, InfoNCE,
 
 COLLAPSED_STD = 0.1  # share of 1/sqrt(D), the value of directions spread evenly over the sphere
 DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
+DIMENSIONAL_FLOOR = 4.0  # where 63 are allowed, dead runs had 1.2 to 3.1, others 6.6 or more
 MAX_ROWS = 1024  # a monitor needs no more, and its cost grows with the cube
 
 State = Literal["healthy", "collapsed", "dimensional", "diverged"]
@@ -67,11 +68,11 @@ def effective_rank(z: Tensor) -> Tensor:
 def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verdict:
     """Judge a run by its last metrics.
 
-    Diverged: the loss or the embeddings are not finite. (The objectives act on normalised
-    embeddings, so they are bounded: a rate that is too high shows as a collapse otherwise.)
+    Diverged: the loss or the embeddings are not finite. (Objectives of normalised
+    embeddings are bounded: there, a rate that is too high shows as a collapse.)
     Collapsed: the embeddings' std is below a tenth of 1/sqrt(D). Dimensional: their effective
-    rank is below 2 % of what D and the batch allow, or below 2. Supervised features need no more
-    than a direction per class, so their rank is not judged.
+    rank is below 2 % of what D and the batch allow, or below 4 (a quarter, where they allow fewer
+    than 16). Supervised features need no more than a direction per class: their rank is not judged.
 
     Args:
         final: `loss`, `std` and `effective_rank` of the last log point.
@@ -88,10 +89,9 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
     if final["std"] < COLLAPSED_STD / math.sqrt(out_dim):
         return Verdict("collapsed", _cause(recipe, complete=True))
     allowed = min(out_dim, recipe.batch_size - 1, MAX_ROWS - 1)
-    supervised = isinstance(recipe.objective, CrossEntropy)
-    if not supervised and final["effective_rank"] < min(
-        allowed, max(2.0, DIMENSIONAL_RANK * allowed)
-    ):
+    least = max(DIMENSIONAL_RANK * allowed, min(DIMENSIONAL_FLOOR, allowed / 4))
+    judged = not isinstance(recipe.objective, CrossEntropy)
+    if judged and final["effective_rank"] < least:
         return Verdict("dimensional", _cause(recipe, complete=False))
     return Verdict("healthy")
 

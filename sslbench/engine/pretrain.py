@@ -25,7 +25,7 @@ from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
-from sslbench.errors import Interrupted, RunFailed, UserError
+from sslbench.errors import Interrupted, RunFailed
 from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
 
@@ -137,9 +137,10 @@ class _Run:
         self.device = hardware.pick_device(options.device)
         self.digest = run_digest(experiment, dataset.fingerprint)
         self.main = distributed.rank() == 0
-        steps = experiment.recipe.epochs * (len(dataset.pretraining) // experiment.recipe.batch_size)
+        recipe = experiment.recipe
+        steps = recipe.epochs * (len(dataset.train.images) // recipe.batch_size)
         compiles = hardware.compile_pays(
-            self.device, steps=steps, batch_size=experiment.recipe.batch_size, mode=options.compile
+            self.device, steps=steps, batch_size=recipe.batch_size, mode=options.compile
         )
         self.trainer = Trainer(
             experiment,
@@ -151,17 +152,19 @@ class _Run:
         )
         total = self.trainer.total_steps
         self.log_every = max(1, total // LOG_POINTS)
-        self.monitor_every = max(1, math.ceil(experiment.recipe.epochs / MONITOR_POINTS))
+        self.monitor_every = max(1, math.ceil(recipe.epochs / MONITOR_POINTS))
         self.window = _Window(recent=deque(maxlen=max(2, total // 5)))
-        self.elapsed = 0.0
+        self.elapsed = 0.0  # of earlier executions, seconds
+        self.begin: float | None = None
+        self.first_step = 0
+        self.saved = time.monotonic()
         self.last: dict[str, float] = {}
 
     def execute(self) -> None:
         """Train to the end. Raises Interrupted, RunFailed or UserError."""
         self._resume()
         self._summarize("started")
-        self._begin = time.perf_counter()
-        self._saved = time.monotonic()
+        self.begin = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
@@ -186,7 +189,7 @@ class _Run:
         epoch_end = trainer.step_count % trainer.steps_per_epoch == 0
         if trainer.step_count % self.log_every == 0 or epoch_end or done:
             self._point(log, output, epoch_end)
-            if time.monotonic() - self._saved >= self.options.checkpoint_seconds and not done:
+            if time.monotonic() - self.saved >= self.options.checkpoint_seconds and not done:
                 self._save()
         if self._stopping(stop) and not done:
             self._save()
@@ -234,14 +237,17 @@ class _Run:
 
     def _throughput(self) -> float:
         """Views per second since this execution began."""
-        seconds = time.perf_counter() - self._begin
         recipe = self.experiment.recipe
         views = recipe.views.num_global + recipe.views.num_local
-        images = (self.trainer.step_count - self._first) * recipe.batch_size * recipe.accumulate
-        return images * views / max(seconds, 1e-9)
+        steps = self.trainer.step_count - self.first_step
+        images = steps * recipe.batch_size * recipe.accumulate
+        return images * views / max(self._seconds(), 1e-9)
+
+    def _seconds(self) -> float:
+        """Since this execution began to train; 0 before."""
+        return 0.0 if self.begin is None else time.perf_counter() - self.begin
 
     def _resume(self) -> None:
-        self._first = 0
         path = self.folder.checkpoint_path
         if not path.is_file():
             if self.main:
@@ -252,10 +258,10 @@ class _Run:
         self.window.recent.extend(state["recent"])
         self.window.losses = [torch.tensor(x, device=self.device) for x in state["pending"]]
         self.elapsed = float(state["elapsed_seconds"])
-        self._first = self.trainer.step_count
+        self.first_step = self.trainer.step_count
 
     def _save(self) -> None:
-        self._saved = time.monotonic()
+        self.saved = time.monotonic()
         pending = self.window.pending()
         if self.main:
             state = {
@@ -263,7 +269,7 @@ class _Run:
                 "trainer": self.trainer.state(),
                 "recent": list(self.window.recent),
                 "pending": pending,
-                "elapsed_seconds": self.elapsed + time.perf_counter() - self._begin,
+                "elapsed_seconds": self.elapsed + self._seconds(),
             }
             save_checkpoint(self.folder.checkpoint_path, state)
         distributed.barrier()
@@ -289,13 +295,13 @@ class _Run:
         final = {k: v for k, v in self.last.items() if k not in ("step", "epoch", "lr")}
         if self.window.recent:
             final["loss_std"] = float(torch.tensor(list(self.window.recent)).std(correction=0))
-        running = hasattr(self, "_begin")
-        seconds = time.perf_counter() - self._begin if running else 0.0
+        seconds = self._seconds()
         summary: dict[str, Any] = {
             "status": status,
             "digest": self.digest,
             "recipe": recipe.name,
             "dataset": self.dataset.name,
+            "resolution": self.dataset.resolution,
             "fingerprint": self.dataset.fingerprint,
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
@@ -304,7 +310,7 @@ class _Run:
             "steps": trainer.step_count,
             "elapsed_seconds": self.elapsed + seconds,
             "final": {**final, "out_dim": trainer.method.out_features},
-            "views_per_second": self._throughput() if running and trainer.step_count else None,
+            "views_per_second": self._throughput() if seconds else None,
             "views_share": trainer.views_seconds / seconds if seconds else None,
             "peak_memory_bytes": self._peak_memory(),
             **environment(self.device, trainer.precision),

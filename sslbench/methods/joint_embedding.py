@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench import distributed
-from sslbench.methods.output import StepOutput
+from sslbench.methods.output import StepOutput, width
 from sslbench.models import build_encoder, build_head, convert_batch_norm
 from sslbench.objectives import OBJECTIVES
 from sslbench.objectives.queue import Queue
@@ -41,10 +41,10 @@ class JointEmbedding(nn.Module):
             getattr(recipe.objective, "negatives", None) != "both_views"
         )
         self.encoder, self.projector = self._networks(recipe, resolution)
-        width: int = self.projector.out_features
-        predictor = build_head(recipe.predictor, width)
+        out = width(self.projector, "out_features")
+        predictor = build_head(recipe.predictor, out)
         self.predictor = convert_batch_norm(predictor, recipe.batch_norm)
-        self.out_features: int = self.predictor.out_features
+        self.out_features = width(self.predictor, "out_features")
         self.target_encoder: nn.Module | None = None
         self.target_projector: nn.Module | None = None
         if isinstance(recipe.target, EMA):
@@ -54,17 +54,15 @@ class JointEmbedding(nn.Module):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
-        length = recipe.objective.queue if isinstance(recipe.objective, InfoNCE) else None
-        self.queue = (
-            None
-            if length is None
-            else Queue(length, width, seed=seed, normalize=recipe.objective.normalize)
-        )
+        self.queue: Queue | None = None
+        if isinstance(recipe.objective, InfoNCE) and recipe.objective.queue is not None:
+            normalize = recipe.objective.normalize
+            self.queue = Queue(recipe.objective.queue, out, seed=seed, normalize=normalize)
 
     @staticmethod
     def _networks(recipe: Recipe, resolution: int) -> tuple[nn.Module, nn.Module]:
         encoder = build_encoder(recipe.encoder, resolution=resolution)
-        projector = build_head(recipe.projector, encoder.num_features)
+        projector = build_head(recipe.projector, width(encoder, "num_features"))
         return (
             convert_batch_norm(encoder, recipe.batch_norm),
             convert_batch_norm(projector, recipe.batch_norm),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass
@@ -17,3 +17,10 @@ class StepOutput:
     embeddings: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
     keys: Tensor | None = None
+
+
+def width(module: nn.Module, name: str) -> int:
+    """An integer attribute of an encoder (`num_features`) or a head (`out_features`)."""
+    value = getattr(module, name)
+    assert isinstance(value, int)
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sslbench.methods.output import StepOutput
+from sslbench.methods.output import StepOutput, width
 from sslbench.models import build_encoder, convert_batch_norm
 from sslbench.objectives.cross_entropy import cross_entropy
 from sslbench.recipes.recipe import Recipe
@@ -27,7 +27,7 @@ class Supervised(nn.Module):
         self.objective_spec = recipe.objective
         encoder = build_encoder(recipe.encoder, resolution=resolution)
         self.encoder = convert_batch_norm(encoder, recipe.batch_norm)
-        self.classifier = nn.Linear(encoder.num_features, num_classes)
+        self.classifier = nn.Linear(width(encoder, "num_features"), num_classes)
         self.out_features = num_classes
 
     def forward(self, views: list[Tensor], labels: Tensor) -> StepOutput:

@@ -28,7 +28,7 @@ def build_head(spec: MLP | None, in_features: int) -> Head:
 
     Hidden layers are Linear-BN-ReLU ("BN applied to each fully-connected layer", SimSiam,
     Sec. 3) or Linear-ReLU; the last is Linear or Linear-BN, without ReLU. PyTorch's default
-    initialisation matters: SimSiam fails when the last layer starts at std 0.01 (methods.md, 3).
+    initialisation matters: SimSiam fails when the last layer starts at std 0.01.
 
     Args:
         spec: None is the identity.

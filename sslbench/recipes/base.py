@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -79,11 +78,15 @@ class Spec:
             raise UserError(f"{type(self).__name__}: {message}")
 
 
-@functools.cache
+_FIELD_TYPES: dict[type[Spec], dict[str, Any]] = {}
+
+
 def field_types(cls: type[Spec]) -> dict[str, Any]:
     """Field name to resolved annotation."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    if cls not in _FIELD_TYPES:
+        hints = typing.get_type_hints(cls)
+        _FIELD_TYPES[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return _FIELD_TYPES[cls]
 
 
 def choices(hint: Any) -> list[type[Spec]]:

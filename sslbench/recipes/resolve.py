@@ -106,9 +106,7 @@ def _has(spec: Any, path: list[str]) -> bool:
     return hasattr(spec, path[0]) and _has(getattr(spec, path[0]), path[1:])
 
 
-def _map_axes(
-    changes: Mapping[str, Any], scale: Scale, recipe: str
-) -> Iterator[tuple[str, Any]]:
+def _map_axes(changes: Mapping[str, Any], scale: Scale, recipe: str) -> Iterator[tuple[str, Any]]:
     for path, value in changes.items():
         axis = scale.axes.get(f"{recipe}/{path}", scale.axes.get(path, {}))
         yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)

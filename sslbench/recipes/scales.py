@@ -36,9 +36,7 @@ class Scale:
         """A named set at this scale: `resolution` and at most `num_train` training images."""
         if name == "shapes":
             return self.data if isinstance(self.data, Shapes) else Shapes()
-        return ImageSet(
-            name=name, resolution=self.resolution, num_train=self.num_train, path=path
-        )
+        return ImageSet(name=name, resolution=self.resolution, num_train=self.num_train, path=path)
 
 
 _SMALL_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}

@@ -143,8 +143,8 @@ def _compare(
     values: Values, terms: list[tuple[float, Operand]], constant: float, test: _Test
 ) -> Verdict:
     """Test the weighted sum of operands plus a constant."""
-    named = [(w, o) for w, o in terms if isinstance(o, str)]
     constant += math.fsum(w * o for w, o in terms if not isinstance(o, str))
+    named = _merged(values, [(w, o) for w, o in terms if isinstance(o, str)])
     estimates: list[tuple[float, Estimate]] = []
     for weight, operand in named:
         estimate = values.get(operand)
@@ -155,6 +155,17 @@ def _compare(
         estimates.append((weight, estimate))
     c = contrast(estimates, constant)
     return Verdict(test(c), _shown(named, c, constant, test))
+
+
+def _merged(values: Values, terms: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Each cell once: a baseline in two differences cancels, and its seeds must not count twice."""
+    weights: dict[tuple[str, str], float] = {}
+    names: dict[tuple[str, str], str] = {}
+    for weight, name in terms:
+        place = values.place(name)
+        weights[place] = weights.get(place, 0.0) + weight
+        names.setdefault(place, name)
+    return [(weight, names[place]) for place, weight in weights.items() if weight]
 
 
 def _shown(named: list[tuple[float, str]], c: Contrast, constant: float, test: _Test) -> str:

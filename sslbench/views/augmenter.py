@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ def view_key(key: int, index: int) -> int:
 
 
 # Augmenters share the code of `render`; without this they would share its recompile limit too.
-_ISOLATED = {
+_ISOLATED: dict[str, Any] = {
     name: True
     for name in ("isolate_recompiles",)
     if name in inspect.signature(torch.compile).parameters
@@ -142,7 +143,9 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32) * (1.0 / 255.0)
 
 
-def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+def affine(
+    mean: Sequence[float], std: Sequence[float], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Normalisation as `x * scale + shift`: two 1×3×1×1 tensors."""
     scale = 1.0 / torch.tensor(std, device=device).view(1, -1, 1, 1)
     return scale, -scale * torch.tensor(mean, device=device).view(1, -1, 1, 1)

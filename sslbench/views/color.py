@@ -58,8 +58,8 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
 def jitter_factors(u: Tensor, jitter: Jitter) -> Tensor:
     """Brightness, contrast, saturation factors and hue shift, N×4, from N×4 uniform numbers."""
     spans = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
-    lows = (1 - spans[0], 1 - spans[1], 1 - spans[2], -spans[3])
-    columns = [low + 2 * span * u[:, k] for k, (low, span) in enumerate(zip(lows, spans))]
+    middles = (1.0, 1.0, 1.0, 0.0)
+    columns = [middles[k] + spans[k] * (2.0 * u[:, k] - 1.0) for k in range(4)]
     return torch.stack(columns, dim=1)
 
 

@@ -56,7 +56,9 @@ def full_boxes(images: Tensor) -> Tensor:
     return torch.where(columns < 2, 0.0, side).expand(len(images), 4)
 
 
-def compose(outer: Tensor, outer_flipped: Tensor, inner: Tensor, *, side: tuple[int, int]) -> Tensor:
+def compose(
+    outer: Tensor, outer_flipped: Tensor, inner: Tensor, *, side: tuple[int, int]
+) -> Tensor:
     """The source box of a box inside an already cropped and flipped image: N×4 float.
 
     Args:
@@ -159,7 +161,9 @@ def axis_taps(
 def _positions(flipped: Tensor | None, target: int, device: torch.device) -> Tensor:
     """Centres of the output pixels, in output pixels: target, or N×target when mirrored."""
     position = torch.arange(target, device=device, dtype=torch.float32) + 0.5
-    return position if flipped is None else torch.where(flipped[:, None], target - position, position)
+    return (
+        position if flipped is None else torch.where(flipped[:, None], target - position, position)
+    )
 
 
 def _triangle(distance: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ others' draws as they were. A view's draws are N×40 uniforms:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -80,7 +80,7 @@ class Pipeline:
         UserError: an operation is switched on but its order does not name it.
     """
 
-    def __init__(self, view: View, *, side: int, mean: tuple[float, float, float]) -> None:
+    def __init__(self, view: View, *, side: int, mean: Sequence[float]) -> None:
         self.view, self.side, self.mean = view, view.size or side, mean
         self.steps, self.flip_with_crop = plan(view)
 
@@ -124,7 +124,11 @@ def plan(view: View) -> tuple[tuple[Op, ...], bool]:
     if unordered:
         raise UserError(f"The view uses {unordered[0]} but its order does not name it; "
                         f"add '{unordered[0]}' to order or switch it off.")  # fmt: skip
-    order = view.order if view.crop is not None else ("crop", *(op for op in view.order if op != "crop"))
+    order = (
+        view.order
+        if view.crop is not None
+        else ("crop", *(op for op in view.order if op != "crop"))
+    )
     steps = [op for op in order if op in wanted or op == "crop"]
     if "flip" not in steps:
         return tuple(steps), False
@@ -146,9 +150,7 @@ def _crop(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
         inner = geometry.crop_boxes(draws.of("crop"), view.crop, height=height, width=width)
         interpolation = view.crop.interpolation
     flipped = draws.chosen("flip", view.flip) if pipeline.flip_with_crop else None
-    images = geometry.resample(
-        frame.images, inner, flipped, side=side, interpolation=interpolation
-    )
+    images = geometry.resample(frame.images, inner, flipped, side=side, interpolation=interpolation)
     if interpolation == "bicubic":
         images = images.clamp(0.0, 1.0)  # its overshoot; 8-bit images lose it too
     box = geometry.compose(frame.box, frame.flipped, inner, side=(height, width))

@@ -33,7 +33,7 @@ def path(tmp_path):
 
 def assert_intact(path: Path):
     """The old checkpoint is there, and nothing else."""
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     assert load_checkpoint(path)["step"] == 3
 
 

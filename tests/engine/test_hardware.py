@@ -152,7 +152,7 @@ def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):
         assert hardware.pick_device("auto").type == ("cuda" if there else "cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cpu:1", "cuda:x", ""])
+@pytest.mark.parametrize("name", ["gpu0", "cuda:", "cpu:1", "cuda:x", ""])
 def test_an_unknown_device_is_refused(name):
     with pytest.raises(UserError, match="use auto, cpu, cuda or cuda:N"):
         hardware.pick_device(name)

@@ -74,8 +74,20 @@ def test_the_collapse_threshold_is_a_tenth_of_the_even_spread():
 
 
 def test_few_directions_are_a_dimensional_collapse():
-    assert judge(rank=2.01).state == "healthy"
-    assert judge(rank=1.99).state == "dimensional"
+    assert judge(rank=4.01).state == "healthy"
+    assert judge(rank=3.99).state == "dimensional"
+
+
+def test_what_few_directions_are_depends_on_width_and_batch():
+    def state(rank, *, out_dim, batch_size):
+        recipe = RECIPES["simclr"].but(batch_size=batch_size)
+        final = {"loss": 1.0, "std": 1.0, "effective_rank": rank}
+        return verdict(final, recipe=recipe, out_dim=out_dim).state
+
+    assert state(5.0, out_dim=128, batch_size=4096) == "healthy"
+    assert state(5.0, out_dim=2048, batch_size=4096) == "dimensional"
+    assert state(5.0, out_dim=2048, batch_size=64) == "healthy"
+    assert state(1.5, out_dim=4, batch_size=64) == "healthy"
 
 
 def test_supervised_features_may_lie_in_few_directions():
@@ -102,7 +114,7 @@ def test_a_run_without_any_log_point_is_no_healthy_run():
         ("byol", {"predictor": None}, "no predictor"),
         ("byol", {"target__momentum": 0.0}, "follows too fast"),
         ("byol", {"projector__hidden_norm": False, "predictor__hidden_norm": False}, "batch norm"),
-        ("simclr", {"objective__negative_weight": 0.0, "projector__out_norm": False}, "predictor"),
+        ("simclr", {"objective__negative_weight": 0.0}, "no stop-gradient"),
         ("simclr", {}, "temperature 0.1"),
         ("barlow-twins", {"objective__off_diagonal_weight": 0.0}, "redundancy term is off"),
         ("barlow-twins", {}, "off_diagonal_weight too small"),

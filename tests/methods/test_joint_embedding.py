@@ -121,4 +121,3 @@ def test_every_combination_of_pieces_runs(predictor, target, objective, views):
     loss.backward()
     assert torch.isfinite(loss)
     assert model.encoder.state_dict().keys() == method("byol").encoder.state_dict().keys()
-

@@ -127,6 +127,14 @@ def test_row_ids_may_contain_dots() -> None:
     assert judge(parse({"greater": ["ema-0.99", "ema-0.99.y"]}, where=""), given).outcome == "held"
 
 
+def test_a_cell_in_two_differences_counts_once() -> None:
+    """The drop of b is smaller than that of c from the same a, whatever the spread of a."""
+    given = values({"a": (60.0, 90.0), "b": (50.0, 50.1), "c": (40.0, 40.1)})
+    predicate = parse({"less_sensitive": ["a", "b"], "than": ["a", "c"]}, where="test")
+    assert judge(predicate, given).outcome == "held"
+    assert "a" not in judge(predicate, given).detail.partition(" = ")[0]
+
+
 def test_the_detail_says_what_decided() -> None:
     verdict = judge(parse({"less": ["c", 11]}, where="test"), NUMBERS)
     assert verdict.detail == "c = 12, needs < 11"

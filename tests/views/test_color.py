@@ -48,9 +48,7 @@ def test_jitter_of_one_image_is_that_image_of_the_batch(order):
     factors = color.jitter_factors(draw(24, 4, seed=1), Jitter())
     row = ORDERS.index(order)
     batch = color.color_jitter(images, factors, positions_of(ORDERS))
-    alone = color.color_jitter(
-        images[row : row + 1], factors[row : row + 1], positions_of([order])
-    )
+    alone = color.color_jitter(images[row : row + 1], factors[row : row + 1], positions_of([order]))
     torch.testing.assert_close(alone, batch[row : row + 1], atol=1e-5, rtol=0)
 
 

@@ -49,7 +49,10 @@ def test_boxes_are_distributed_as_torchvisions(crop, height, width):
     image = torch.empty(3, height, width)
     torch.manual_seed(1)
     theirs = torch.tensor(
-        [RandomResizedCrop.get_params(image, list(crop.scale), list(crop.ratio)) for _ in range(4000)]
+        [
+            RandomResizedCrop.get_params(image, list(crop.scale), list(crop.ratio))
+            for _ in range(4000)
+        ]
     )
     for column in range(4):
         assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3

@@ -1,0 +1,89 @@
+"""Two gloo processes train what one does: loss, gradient and state, for every recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from sslbench import distributed
+from sslbench.data import load
+from sslbench.engine.trainer import Trainer
+from tests.tiny import DATA, TRAINED, tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+def trace(recipe: str) -> dict[str, object]:
+    """Loss and gradient of the first batch, then the losses of three steps, over all processes."""
+    dataset = load(DATA, root=Path("unused"))
+    trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
+    output = trainer._forward(0, 0)
+    output.loss.backward()
+    gradients = {n: p.grad.tolist() for n, p in trainer.method.named_parameters()
+                 if p.grad is not None}  # fmt: skip
+    first = distributed.mean(output.loss.detach()).item()
+    trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
+    losses = [distributed.mean(trainer.step().loss.detach()).item() for _ in range(3)]
+    buffers = {n: b.tolist() for n, b in trainer.method.named_buffers() if "queue" in n}
+    return {"loss": first, "gradients": gradients, "losses": losses, "buffers": buffers}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> dict[str, dict]:
+    """Every recipe's trace from one launch of two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.test_two_processes", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    assert [p.wait(timeout=300) for p in processes] == [0, 0]
+    return json.loads((folder / "traces.json").read_text())
+
+
+@pytest.mark.parametrize("recipe", TRAINED)
+def test_two_processes_have_the_loss_and_gradient_of_one(recipe, two):
+    one, both = trace(recipe), two[recipe]
+    assert both["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    assert both["gradients"].keys() == one["gradients"].keys()
+    for name, gradient in one["gradients"].items():
+        torch.testing.assert_close(
+            torch.tensor(both["gradients"][name]), torch.tensor(gradient),
+            rtol=2e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", TRAINED)
+def test_two_processes_go_on_as_one(recipe, two):
+    one, both = trace(recipe), two[recipe]
+    assert both["losses"] == pytest.approx(one["losses"], rel=2e-3, abs=2e-3)
+    for name, value in one["buffers"].items():
+        torch.testing.assert_close(
+            torch.tensor(both["buffers"][name]), torch.tensor(value), rtol=0, atol=2e-2
+        )
+
+
+def main(folder: Path) -> None:
+    """One process of the pair."""
+    torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    traces = {recipe: trace(recipe) for recipe in TRAINED}
+    if rank == 0:
+        (folder / "traces.json").write_text(json.dumps(traces))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
