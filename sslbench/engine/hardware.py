@@ -177,7 +177,7 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _step_seconds() -> tuple[float, float]:
-    """Seconds of a small training step in fp32 and bf16, from the cache or measured now."""
+    """CPU seconds of a small training step in fp32 and bf16, from the cache or measured now."""
     key = f"{cpu_model()}, torch {torch.__version__}"
     path = cache_folder() / "precision.json"
     known: dict[str, list[float]] = {}
@@ -192,8 +192,9 @@ def _step_seconds() -> tuple[float, float]:
 
 
 def time_step(precision: torch.dtype | None, *, repeats: int = 5) -> float:
-    """The fastest of some CPU training steps of two convolutions with batch norm and ReLU, seconds.
+    """CPU seconds of a training step of two convolutions with batch norm and ReLU.
 
+    The least of some repeats, in CPU time over all threads, which a busy neighbour hardly changes.
     The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
@@ -207,13 +208,13 @@ def time_step(precision: torch.dtype | None, *, repeats: int = 5) -> float:
         images = torch.randn(64, 3, 16, 16).to(memory_format=torch.channels_last)
     best = float("inf")
     for repeat in range(repeats + 2):
-        begin = time.perf_counter()
+        begin = time.process_time()
         with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
             loss = network(images).float().square().mean()
         loss.backward()
         network.zero_grad(set_to_none=True)
         if repeat >= 2:  # the first steps choose kernels and fill the allocator
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
     return best
 
 

@@ -56,6 +56,11 @@ def predictions(scores: Tensor) -> Tensor:
     return torch.from_numpy(scores.cpu().numpy().argmax(-1))  # numpy promises the first
 
 
+def chunks(x: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """x in parts of at most `rows` rows, in order."""
+    return tuple(x[start : start + rows] for start in range(0, len(x), rows))
+
+
 def complement(indices: Tensor, length: int) -> Tensor:
     """The positions in range(length) that are not among the indices, in order, int64."""
     keep = torch.ones(length, dtype=torch.bool)

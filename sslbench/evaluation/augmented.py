@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from sslbench.evaluation.accuracy import Outcome, complement
-from sslbench.evaluation.features import evaluation_mode, forward
 from sslbench.evaluation.linear import (
     Sweep,
     batches,
@@ -21,9 +20,6 @@ from sslbench.evaluation.protocols import AugmentedLinear
 from sslbench.evaluation.subject import Subject
 from sslbench.recipes.specs import Crop, View, Views
 from sslbench.streams import stream_key
-from sslbench.views import Augmenter
-
-_IMAGES = 256  # encoded at a time
 
 
 def augmented(protocol: AugmentedLinear, subject: Subject) -> Outcome:
@@ -39,10 +35,11 @@ def augmented(protocol: AugmentedLinear, subject: Subject) -> Outcome:
     device, heldout = subject.device, subject.heldout
     labels, settings = subject.train_labels.to(device), settings_of(protocol)
     rest = complement(heldout, len(labels))
-    everything = torch.arange(len(labels))
+    everything, views = torch.arange(len(labels)), _views(protocol)
     fits = [_Fit(subject, rows, settings, protocol) for rows in (rest, everything)]
     for epoch in range(protocol.epochs):
-        x = _encode_augmented(subject, protocol, epoch)
+        key = stream_key(protocol.order_seed, "linear probe views", epoch)
+        (x,) = subject.encode_views(subject.dataset.train.images, everything, views, key=key)
         for fit in fits:
             fit.epoch(x, labels, epoch)
     choosing, final = fits
@@ -77,24 +74,9 @@ class _Fit:
             self.sweep.step(self.change(x[rows]), labels[rows], factor=factor)
 
 
-@torch.no_grad()
-def _encode_augmented(subject: Subject, protocol: AugmentedLinear, epoch: int) -> Tensor:
-    """N×D features of every training image, cropped and flipped by this epoch's draw."""
+def _views(protocol: AugmentedLinear) -> Views:
     view = View(
         crop=Crop(scale=protocol.crop_scale), flip=protocol.flip, jitter=None, grayscale=0.0,
         blur=None,
     )  # fmt: skip
-    augment = Augmenter(
-        Views(first=view, num_global=1),
-        resolution=subject.dataset.resolution,
-        mean=subject.mean,
-        std=subject.std,
-    )
-    key = stream_key(protocol.order_seed, "linear probe views", epoch)
-    images, parts = subject.dataset.train.images, []
-    with evaluation_mode(subject.encoder):
-        for samples in torch.arange(len(images)).split(_IMAGES):
-            batch = images[samples.to(images.device)].to(subject.device)
-            (views,) = augment(batch, key=key, samples=samples.to(subject.device))
-            parts.append(forward(subject.encoder, views.images))
-    return torch.cat(parts)
+    return Views(first=view, num_global=1)

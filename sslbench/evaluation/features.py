@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from sslbench.data import Dataset
 from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
+from sslbench.evaluation.accuracy import chunks
 from sslbench.views import normalize
+
+BATCH_SIZE = 256  # images encoded at a time
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def extract(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
 ) -> Features:
     """The features of both splits.
 
@@ -69,7 +72,7 @@ def encode(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
 ) -> Tensor:
     """Features of uint8 images in evaluation mode, without augmentation: N×D float32 on the CPU.
 
@@ -78,7 +81,7 @@ def encode(
     device = encoder_device(encoder, images.device)
     batches = []
     with evaluation_mode(encoder), torch.autocast(device.type, enabled=False):
-        for batch in images.split(batch_size):
+        for batch in chunks(images, batch_size):
             batches.append(forward(encoder, normalize(batch.to(device), mean, std)).cpu())
     return torch.cat(batches)
 

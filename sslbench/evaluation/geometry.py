@@ -12,15 +12,12 @@ from torch.nn import functional as F
 
 from sslbench.engine.monitors import embedding_std
 from sslbench.evaluation.accuracy import Outcome
-from sslbench.evaluation.features import evaluation_mode, forward
 from sslbench.evaluation.protocols import Geometry
 from sslbench.evaluation.subject import Subject
 from sslbench.recipes.specs import Views
 from sslbench.streams import permutation, stream_key
-from sslbench.views import Augmenter
 
 _PAIRS = 2**22  # pairs at a time
-_IMAGES = 256  # encoded at a time
 
 
 def geometry(protocol: Geometry, subject: Subject) -> Outcome:
@@ -35,7 +32,13 @@ def geometry(protocol: Geometry, subject: Subject) -> Outcome:
     rows = order[: protocol.max_images].sort().values
     features = subject.features.test[rows].to(subject.device)
     z = F.normalize(features, dim=1)
-    first, second = _positive_pairs(protocol, subject, rows)
+    own = subject.recipe.views
+    first, second = subject.encode_views(
+        subject.dataset.test.images,
+        rows,
+        Views(first=own.first, second=own.second, common=own.common),
+        key=stream_key(protocol.seed, "geometry views"),
+    )
     labels = subject.test_labels[rows].to(subject.device)
     values = {
         "alignment": alignment(first, second, power=protocol.alignment_power),
@@ -109,23 +112,3 @@ def effective_rank(x: Tensor) -> float:
     if float(singular.sum()) == 0:
         return 0.0
     return float(torch.special.entr(singular / singular.sum()).sum().exp())
-
-
-@torch.no_grad()
-def _positive_pairs(protocol: Geometry, subject: Subject, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """N×D features of two views of the test images at some positions."""
-    own = subject.recipe.views
-    views = Views(first=own.first, second=own.second, common=own.common)
-    augment = Augmenter(
-        views, resolution=subject.dataset.resolution, mean=subject.mean, std=subject.std
-    )
-    key = stream_key(protocol.seed, "geometry views")
-    images = subject.dataset.test.images
-    pairs: tuple[list[Tensor], list[Tensor]] = ([], [])
-    with evaluation_mode(subject.encoder):
-        for samples in rows.split(_IMAGES):
-            batch = images[samples.to(images.device)].to(subject.device)
-            both = augment(batch, key=key, samples=samples.to(subject.device))
-            for part, view in zip(pairs, both, strict=True):
-                part.append(forward(subject.encoder, view.images))
-    return torch.cat(pairs[0]), torch.cat(pairs[1])

@@ -13,6 +13,7 @@ from sslbench.data import Dataset
 from sslbench.evaluation.accuracy import (
     Outcome,
     accuracies,
+    chunks,
     complement,
     percent,
     predictions,
@@ -125,7 +126,9 @@ def knn(
     found = nearest(features.train, train_labels, features.test, k=k)
     parts = [
         votes(Neighbors(s, c), ks=[k], temperature=temperature, num_classes=num_classes)[0]
-        for s, c in zip(found.similarities.split(_CHUNK), found.classes.split(_CHUNK), strict=True)
+        for s, c in zip(
+            chunks(found.similarities, _CHUNK), chunks(found.classes, _CHUNK), strict=True
+        )
     ]
     scores = torch.cat(parts)
     return Outcome(

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sslbench.evaluation.accuracy import Outcome, accuracies, complement, predictions, ranks
+from sslbench.evaluation.accuracy import (
+    Outcome,
+    accuracies,
+    chunks,
+    complement,
+    predictions,
+    ranks,
+)
 from sslbench.evaluation.features import Features
 from sslbench.evaluation.protocols import Linear
 from sslbench.streams import permutation, stream_key
@@ -32,9 +39,9 @@ class Standardization:
     def of(cls, x: Tensor, *, least_spread: float) -> Standardization:
         """From N×D features. Sums are float64: a mean far from 0 would swallow the spread."""
         mean, square = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
-        for part in x.split(8192):
+        for part in chunks(x, 8192):
             mean += part.double().sum(0) / len(x)
-        for part in x.split(8192):
+        for part in chunks(x, 8192):
             square += (part.double() - mean).square().sum(0) / len(x)
         spread = square.sqrt()
         constant = spread <= least_spread * (square + mean.square()).sqrt()
@@ -94,7 +101,7 @@ class Sweep:
         """Accuracy of each regression in percent."""
         rows = max(1, _LOGITS // self._weights.shape[1])
         correct = torch.zeros(len(self.settings), dtype=torch.int64, device=x.device)
-        for part, part_labels in zip(x.split(rows), labels.split(rows), strict=True):
+        for part, part_labels in zip(chunks(x, rows), chunks(labels, rows), strict=True):
             correct += (ranks(self.logits(part), part_labels) == 0).sum(-1)
         return (100.0 * correct.double() / max(1, len(x))).tolist()
 
@@ -115,10 +122,10 @@ def cosine(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def batches(length: int, *, epoch: int, protocol: Linear) -> list[Tensor]:
+def batches(length: int, *, epoch: int, protocol: Linear) -> tuple[Tensor, ...]:
     """The batches of one epoch as positions; the last one may be smaller."""
     key = stream_key(protocol.order_seed, "linear probe order", epoch)
-    return list(permutation(key, length).split(protocol.batch_size))
+    return chunks(permutation(key, length), protocol.batch_size)
 
 
 def fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +13,22 @@ from sslbench.data import Dataset
 from sslbench.engine.checkpoint import load_encoder
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
+from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.features import (
+    BATCH_SIZE,
     Features,
     cache_key,
+    evaluation_mode,
     extract,
     file_hash,
+    forward,
     read_features,
     write_features,
 )
 from sslbench.models import build_encoder
 from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.specs import Views
+from sslbench.views import Augmenter
 
 Channels = tuple[float, float, float]
 
@@ -64,6 +69,7 @@ class Subject:
 
     @property
     def num_classes(self) -> int:
+        """Of the data set."""
         return len(self.dataset.classes)
 
     @functools.cached_property
@@ -84,8 +90,8 @@ class Subject:
 
         An encoder without parameters is cheaper to run than its features are to read.
         """
-        compute: Callable[[], Features] = lambda: extract(  # noqa: E731
-            self.encoder, self.dataset, mean=self.mean, std=self.std
+        compute = functools.partial(
+            extract, self.encoder, self.dataset, mean=self.mean, std=self.std
         )
         if next(self.encoder.parameters(), None) is None:
             return compute()
@@ -101,6 +107,23 @@ class Subject:
             features = compute()
             write_features(path, features, key=key)
         return features
+
+    @torch.no_grad()
+    def encode_views(self, images: Tensor, rows: Tensor, views: Views, *, key: int) -> list[Tensor]:
+        """Features of augmented images, in evaluation mode: for each view N×D on the device.
+
+        Args:
+            images: uint8 images, of which those at N int64 positions `rows` are taken.
+            key: from `streams.stream_key`; a row has the same views in whatever batch it is.
+        """
+        augment = Augmenter(views, resolution=self.dataset.resolution, mean=self.mean, std=self.std)
+        batches = []
+        with evaluation_mode(self.encoder):
+            for samples in chunks(rows, BATCH_SIZE):
+                batch = images[samples.to(images.device)].to(self.device)
+                drawn = augment(batch, key=key, samples=samples.to(self.device))
+                batches.append([forward(self.encoder, view.images) for view in drawn])
+        return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
 def features_path(folder: RunFolder, dataset: Dataset) -> Path:

@@ -50,9 +50,10 @@ class PlannedRun:
 
     @property
     def diverged(self) -> bool:
-        """Whether training ended at a value that is not finite."""
-        verdict = self.folder.summary().get("verdict", {})
-        return self.status == "failed" and verdict.get("state") == "diverged"
+        """Whether training has ended at a value that is not finite, as of now."""
+        summary = self.folder.summary()
+        verdict = summary.get("verdict", {})
+        return summary.get("status") == "failed" and verdict.get("state") == "diverged"
 
     @property
     def label(self) -> str:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sslbench.tables.claims import Claim, judge
+from sslbench.tables.claims import Claim
 from sslbench.tables.estimates import Estimate, Values
+from sslbench.tables.predicates import judge
 from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
 from sslbench.tables.schema import BASELINES, Column, Table
 

@@ -254,4 +254,4 @@ def half_width(values: tuple[float, ...]) -> float | None:
 
 def result_path(results: Path, table: MeasuredTable) -> Path:
     """Where a measured table is kept: results/<scale>/<device class>/<table>.json."""
-    return results / table.scale / table.device_class / f"{table.id}.json"
+    return results / table.scale / (table.device_class or "unmeasured") / f"{table.id}.json"

@@ -124,12 +124,9 @@ def plan(view: View) -> tuple[tuple[Op, ...], bool]:
     if unordered:
         raise UserError(f"The view uses {unordered[0]} but its order does not name it; "
                         f"add '{unordered[0]}' to order or switch it off.")  # fmt: skip
-    order = (
-        view.order
-        if view.crop is not None
-        else ("crop", *(op for op in view.order if op != "crop"))
-    )
-    steps = [op for op in order if op in wanted or op == "crop"]
+    steps: list[Op] = [op for op in view.order if op in wanted]
+    if view.crop is None:
+        steps.insert(0, "crop")
     if "flip" not in steps:
         return tuple(steps), False
     crop, flip = steps.index("crop"), steps.index("flip")

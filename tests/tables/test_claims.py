@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sslbench.errors import UserError
-from sslbench.tables.claims import VOCABULARY, Claim, judge, parse
+from sslbench.tables.claims import Claim, parse
 from sslbench.tables.estimates import Estimate, Outcome, Values
+from sslbench.tables.predicates import VOCABULARY, judge
 
 WIDTHS = {"w16": 16, "w64": 64, "w256": 256}
 

@@ -7,8 +7,8 @@ import pytest
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.tables.cells import Request, cells, measured_columns, resolve_cell
-from sslbench.tables.claims import judge
 from sslbench.tables.judging import published_values
+from sslbench.tables.predicates import judge
 from sslbench.tables.schema import Table, load_table, table_names
 
 TABLES = {name: load_table(name) for name in table_names()}

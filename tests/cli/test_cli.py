@@ -1,0 +1,173 @@
+"""The commands as a user meets them: output, exit codes, one sentence for every wrong input."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslbench.cli import main
+from sslbench.evaluation import subject
+
+SMALL = ["--scale", "smoke", "--set", "data.num_train=160", "--set", "data.num_test=60",
+         "--set", "data.resolution=16"]  # fmt: skip
+QUICK = [*SMALL, "--set", "epochs=1"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Call the command line in a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sslbench", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def trained(run, recipe: str, *more: str) -> str:
+    code, out, err = run("pretrain", recipe, *QUICK, "--no-tensorboard", "--json", *more)
+    assert code == 0, err
+    return json.loads(out)["run"]
+
+
+@pytest.mark.parametrize("kind", ["recipes", "tables", "datasets", "scales", "protocols"])
+def test_list_names_things_as_text_and_as_json(run, kind):
+    code, out, _ = run("list", kind, "--json")
+    names = [row["name"] for row in json.loads(out)]
+    assert code == 0 and len(names) > 2
+    assert names[0] in run("list", kind)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["list", "recipe"], "did you mean 'recipes'"),
+        (["pretrain", "simclar"], "did you mean 'simclr'"),
+        (["pretrain", "simclr", "--scale", "labtop"], "did you mean 'laptop'"),
+        (["pretrain", "simclr", "--dataset", "cifar11"], "did you mean 'cifar1"),
+        (["pretrain", "simclr", "--set", "objective.tempreture=1"], "'temperature'"),
+        (["pretrain", "simclr", "--set", "epochs"], "FIELD=VALUE"),
+        (["pretrain", "simclr", "--set", "epochs=ten"], "epochs: needs a whole number"),
+        (["pretrain", "simclr", "--set", "batch_size=100000", "--scale", "smoke"], "larger than"),
+        (["pretrain", "moco-v2", "--set", "batch_size=60"], "multiple of the batch"),
+        (["pretrain", "simclr", "--dataset", "folder:nowhere"], "nowhere"),
+        (["pretrain", "simclr", "--device", "gpu"], "gpu"),
+        (["pretrain", "missing.yaml"], "missing.yaml"),
+        (["eval", "no-such-run"], "No run 'no-such-run'"),
+        (["ablate", "byol-targets"], "did you mean 'byol-target'"),
+        (["ablate", "byol-target", "--rows", "ema-0.8"], "ema-0.9"),
+        (["ablate", "byol-target", "--seeds", "0"], "at least 1"),
+        (["ablate", "byol-target", "--set", "target.momentm=1"], "momentm"),
+        (["report"], "sslbench ablate"),
+        (["check"], "No measured tables"),
+        (["compare", "a", "b"], "No run 'a'"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(run, words, expected):
+    code, _, err = run(*words)
+    assert code == 2
+    assert expected in err
+    assert err.startswith("sslbench: ") and len(err.strip().splitlines()) == 1
+
+
+def test_pretrain_eval_compare_export(run):
+    a = trained(run, "simclr")
+    b = trained(run, "simclr", "--seed", "1")
+    code, out, _ = run("eval", a, "--protocol", "knn,linear,geometry", "--json")
+    scores = next(iter(json.loads(out).values()))
+    assert code == 0
+    assert {s["protocol"] for s in scores.values()} == {
+        "knn.v1", "linear.features.v1", "geometry.v1",
+    }  # fmt: skip
+    assert run("eval", b)[0] == 0
+    code, out, err = run("compare", a, b, "--protocol", "knn", "--json")
+    assert code == 0, err
+    assert 0 <= json.loads(out)["p_value"] <= 1
+    code, out, err = run("pretrain", "untrained", *SMALL, "--no-tensorboard", "--set",
+                         "encoder={kind: ResNet, arch: resnet18, stem: small}")  # fmt: skip
+    assert code == 0, err
+    code, out, err = run("export", out.splitlines()[0])
+    assert code == 0, err
+    assert Path(out.strip()).stat().st_size > 1e6
+
+
+def test_the_printed_recipe_can_be_read_back(run, tmp_path):
+    _, out, _ = run("pretrain", "byol", *QUICK, "--show")
+    (tmp_path / "mine.yaml").write_text(out)
+    code, again, err = run("pretrain", "mine.yaml", "--show")
+    assert code == 0, err
+    assert again.split("\n#")[0] == out.split("\n#")[0]
+    assert "# epochs: from --set" in out
+
+
+def test_dry_run_counts_shared_runs_once_and_trains_nothing(run, tmp_path):
+    code, out, err = run("ablate", "byol-target", "byol-beta", "--dry-run", "--json", "--seeds", "2")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert len({r["run"] for r in plan["runs"]}) == len(plan["runs"])
+    assert plan["seconds"] > 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_ablation_is_written_reported_and_found_again(run, tmp_path):
+    words = ["ablate", "simsiam-stop-grad", *QUICK, "--seeds", "1", "--results", "results"]
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert "w/o stop-grad" in out and "67.7" in out
+    assert run(*words, "--dry-run", "--json")[1].count('"finished": true') == 4
+    for name in ("markdown", "csv", "latex", "html"):
+        code, out, err = run("report", "--format", name)
+        assert code == 0, err
+        assert all(Path(line).stat().st_size > 100 for line in out.split())
+
+
+def test_check_passes_an_honest_rerun_and_fails_a_planted_regression(run, monkeypatch):
+    """The plant: an evaluation that gives every image another image's features."""
+    table = "simsiam-stop-grad"
+    small = [*QUICK, "--set", "data.num_train=600", "--set", "data.num_test=300"]
+    code, _, err = run("ablate", table, *small, "--seeds", "4", "--results", "reference")
+    assert code == 0, err
+    words = ["check", table, "--against", "reference", *small, "--seeds", "4"]
+    code, out, err = run(*words, "--runs", "again")
+    assert code == 0, err + out
+    original = subject.extract
+
+    def planted(*args, **kwargs):
+        features = original(*args, **kwargs)
+        return dataclasses.replace(features, train=features.train.roll(1, dims=0))
+
+    monkeypatch.setattr(subject, "extract", planted)
+    code, out, _ = run(*words, "--runs", "planted", "--json")
+    assert code == 1
+    assert any(c["verdict"] == "regression" for c in json.loads(out)["cells"])
+
+
+def test_a_read_only_place_is_refused_in_a_sentence(run, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    code, _, err = run("pretrain", "simclr", *QUICK, "--runs", "file/runs")
+    assert code == 2
+    assert "Cannot write" in err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "tables"], ["ablate", "--help"]])
+def test_what_answers_at_once_imports_neither_torch_nor_pandas(words):
+    code = (
+        "import sys\nfrom sslbench.cli import main\n"
+        f"sys.argv = ['sslbench', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('HEAVY', sorted({'torch', 'pandas', 'matplotlib', 'faiss'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
