@@ -46,6 +46,7 @@ class Measure:
     peer: bool = False
     baseline: bool = False
     rounds: list[dict[str, float]] = field(default_factory=list)
+    warm_up: dict[str, float] = field(default_factory=dict)
     note: str = ""
 
     def values(self) -> list[float]:
@@ -113,8 +114,8 @@ def interleave(
     contestants: Sequence[tuple[Measure, Callable[[], Round]]], *, rounds: int
 ) -> list[Measure]:
     """One warm-up round of each, then A B A B ...: a busy neighbour disturbs all alike."""
-    for _, run in contestants:
-        run()
+    for measure, run in contestants:
+        measure.warm_up = dict(run())
     for _ in range(rounds):
         for measure, run in contestants:
             measure.rounds.append(dict(run()))

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what this machine, or this call, cannot run."""
     if not config.getoption("--network"):
         _skip(items, "network", "needs --network")
-    if any("gpu" in item.keywords for item in items):
+    if any(item.get_closest_marker("gpu") for item in items):
         import torch
 
         if not torch.cuda.is_available():
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _skip(items: list[pytest.Item], mark: str, reason: str) -> None:
     for item in items:
-        if mark in item.keywords:
+        if item.get_closest_marker(mark):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
@@ -194,28 +194,37 @@ def _step_seconds() -> tuple[float, float]:
 def time_step(precision: torch.dtype | None, *, repeats: int = 5) -> float:
     """CPU seconds of a training step of two convolutions with batch norm and ReLU.
 
-    The least of some repeats, in CPU time over all threads, which a busy neighbour hardly changes.
-    The global random state is left as it was.
+    The least of some repeats, on one thread and in CPU time: a busy neighbour hardly changes
+    that, while threads that wait for each other would count too. The number of threads and the
+    global random state are left as they were.
     """
     with torch.random.fork_rng(devices=[]):
-        layers = [
-            nn.Sequential(
-                nn.Conv2d(width, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()
-            )
-            for width in (3, 64)
-        ]
-        network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = nn.Sequential(*_block(3, 64), *_block(64, 64))
         images = torch.randn(64, 3, 16, 16).to(memory_format=torch.channels_last)
-    best = float("inf")
-    for repeat in range(repeats + 2):
-        begin = time.process_time()
-        with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
-            loss = network(images).float().square().mean()
-        loss.backward()
-        network.zero_grad(set_to_none=True)
-        if repeat >= 2:  # the first steps choose kernels and fill the allocator
-            best = min(best, time.process_time() - begin)
-    return best
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:  # the first steps choose kernels and fill the allocator
+        return min([_timed_step(network, images, precision) for _ in range(repeats + 2)][2:])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
+
+
+def _timed_step(network: nn.Module, images: Tensor, precision: torch.dtype | None) -> float:
+    begin = time.process_time()
+    with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
+        loss = network(images).float().square().mean()
+    loss.backward()
+    network.zero_grad(set_to_none=True)
+    return time.process_time() - begin
 
 
 def can_compile(device: torch.device) -> bool:

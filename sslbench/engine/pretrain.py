@@ -317,7 +317,8 @@ class _Run:
         }
         if error:
             summary["error"] = error
-        if recipe.epochs > 0 and status in ("finished", "failed"):
+        diverged = not math.isfinite(self.last.get("loss", 0.0))
+        if recipe.epochs > 0 and (status == "finished" or diverged):
             found = verdict(summary["final"], recipe=recipe, out_dim=trainer.method.out_features)
             summary["verdict"] = {"state": found.state, "cause": found.cause}
         self.folder.write_summary(summary)

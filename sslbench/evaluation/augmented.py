@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from sslbench.evaluation.accuracy import Outcome, complement
 from sslbench.evaluation.linear import (
+    Plan,
     Sweep,
     batches,
-    cosine,
     outcome,
     settings_of,
     standardization,
@@ -36,13 +34,13 @@ def augmented(protocol: AugmentedLinear, subject: Subject) -> Outcome:
     labels, settings = subject.train_labels.to(device), settings_of(protocol)
     rest = complement(heldout, len(labels))
     everything, views = torch.arange(len(labels)), _views(protocol)
-    fits = [_Fit(subject, rows, settings, protocol) for rows in (rest, everything)]
-    for epoch in range(protocol.epochs):
+    choosing = _Fit(subject, rest, settings, protocol)
+    final = _Fit(subject, everything, settings, protocol)
+    for epoch in range(choosing.plan.epochs):
         key = stream_key(protocol.order_seed, "linear probe views", epoch)
         (x,) = subject.encode_views(subject.dataset.train.images, everything, views, key=key)
-        for fit in fits:
+        for fit in (choosing, final):
             fit.epoch(x, labels, epoch)
-    choosing, final = fits
     plain = subject.features.train[heldout].to(device)
     best, heldout_top1 = choosing.sweep.best(choosing.change(plain), labels[heldout.to(device)])
     test = final.change(subject.features.test.to(device))
@@ -62,15 +60,14 @@ class _Fit:
         self.change = standardization(plain, protocol)
         self.sweep = Sweep(settings, num_features=plain.shape[1], num_classes=subject.num_classes,
                            momentum=protocol.momentum, device=subject.device)  # fmt: skip
-        self.per_epoch = math.ceil(len(rows) / protocol.batch_size)
+        self.plan = Plan.of(len(rows), protocol)
 
     def epoch(self, x: Tensor, labels: Tensor, epoch: int) -> None:
         """One pass over this fit's rows of the augmented features of all training images."""
-        total = self.protocol.epochs * self.per_epoch
         order = batches(len(self.rows), epoch=epoch, protocol=self.protocol)
         for i, positions in enumerate(order):
             rows = self.rows[positions.to(self.rows.device)]
-            factor = cosine(epoch * self.per_epoch + i, total)
+            factor = self.plan.factor(epoch, i)
             self.sweep.step(self.change(x[rows]), labels[rows], factor=factor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,13 @@ class Neighbors:
 
     similarities: Tensor
     classes: Tensor
+
+    def parts(self) -> Iterator[Neighbors]:
+        """The same in chunks of queries, in order."""
+        for pair in zip(
+            chunks(self.similarities, _CHUNK), chunks(self.classes, _CHUNK), strict=True
+        ):
+            yield Neighbors(*pair)
 
 
 def nearest(train: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> Neighbors:
@@ -100,12 +107,10 @@ def sweep(
 ) -> Tensor:
     """Top-1 in percent of every setting from one search: len(ks)×len(temperatures) float64."""
     correct = torch.zeros(len(ks), len(temperatures), dtype=torch.int64)
-    for start in range(0, len(labels), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        part = Neighbors(neighbors.similarities[rows], neighbors.classes[rows])
+    for part, part_labels in zip(neighbors.parts(), chunks(labels, _CHUNK), strict=True):
         for column, temperature in enumerate(temperatures):
             sums = votes(part, ks=ks, temperature=temperature, num_classes=num_classes)
-            correct[:, column] += (ranks(sums, labels[rows]) == 0).sum(-1)
+            correct[:, column] += (ranks(sums, part_labels) == 0).sum(-1)
     return 100.0 * correct.double() / max(1, len(labels))
 
 
@@ -125,10 +130,8 @@ def knn(
     )
     found = nearest(features.train, train_labels, features.test, k=k)
     parts = [
-        votes(Neighbors(s, c), ks=[k], temperature=temperature, num_classes=num_classes)[0]
-        for s, c in zip(
-            chunks(found.similarities, _CHUNK), chunks(found.classes, _CHUNK), strict=True
-        )
+        votes(part, ks=[k], temperature=temperature, num_classes=num_classes)[0]
+        for part in found.parts()
     ]
     scores = torch.cat(parts)
     return Outcome(

@@ -97,18 +97,23 @@ class Sweep:
             self._velocity.addcmul_(self._weights, self._decays)
         self._weights.addcmul_(self._velocity, self._rates, value=-factor)
 
-    def top1(self, x: Tensor, labels: Tensor) -> list[float]:
-        """Accuracy of each regression in percent."""
+    def heldout(self, x: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
+        """Of each regression top-1 in percent, and the mean cross-entropy (inf if it diverged)."""
         rows = max(1, _LOGITS // self._weights.shape[1])
-        correct = torch.zeros(len(self.settings), dtype=torch.int64, device=x.device)
+        correct, loss = torch.zeros(2, len(self.settings), dtype=torch.float64, device=x.device)
         for part, part_labels in zip(chunks(x, rows), chunks(labels, rows), strict=True):
-            correct += (ranks(self.logits(part), part_labels) == 0).sum(-1)
-        return (100.0 * correct.double() / max(1, len(x))).tolist()
+            logits = self.logits(part)
+            correct += (ranks(logits, part_labels) == 0).sum(-1)
+            true = logits.gather(-1, part_labels.expand(logits.shape[:-1])[..., None])[..., 0]
+            loss += (logits.logsumexp(-1) - true).sum(-1, dtype=torch.float64)
+        loss = loss.nan_to_num(nan=math.inf)
+        return (100 * correct / len(x)).tolist(), (loss / len(x)).tolist()
 
     def best(self, x: Tensor, labels: Tensor) -> tuple[int, float]:
-        """The setting with the highest top-1, the first of equal ones, and that in percent."""
-        top1 = self.top1(x, labels)
-        index = top1.index(max(top1))
+        """The regression with the highest top-1, of equal ones that of the lowest loss, and its
+        top-1 in percent."""
+        top1, loss = self.heldout(x, labels)
+        index = max(range(len(top1)), key=lambda i: (top1[i], -loss[i], -i))
         return index, top1[index]
 
 
@@ -117,9 +122,23 @@ def settings_of(protocol: Linear) -> list[tuple[float, float]]:
     return list(itertools.product(protocol.learning_rates, protocol.weight_decays))
 
 
-def cosine(step: int, total: int) -> float:
-    """The share of the rate at a step: from 1 down towards 0 at `total`."""
-    return 0.5 * (1 + math.cos(math.pi * step / total))
+@dataclass(frozen=True)
+class Plan:
+    """How long a probe trains: whole epochs, each of so many steps."""
+
+    epochs: int
+    per_epoch: int
+
+    @classmethod
+    def of(cls, length: int, protocol: Linear) -> Plan:
+        """For so many training images."""
+        per_epoch = math.ceil(length / protocol.batch_size)
+        return cls(max(protocol.epochs, math.ceil(protocol.least_steps / per_epoch)), per_epoch)
+
+    def factor(self, epoch: int, step: int) -> float:
+        """The share of the rate at a step of an epoch: half a cosine from 1 down towards 0."""
+        done = (epoch * self.per_epoch + step) / (self.epochs * self.per_epoch)
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def batches(length: int, *, epoch: int, protocol: Linear) -> tuple[Tensor, ...]:
@@ -135,12 +154,11 @@ def fit(
     """Train on N×D features, standardised or not, and N int64 labels on one device."""
     sweep = Sweep(settings, num_features=x.shape[1], num_classes=num_classes,
                   momentum=protocol.momentum, device=x.device)  # fmt: skip
-    per_epoch = math.ceil(len(x) / protocol.batch_size)
-    for epoch in range(protocol.epochs):
+    plan = Plan.of(len(x), protocol)
+    for epoch in range(plan.epochs):
         for i, rows in enumerate(batches(len(x), epoch=epoch, protocol=protocol)):
             rows = rows.to(x.device)
-            factor = cosine(epoch * per_epoch + i, protocol.epochs * per_epoch)
-            sweep.step(x[rows], labels[rows], factor=factor)
+            sweep.step(x[rows], labels[rows], factor=plan.factor(epoch, i))
     return sweep
 
 

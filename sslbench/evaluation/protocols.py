@@ -49,20 +49,22 @@ class KNN(Protocol):
 class Linear(Protocol):
     """Multinomial logistic regression on frozen features, by SGD under a cosine schedule.
 
-    Every pair of `learning_rates` and `weight_decays` is trained, all at once; the one with the
-    best held-out top-1, the first of equal ones, is fitted on all training images and tested.
-    Weights start at zero. `learning_rates` are for the mean loss of a batch and are not scaled
-    by its size. A feature whose spread is below `least_spread` of its root mean square counts as
-    constant: what is left of it is rounding.
+    Every pair of `learning_rates` and `weight_decays` is trained, all at once, and one is chosen
+    on the held-out part, fitted on all training images and tested. Weights start at zero. A small
+    set gets whole further epochs until there are `least_steps`. `learning_rates` are for the mean
+    loss of a batch and are not scaled by its size. A feature whose spread is below `least_spread`
+    of its root mean square counts as constant: what is left of it is rounding.
     """
 
     learning_rates: tuple[float, ...]
     weight_decays: tuple[float, ...] = (0.0,)
     momentum: float = 0.9
     epochs: int = 30
+    least_steps: int = 500
     batch_size: int = 256
     standardize: bool = True
     least_spread: float = 1e-5
+    choice: str = "top-1, then cross-entropy, then the lower rate"
     order_seed: int = 0
 
 
@@ -112,6 +114,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="linear.augmented.v1",
             summary="Linear probe with random crops and flips, as in the papers.",
             learning_rates=_RATES,
+            least_steps=0,  # an epoch is a pass of the encoder
         ),
         Geometry(
             name="geometry.v1",

@@ -12,13 +12,12 @@ from sslbench.errors import UserError
 from sslbench.recipes import specs
 
 
-class BatchNorm(nn.SyncBatchNorm):
+class BatchNorm(_BatchNorm):
     """Batch norm over N×D or N×C×H×W, with torch's parameters, buffers and keys.
 
     With `groups=None` statistics are those of the global batch: on every process the values,
-    gradients and running statistics are the ones of one process with all rows: by torch's fused
-    kernels on a GPU, by all-reduced sums elsewhere, where torch has none. With `groups` they are
-    taken over that many equal groups of this process's rows, in order, as that many devices would
+    gradients and running statistics are the ones of one process with all rows, by all-reduced
+    sums on any device (torch's own layer works on GPUs only). With `groups` they are taken over that many equal groups of this process's rows, in order, as that many devices would
     take them; the running statistics follow the mean over all processes' groups.
     """
 
@@ -34,9 +33,12 @@ class BatchNorm(nn.SyncBatchNorm):
         """Normalised input, of its shape and dtype; evaluation uses the running statistics."""
         if self.training and self.groups is not None:
             return self._split(input, self.groups)
-        if self.training and not input.is_cuda:
+        if self.training:
             return self._synchronized(input)
         return super().forward(input)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Both 2-D and 4-D inputs are taken, as by torch's synchronised layer."""
 
     def _synchronized(self, x: Tensor) -> Tensor:
         dims = [d for d in range(x.dim()) if d != 1]

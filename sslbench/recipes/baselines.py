@@ -5,7 +5,6 @@ from __future__ import annotations
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     SGD,
-    BatchNorm,
     ColorHistogram,
     CrossEntropy,
     RawPixels,
@@ -18,11 +17,13 @@ from sslbench.recipes.views import CROP_FLIP_VIEW
 supervised = Recipe(
     name="supervised",
     source="He et al. 2016, arXiv:1512.03385, Sec. 3.4, in its 90-epoch form",
-    departures=("The step schedule is the common 30/60 of 90 epochs.",),
+    departures=(
+        "The step schedule is the common 30/60 of 90 epochs.",
+        "Batch statistics are those of the global batch, as for the other recipes.",
+    ),
     views=Views(first=CROP_FLIP_VIEW, num_global=1),
     encoder=ResNet(arch="resnet50"),
     objective=CrossEntropy(),
-    batch_norm=BatchNorm(mode="local"),
     optimizer=SGD(lr=0.1, weight_decay=1e-4, scaling="linear"),
     schedule=Steps(milestones=(1 / 3, 2 / 3), factor=0.1),
     epochs=90,

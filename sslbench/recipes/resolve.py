@@ -109,7 +109,10 @@ def _has(spec: Any, path: list[str]) -> bool:
 def _map_axes(changes: Mapping[str, Any], scale: Scale, recipe: str) -> Iterator[tuple[str, Any]]:
     for path, value in changes.items():
         axis = scale.axes.get(f"{recipe}/{path}", scale.axes.get(path, {}))
-        yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)
+        if isinstance(value, (list, tuple)):
+            yield path, [axis.get(v, v) for v in value]
+        else:
+            yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)
 
 
 def _provenance(

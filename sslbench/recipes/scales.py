@@ -122,7 +122,12 @@ LAPTOP = Scale(
         "batch_size": {8192: 512, 4096: 256, 2048: 128, 1024: 64, 512: 32, 256: 16, 128: 8, 64: 4},
         "epochs": {100: 6, 200: 12, 300: 12, 400: 24, 800: 48, 1000: 60},
         "target.momentum": {0.999: 0.98, 0.99: 0.8, 0.9: 0.3},
+        "schedule.warmup_epochs": {10: 1},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
+        "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
+        "simclr/projector.hidden": {2048: 256},
+        "moco-v2/projector.hidden": {2048: 256},
+        "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
     },
 )

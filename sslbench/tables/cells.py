@@ -133,7 +133,7 @@ def _seeds(
 
 
 def protocol_of(metric: str) -> str | None:
-    """ "linear.features.v1" of "linear.features.v1:top1"; None for metrics of the run itself."""
+    """The protocol part, such as "linear.features.v1"; None for metrics of the run itself."""
     protocol, _, _ = metric.partition(":")
     return None if protocol == "run" else protocol
 

@@ -102,10 +102,12 @@ def test_torchs_private_functions_are_asked_where_they_exist(monkeypatch):
     assert hardware.has_bf16_unit()
 
 
-def test_timing_a_step_leaves_the_random_state_alone():
+def test_timing_a_step_leaves_random_state_and_threads_alone(threads):
+    torch.set_num_threads(2)
     before = torch.random.get_rng_state()
     assert hardware.time_step(None, repeats=1) > 0
     assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize(

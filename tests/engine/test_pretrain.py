@@ -167,7 +167,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
             train(tiny("simclr"), tmp_path)
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
 
 
 def test_accumulated_batches_make_one_update(dataset):

@@ -1,0 +1,48 @@
+"""Image sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes(Spec):
+    """The built-in procedural set: shape and pattern tell the class, all else is nuisance."""
+
+    resolution: int = 32
+    num_train: int = 8000
+    num_test: int = 2000
+    num_classes: int = 10
+    seed: int = 0
+    shift: float = 0.3  # object centre, uniform in +- shift of the half side
+    size: tuple[float, float] = (0.6, 0.95)
+    rotation: float = 0.5  # radians, uniform in +-
+
+    def check(self) -> None:
+        self.require(self.resolution >= 8, "resolution must be >= 8.")
+        self.require(self.num_train >= 1 and self.num_test >= 1, "needs at least one image each.")
+        self.require(2 <= self.num_classes <= 10, "num_classes must lie in 2..10.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet(Spec):
+    """A real set by name, from its local copy or download; subsets are seeded and stratified."""
+
+    name: str = "cifar10"
+    resolution: int | None = None  # None: the set's own; folders need one
+    num_train: int | None = None  # None: all
+    num_test: int | None = None
+    path: str | None = None  # None: <data root>/<name>; needed for `folder` and `flat`
+
+    DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    def check(self) -> None:
+        for name in ("resolution", "num_train", "num_test"):
+            value = getattr(self, name)
+            self.require(value is None or value >= 1, f"{name} must be >= 1.")
+
+
+Data = Shapes | ImageSet

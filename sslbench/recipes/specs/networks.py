@@ -1,0 +1,99 @@
+"""Encoders, heads, and how batch statistics are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet(Spec):
+    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool."""
+
+    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2"] = "resnet50"
+    stem: Literal["imagenet", "small"] = "imagenet"
+    zero_init_residual: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NarrowResNet(Spec):
+    """torchvision basic blocks at a small width, for a CPU: width doubles at each stage."""
+
+    width: int = 16
+    blocks: tuple[int, ...] = (1, 1, 1)
+    stem_stride: int = 2
+    zero_init_residual: bool = False
+
+    def check(self) -> None:
+        self.require(self.width >= 1 and self.stem_stride in (1, 2), "width >= 1, stride 1 or 2.")
+        self.require(bool(self.blocks) and min(self.blocks) >= 1, "blocks must be positive.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViT(Spec):
+    """A timm Vision Transformer, by size and patch."""
+
+    arch: Literal["tiny", "small", "base"] = "small"
+    patch: int = 16
+    positions: Literal["learned", "sincos"] = "learned"
+    pool: Literal["cls", "mean"] = "cls"
+    drop_path: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawPixels(Spec):
+    """The flattened image as the representation: the baseline that every method must beat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorHistogram(Spec):
+    """A joint RGB histogram as the representation: what colour alone tells."""
+
+    bins: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Spec):
+    """A projection or prediction head: Linear(-BN-ReLU) per hidden width, then Linear(-BN).
+
+    `out=None` is as wide as the input. `learning_rate_scale` multiplies this head's rate,
+    `constant_learning_rate` leaves it out of the decay (SimSiam, Sec. 4.1, "lr not decayed"),
+    `trainable=False` freezes it at its random initialisation.
+    """
+
+    hidden: tuple[int, ...] = ()
+    out: int | None = 128
+    hidden_norm: bool = True
+    hidden_bias: bool = True
+    out_norm: bool = False
+    out_norm_affine: bool = True
+    out_bias: bool = True
+    trainable: bool = True
+    constant_learning_rate: bool = False
+    learning_rate_scale: float = 1.0
+
+    def check(self) -> None:
+        widths = (*self.hidden, *(() if self.out is None else (self.out,)))
+        self.require(all(w >= 1 for w in widths), "widths must be >= 1.")
+        self.require(self.learning_rate_scale > 0, "learning_rate_scale must be > 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Spec):
+    """How batch statistics are taken.
+
+    `synchronized`: over all processes; `local`: per process; `split`: over `splits` equal groups
+    of the global batch, which emulates that many devices. `shuffle` permutes the key
+    batch of a momentum target (MoCo). `joint_views` forwards both views as one batch (SimCLR).
+    """
+
+    mode: Literal["synchronized", "local", "split"] = "synchronized"
+    splits: int = 1
+    shuffle: bool = False
+    joint_views: bool = False
+
+    def check(self) -> None:
+        self.require(self.splits >= 1, "splits must be >= 1.")
+        self.require(self.mode == "split" or self.splits == 1, "splits need mode: split.")

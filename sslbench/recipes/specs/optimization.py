@@ -1,0 +1,90 @@
+"""Optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Spec):
+    """SGD with momentum; weight decay on every parameter unless excluded."""
+
+    lr: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    nesterov: bool = False
+    exclude_bias_and_norm: bool = False
+    scaling: Literal["linear", "sqrt", "none"] = "none"
+
+    def check(self) -> None:
+        _check_optimizer(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LARS(Spec):
+    """LARS without Nesterov; one-dimensional parameters get plain momentum when excluded.
+
+    `lr` is per 256 images under `linear` scaling; `bias_lr` is Barlow Twins' separate rate of
+    biases and norms (None: the same rate).
+    """
+
+    lr: float = 0.3
+    bias_lr: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    trust_coefficient: float = 1e-3
+    exclude_bias_and_norm: bool = True
+    scaling: Literal["linear", "sqrt", "none"] = "linear"
+
+    def check(self) -> None:
+        _check_optimizer(self)
+        self.require(self.trust_coefficient > 0, "trust_coefficient must be > 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Spec):
+    """AdamW; biases and norms are not decayed when excluded."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4
+    exclude_bias_and_norm: bool = True
+    scaling: Literal["linear", "sqrt", "none"] = "none"
+
+    def check(self) -> None:
+        _check_optimizer(self)
+
+
+def _check_optimizer(spec: SGD | LARS | AdamW) -> None:
+    spec.require(spec.lr > 0, "lr must be > 0.")
+    spec.require(spec.weight_decay >= 0, "weight_decay must be >= 0.")
+
+
+Optimizer = SGD | LARS | AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Spec):
+    """Linear warm-up from 0, then half a cosine to `floor` times the rate, per step or epoch."""
+
+    warmup_epochs: float = 0.0
+    floor: float = 0.0
+    per: Literal["step", "epoch"] = "step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Spec):
+    """The rate times `factor` at each milestone, given as shares of the schedule."""
+
+    milestones: tuple[float, ...] = (0.6, 0.8)
+    factor: float = 0.1
+    warmup_epochs: float = 0.0
+
+    def check(self) -> None:
+        self.require(all(0 < m < 1 for m in self.milestones), "milestones must lie in (0, 1).")
+
+
+Schedule = Cosine | Steps

@@ -1,0 +1,34 @@
+"""What the online network is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Spec):
+    """The target is the online encoder and projector; the gradient stops there or flows."""
+
+    stop_gradient: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMA(Spec):
+    """A moving average of the online encoder and projector; cosine raises momentum to 1."""
+
+    momentum: float = 0.996
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def check(self) -> None:
+        self.require(0 <= self.momentum <= 1, "momentum must lie in [0, 1].")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantRandom(Spec):
+    """A random network that is never updated."""
+
+
+Target = Shared | EMA | ConstantRandom

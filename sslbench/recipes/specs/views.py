@@ -1,0 +1,108 @@
+"""What is seen of an image: operations, their order, and the views of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop(Spec):
+    """Random resized crop: area share in `scale`, aspect log-uniform in `ratio`, antialiased."""
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def check(self) -> None:
+        self.require(0 < self.scale[0] <= self.scale[1] <= 1, "scale needs 0 < low <= high <= 1.")
+        self.require(0 < self.ratio[0] <= self.ratio[1], "ratio needs 0 < low <= high.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jitter(Spec):
+    """torchvision's ColorJitter, applied with `probability`; op order drawn per sample."""
+
+    brightness: float = 0.8
+    contrast: float = 0.8
+    saturation: float = 0.8
+    hue: float = 0.2
+    probability: float = 0.8
+
+    def check(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            self.require(0 <= getattr(self, name) <= 1, f"{name} must lie in [0, 1].")
+        self.require(0 <= self.hue <= 0.5, "hue must lie in [0, 0.5].")
+        self.require(0 <= self.probability <= 1, "probability must lie in [0, 1].")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blur(Spec):
+    """Gaussian blur, sigma uniform in `sigma`; kernel None is the odd size near side/10, >= 3."""
+
+    probability: float = 0.5
+    sigma: tuple[float, float] = (0.1, 2.0)
+    kernel: int | None = None
+
+    def check(self) -> None:
+        self.require(0 <= self.probability <= 1, "probability must lie in [0, 1].")
+        self.require(0 < self.sigma[0] <= self.sigma[1], "sigma needs 0 < low <= high.")
+        self.require(self.kernel is None or self.kernel % 2 == 1, "kernel must be odd.")
+
+
+Op = Literal["crop", "flip", "jitter", "grayscale", "blur", "solarize", "cutout", "rotate",
+             "noise", "sobel"]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Spec):
+    """One view's pipeline. A probability of 0 or None switches an operation off.
+
+    The operations run in `order`. Pixels lie in [0, 1] until the final normalisation.
+    """
+
+    crop: Crop | None = Crop()
+    flip: float = 0.5
+    jitter: Jitter | None = Jitter()
+    grayscale: float = 0.2
+    blur: Blur | None = Blur()
+    solarize: float = 0.0
+    solarize_threshold: float = 0.5
+    cutout: float = 0.0
+    rotate: float = 0.0
+    noise: float = 0.0
+    sobel: float = 0.0
+    order: tuple[Op, ...] = ("crop", "flip", "jitter", "grayscale", "blur", "solarize",
+                             "cutout", "rotate", "noise", "sobel")  # fmt: skip
+    size: int | None = None  # output side; None is the data's resolution
+
+    def check(self) -> None:
+        for name in ("flip", "grayscale", "solarize", "cutout", "rotate", "noise", "sobel"):
+            self.require(0 <= getattr(self, name) <= 1, f"{name} is a probability in [0, 1].")
+        self.require(len(set(self.order)) == len(self.order), "order names an operation twice.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(Spec):
+    """The views of an image: `first`, `second` (None draws `first` twice), and small `local` ones.
+
+    `num_global=1` takes `first` alone (supervised training).
+
+    `common`, if given, is one crop shared by both views before their own pipelines (the setting
+    of SimCLR's augmentation grid).
+    """
+
+    first: View = View()
+    second: View | None = None
+    num_global: int = 2
+    local: View | None = None
+    num_local: int = 0
+    common: View | None = None
+
+    def check(self) -> None:
+        self.require(self.num_global in (1, 2), "num_global must be 1 or 2.")
+        self.require(self.num_global == 2 or self.second is None, "one view has no second.")
+        self.require(self.num_local >= 0, "num_local must be >= 0.")
+        self.require(self.num_local == 0 or self.local is not None, "num_local needs a local view.")

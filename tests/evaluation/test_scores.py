@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from sslbench.errors import UserError
+from sslbench.evaluation import Score, comparable
+from sslbench.evaluation.scores import read_score
+
+SCORE = Score(
+    protocol="knn.v1",
+    definition="abc",
+    dataset="shapes",
+    fingerprint="f" * 64,
+    encoder="e" * 64,
+    values={"top1": 50.0},
+    chosen={"k": 20},
+    heldout={"top1": 51.0},
+    num_train=96,
+    num_test=32,
+    elapsed_seconds=1.5,
+)
+
+
+def test_json_gives_the_same_score_back(tmp_path: Path) -> None:
+    path = tmp_path / "score.json"
+    path.write_text(json.dumps(SCORE.to_dict()))
+    assert read_score(path) == SCORE
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3"])
+def test_a_damaged_file_is_no_score(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "score.json"
+    path.write_text(text)
+    assert read_score(path) is None
+
+
+def test_scores_of_two_encoders_under_one_definition_compare() -> None:
+    comparable(SCORE, dataclasses.replace(SCORE, encoder="other", values={"top1": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("protocol", "linear.features.v1", "different measurements"),
+        ("definition", "abd", "different settings"),
+        ("fingerprint", "0" * 64, "different data"),
+    ],
+)
+def test_other_protocol_settings_or_data_are_refused(field: str, value: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        comparable(SCORE, dataclasses.replace(SCORE, **{field: value}))
