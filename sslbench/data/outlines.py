@@ -17,18 +17,22 @@ AREA = 1.8  # of every outline in OUTLINES, where the square of x, y in -1..1 ha
 
 
 def circle(x: Tensor, y: Tensor) -> Tensor:
+    """A disc."""
     return torch.hypot(x, y) - 1
 
 
 def square(x: Tensor, y: Tensor) -> Tensor:
+    """A square."""
     return _box(x, y, 1, 1)
 
 
 def triangle(x: Tensor, y: Tensor) -> Tensor:
+    """An equilateral triangle, point up."""
     return _polygon(x, y, sides=3)
 
 
 def hexagon(x: Tensor, y: Tensor) -> Tensor:
+    """A regular hexagon."""
     return _polygon(x, y, sides=6)
 
 
@@ -45,6 +49,7 @@ def star(x: Tensor, y: Tensor) -> Tensor:
 
 
 def cross(x: Tensor, y: Tensor) -> Tensor:
+    """Two bars at right angles."""
     return torch.minimum(_box(x, y, 1, 0.36), _box(x, y, 0.36, 1))
 
 
@@ -57,10 +62,12 @@ def heart(x: Tensor, y: Tensor) -> Tensor:
 
 
 def crescent(x: Tensor, y: Tensor) -> Tensor:
+    """A disc less a shifted disc."""
     return torch.maximum(circle(x - 0.358, y), 0.75 - torch.hypot(x - 0.808, y))
 
 
 def ring(x: Tensor, y: Tensor) -> Tensor:
+    """A disc with a hole."""
     return (torch.hypot(x, y) - 0.7).abs() - 0.3
 
 

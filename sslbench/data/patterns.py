@@ -16,18 +16,22 @@ PERIOD = 0.5  # of a stripe and a gap
 
 
 def rows(x: Tensor, y: Tensor, phase: Tensor) -> Tensor:
+    """Stripes across."""
     return _wave(y / PERIOD + phase) * PERIOD
 
 
 def columns(x: Tensor, y: Tensor, phase: Tensor) -> Tensor:
+    """Stripes down."""
     return _wave(x / PERIOD + phase) * PERIOD
 
 
 def rings(x: Tensor, y: Tensor, phase: Tensor) -> Tensor:
+    """Circles around the centre."""
     return _wave(torch.hypot(x, y) / PERIOD + phase) * PERIOD
 
 
 def checks(x: Tensor, y: Tensor, phase: Tensor) -> Tensor:
+    """A chequerboard."""
     across, down = _wave(x / 0.7 + phase), _wave(y / 0.7 + phase)
     return 0.7 * torch.sign(across) * torch.sign(down) * torch.minimum(across.abs(), down.abs())
 

@@ -17,8 +17,9 @@ class BatchNorm(_BatchNorm):
 
     With `groups=None` statistics are those of the global batch: on every process the values,
     gradients and running statistics are the ones of one process with all rows, by all-reduced
-    sums on any device (torch's own layer works on GPUs only). With `groups` they are taken over that many equal groups of this process's rows, in order, as that many devices would
-    take them; the running statistics follow the mean over all processes' groups.
+    sums on any device (torch's own layer works on GPUs only). With `groups` they are taken over
+    that many equal groups of this process's rows, in order, as that many devices would take them;
+    the running statistics follow the mean over all processes' groups.
     """
 
     def __init__(self, like: _BatchNorm, *, groups: int | None) -> None:

@@ -113,7 +113,8 @@ def test_the_printed_recipe_can_be_read_back(run, tmp_path):
 
 
 def test_dry_run_counts_shared_runs_once_and_trains_nothing(run, tmp_path):
-    code, out, err = run("ablate", "byol-target", "byol-beta", "--dry-run", "--json", "--seeds", "2")
+    words = ["ablate", "byol-target", "byol-beta", "--seeds", "2"]
+    code, out, err = run(*words, "--dry-run", "--json")
     assert code == 0, err
     plan = json.loads(out)
     assert len({r["run"] for r in plan["runs"]}) == len(plan["runs"])
