@@ -40,7 +40,11 @@ class Scale:
 
 
 _SMALL_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
-_SMALL_VIEWS: Changes = {"views.*.crop.scale": (0.2, 1.0), "views.*.blur": None}
+_SMALL_VIEWS: Changes = {
+    "views.*.crop.scale": (0.4, 1.0),
+    "views.*.blur": None,
+    "views.*.solarize": 0.0,
+}
 
 
 def _adamw(lr: float) -> dict[str, Any]:
@@ -51,6 +55,18 @@ def _sgd(lr: float) -> dict[str, Any]:
     return {"kind": "SGD", "lr": lr, "weight_decay": 1e-4, "scaling": "linear"}
 
 
+_NARROW_MOCO: Changes = {
+    "objective.queue": 2048,
+    "objective.temperature": 0.1,
+    "target.momentum": 0.9,
+    "optimizer": _adamw(2e-2),
+    "batch_norm.splits": 4,
+}
+_NARROW_MOCO_HEAD: Changes = {
+    "projector.hidden": (256,),
+    "projector.hidden_norm": True,
+    "projector.out_norm": True,
+}
 _NARROW_HEADS: Mapping[str, Changes] = {
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": {
@@ -60,26 +76,9 @@ _NARROW_HEADS: Mapping[str, Changes] = {
         "optimizer": _adamw(2e-2),
         "views.*.jitter": _SMALL_JITTER,
     },
-    "moco-v1": {
-        "objective.queue": 2048,
-        "target.momentum": 0.95,
-        "optimizer": _adamw(2e-2),
-        "batch_norm.splits": 4,
-    },
-    "moco-v2": {
-        "projector.hidden": (256,),
-        "objective.queue": 2048,
-        "target.momentum": 0.95,
-        "optimizer": _adamw(2e-2),
-        "batch_norm.splits": 4,
-    },
-    "moco-v2-symmetric": {
-        "projector.hidden": (256,),
-        "objective.queue": 2048,
-        "target.momentum": 0.95,
-        "optimizer": _adamw(2e-2),
-        "batch_norm.splits": 4,
-    },
+    "moco-v1": _NARROW_MOCO,
+    "moco-v2": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
+    "moco-v2-symmetric": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "byol": {
         "projector.hidden": (256,),
         "projector.out": 256,
@@ -96,7 +95,7 @@ _NARROW_HEADS: Mapping[str, Changes] = {
         "optimizer": _sgd(1.6),
     },
     "barlow-twins": {
-        "projector.hidden": (256, 256),
+        "projector.hidden": (256,),
         "projector.out": 256,
         "objective.off_diagonal_weight": 0.01,
         "objective.scale": 0.1,
@@ -130,6 +129,15 @@ LAPTOP = Scale(
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
     },
+    notes=(
+        "Settings found on the held-out tenth of the built-in set, seed 0, November 2026; the test "
+        "set was not read.",
+        "Crops of at least 0.4 of the area, no blur and no solarisation: at 32 pixels and 1,500 "
+        "steps the published views hide everything from the methods without negatives.",
+        "MoCo's head has batch norm here; without it the contrast barely starts in 1,500 steps.",
+        "The target's momentum is scaled to the number of steps: 0.99 over 94,000 steps is 0.8 "
+        "over 1,500.",
+    ),
 )
 
 SMOKE = Scale(
