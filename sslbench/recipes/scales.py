@@ -142,16 +142,20 @@ LAPTOP = Scale(
 
 SMOKE = Scale(
     name="smoke",
-    summary="seconds a run, for tests and CI: it shows that a recipe runs and learns a little",
-    data=Shapes(num_train=1024, num_test=512),
+    summary="seconds a run, for tests and CI: enough to see that a method still learns",
+    data=Shapes(num_train=2000, num_test=1000),
     resolution=32,
-    num_train=1024,
-    common={**LAPTOP.common, "epochs": 4,
-            "encoder": {"kind": "NarrowResNet", "width": 8, "blocks": (1, 1), "stem_stride": 2}},
+    num_train=2000,
+    common={
+        **LAPTOP.common,
+        "encoder": {"kind": "NarrowResNet", "width": 8, "blocks": (1, 1), "stem_stride": 2},
+        "epochs": 6,
+        "batch_size": 32,
+    },
     recipes=_NARROW_HEADS,
-    axes={**LAPTOP.axes, "epochs": {100: 2, 200: 4, 300: 4, 400: 8, 800: 8, 1000: 8}},
+    axes={**LAPTOP.axes, "epochs": {100: 2, 200: 6, 300: 6, 400: 8, 800: 10, 1000: 12}},
     seeds=5,
-)  # fmt: skip
+)
 
 _CIFAR_SGD = {"kind": "SGD", "lr": 0.03, "weight_decay": 5e-4, "scaling": "linear"}
 _CIFAR_LARS = {"kind": "LARS", "scaling": "linear"}

@@ -14,7 +14,7 @@ from sslbench.engine.checkpoint import load_encoder, save_encoder
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation import Score, evaluate, evaluating, transfer
-from sslbench.evaluation.protocols import KNN, PROTOCOLS
+from sslbench.evaluation.protocols import KNN, PROTOCOLS, Linear
 from sslbench.evaluation.scores import read_score
 from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished

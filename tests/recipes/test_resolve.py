@@ -30,7 +30,7 @@ def test_later_layers_win_and_are_named():
     assert resolved.provenance["epochs"] == "--set"
     assert resolved.provenance["batch_size"] == "table t"
     assert resolved.provenance["encoder.width"] == "scale laptop"
-    assert resolved.provenance["views.second.solarize"] == "recipe"
+    assert resolved.provenance["views.second.flip"] == "recipe"
 
 
 def test_published_values_of_a_row_are_mapped_and_set_is_literal():
