@@ -6,10 +6,14 @@ r holds rows r*n to (r+1)*n of the global batch.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather as _all_gather_with_gradient
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -60,6 +64,15 @@ def mean(x: Tensor) -> Tensor:
     x = x.clone()
     dist.all_reduce(x)
     return x / world_size()
+
+
+def agree(value: T) -> T:
+    """The first process's value on all of them (a choice that each would make for itself)."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def barrier() -> None:

@@ -29,23 +29,24 @@ def check(
     """Exit 1 when a reported number regressed beyond the seeds' own spread.
 
     Seeds are samples, not pairs: the reference may come from another CPU. Where several device
-    classes have a reference, this device's own is taken, else the first.
+    classes have a reference, this device's own is taken, else any. Tables of another data set than
+    the scale's own are left out: their data may not be here.
     """
     from sslbench.engine.hardware import device_class, pick_device
     from sslbench.reports.check import check as compare
     from sslbench.reports.terminal import show_check
+    from sslbench.tables.results import on_own_data
 
-    found = load_results(against, tables=tables, scale=scale)
+    found = [t for t in load_results(against, tables=tables, scale=scale) if on_own_data(t)]
     mine = device_class(pick_device(device))
     by_table = {t.id: t for t in sorted(found, key=lambda t: t.device_class == mine)}
-    reference = list(by_table.values())
     request = grid_request(
         list(by_table), scale=scale, seeds=seeds, dataset=None, sets=sets, runs=runs, root=root
     )
     failed = execute(request.plan(), root=root, jobs=jobs, device=device)
     if failed:
         raise RunFailed("Runs failed, so nothing was compared: " + "; ".join(failed))
-    outcome = compare(request.measure(), reference)
+    outcome = compare(request.measure(), list(by_table.values()))
     if as_json:
         typer.echo(json.dumps(outcome.to_dict(), indent=1))
     else:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
 
-from sslbench.engine.folder import user_io, write_atomically
+from sslbench.engine.folder import replacing, write_atomically
 from sslbench.errors import UserError
 
 FORMAT = 1  # raised whenever a checkpoint's content changes its meaning
@@ -26,7 +24,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written; the old file is intact.
     """
-    with user_io(path), _replacing(path) as file:
+    with replacing(path) as file:
         target = _Remembering(file)
         try:
             torch.save({"format": FORMAT, **state}, cast("IO[bytes]", target))
@@ -120,23 +118,3 @@ class _Remembering:
 
     def flush(self) -> None:
         self._file.flush()
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` at the end, or is removed on any error.
-
-    The temporary name is fixed, so that what a killed process left is written over.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

@@ -165,14 +165,25 @@ def user_io(path: Path) -> Iterator[None]:
 
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a file whole or not at all: temporary file, fsync, rename. Raises UserError."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` at the end, or is removed on any error.
+
+    The temporary name is fixed, so that what a killed process left is written over. Raises
+    UserError for a full disk and the like.
+    """
     with user_io(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.tmp")
         try:
-            with temporary.open("wb") as f:
-                f.write(data.encode() if isinstance(data, str) else data)
-                f.flush()
-                os.fsync(f.fileno())
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -146,7 +146,7 @@ class _Run:
             experiment,
             dataset,
             device=self.device,
-            precision=hardware.pick_precision(self.device, options.precision),
+            precision=distributed.agree(hardware.pick_precision(self.device, options.precision)),
             compile_views=compiles,
             compile_network=compiles and self.device.type == "cuda",
         )
@@ -302,6 +302,8 @@ class _Run:
             "recipe": recipe.name,
             "dataset": self.dataset.name,
             "resolution": self.dataset.resolution,
+            "mean": list(self.dataset.mean),
+            "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
+from sslbench.evaluation.protocols import PROTOCOLS
+from sslbench.evaluation.scores import read_score
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, Shapes
@@ -227,11 +229,17 @@ def _planned(item: _Collected, *, runs: Path, root: Path) -> PlannedRun:
     folder = run_folder(item.experiment, runs=runs, root=root)
     protocols = tuple(sorted(item.protocols))
     dataset = folder.summary().get("dataset", "")
-    missing = tuple(p for p in protocols if not folder.score_path(dataset, p).is_file())
+    missing = tuple(p for p in protocols if not _scored(folder, dataset, p))
     return PlannedRun(
         item.experiment, item.provenance, folder, tuple(item.places), protocols, missing,
         folder.status(), 0.0,
     )  # fmt: skip
+
+
+def _scored(folder: RunFolder, dataset: str, protocol: str) -> bool:
+    """Whether there is a score under the protocol as it is defined now."""
+    score = read_score(folder.score_path(dataset, protocol))
+    return score is not None and score.definition == PROTOCOLS[protocol].definition
 
 
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from sslbench.engine.folder import NUMERICS, write_atomically
 from sslbench.errors import UserError
+from sslbench.recipes.resolve import find_scale
+from sslbench.recipes.specs import ImageSet
 from sslbench.tables.estimates import Outcome, t_quantile
 from sslbench.tables.schema import Better
 
@@ -253,5 +255,13 @@ def half_width(values: tuple[float, ...]) -> float | None:
 
 
 def result_path(results: Path, table: MeasuredTable) -> Path:
-    """Where a measured table is kept: results/<scale>/<device class>/<table>.json."""
-    return results / table.scale / (table.device_class or "unmeasured") / f"{table.id}.json"
+    """Where a measured table is kept: results/<scale>/<device class>/<table>.json, with the data
+    set's name behind the table's where it is not the scale's own."""
+    name = table.id if on_own_data(table) else f"{table.id}-{table.dataset}"
+    return results / table.scale / (table.device_class or "unmeasured") / f"{name}.json"
+
+
+def on_own_data(table: MeasuredTable) -> bool:
+    """Whether a table was measured on its scale's own data set."""
+    own = find_scale(table.scale).data
+    return table.dataset == (own.name if isinstance(own, ImageSet) else "shapes")

@@ -54,7 +54,7 @@ def execute(job: Job, tell: Tell) -> None:
         dataset=dataset,
     )
     device = str(pick_device(job.options.get("device", "auto")))
-    evaluate(folder, list(job.protocols), root=root, device=device)
+    evaluate(folder, list(job.protocols), root=root, device=device, dataset=dataset)
 
 
 @functools.lru_cache(maxsize=1)
