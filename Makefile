@@ -52,7 +52,8 @@ browser:
 	    || echo "No chromium: the HTML report will be parsed, not opened in a browser."
 
 check: $(STAMP)  ## rerun the smoke tables and compare them with results/
-	$(BIN)/sslbench check --scale smoke --seeds 3 --jobs $(WORKERS)
+	rm -rf runs/check
+	$(BIN)/sslbench check --runs runs/check --scale smoke --seeds 3 --jobs $(WORKERS)
 
 golden: $(STAMP)  ## rewrite the golden losses (then raise NUMERICS and say why)
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/golden --update-golden -q

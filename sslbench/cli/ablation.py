@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -100,6 +100,7 @@ def ablate(
     sets: Sequence[str] | None,
     dry_run: bool,
     jobs: int,
+    backend: str,
     runs: Path,
     root: Path,
     results: Path,
@@ -116,7 +117,7 @@ def ablate(
     if dry_run:
         show_plan(plan, jobs=jobs, as_json=as_json)
         return
-    failed = execute(plan, root=root, jobs=jobs, device=device)
+    failed = execute(plan, root=root, jobs=jobs, device=device, backend=backend)
     measured = request.measure()
     from sslbench.tables.results import result_path
 
@@ -134,12 +135,15 @@ def ablate(
         raise RunFailed(f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed))
 
 
-def execute(plan: Plan, *, root: Path, jobs: int, device: str) -> list[str]:
+def execute(plan: Plan, *, root: Path, jobs: int, device: str, backend: str = "local") -> list[str]:
     """Run a plan under a progress display. Returns the sentences of failures that are no result."""
     from sslbench.tables.grid import run
 
+    if backend not in ("local", "ray"):
+        raise UserError(f"No backend '{backend}'; known: local, ray.")
+    where: Literal["local", "ray"] = "ray" if backend == "ray" else "local"
     with grid_progress(plan) as on_event:
-        finished = run(plan, root=root, jobs=jobs, device=device, on_event=on_event)
+        finished = run(plan, root=root, jobs=jobs, device=device, backend=where, on_event=on_event)
     by_name = {item.folder.path.name: item for item in plan.runs}
     return [text for name, text in finished.failed.items() if not by_name[name].diverged]
 

@@ -192,6 +192,10 @@ def ablate(
         bool, typer.Option("--dry-run", help="Print runs, the finished ones, and the time.")
     ] = False,
     jobs: Annotated[int, typer.Option(help="Runs side by side (cores are divided).")] = 1,
+    backend: Annotated[
+        str,
+        typer.Option(help="local, or ray for a cluster (extra `ray`; --device cuda: a GPU each)."),
+    ] = "local",
     runs: o.Runs = o.RUNS,
     data_root: o.DataRoot = o.DATA,
     results: Annotated[Path, typer.Option(help="Where measured tables are written.")] = o.RESULTS,
@@ -210,6 +214,7 @@ def ablate(
         sets=set_,
         dry_run=dry_run,
         jobs=jobs,
+        backend=backend,
         runs=runs,
         root=data_root,
         results=results,

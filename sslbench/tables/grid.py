@@ -23,6 +23,7 @@ from sslbench.tables.cells import (
     cells,
     protocol_of,
 )
+from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 from sslbench.tables.workers import Job, JobResult, run_jobs
 
@@ -164,6 +165,7 @@ def run(
     precision: str = "auto",
     compile: str = "auto",
     threads: int | None = None,
+    backend: Literal["local", "ray"] = "local",
     on_event: Callable[[Event], None] | None = None,
 ) -> Finished:
     """Train and score what is missing; a run that fails is recorded and the rest goes on.
@@ -172,6 +174,7 @@ def run(
 
     Args:
         jobs: worker processes; 1 runs in this process. Threads are divided among them.
+        backend: "ray" hands the runs to a Ray cluster, which decides how many run side by side.
         on_event: called in this process at every start, log point, end and failure.
     Raises:
         Interrupted: SIGINT or SIGTERM during training; checkpoints were saved.
@@ -195,16 +198,15 @@ def run(
             )  # fmt: skip
 
     options = {"device": device, "precision": precision, "compile": compile}
-    run_jobs(
-        [
-            Job(item.folder.path.name, item.experiment, dict(item.provenance), item.protocols,
-                str(item.folder.path.parent), str(root), options)
-            for item in todo
-        ],
-        jobs=jobs,
-        threads=threads,
-        tell=tell,
-    )  # fmt: skip
+    work = [
+        Job(item.folder.path.name, item.experiment, dict(item.provenance), item.protocols,
+            str(item.folder.path.parent), str(root), options)
+        for item in todo
+    ]  # fmt: skip
+    if backend == "ray":
+        run_on_ray(work, tell, threads=threads, gpus=1.0 if device.startswith("cuda") else 0.0)
+    else:
+        run_jobs(work, jobs=jobs, threads=threads, tell=tell)
     return Finished(len(todo) - len(failed), failed)
 
 
