@@ -36,7 +36,13 @@ train() {  # one recipe, piece after piece; ends the script where LIMIT is used 
             --set "epochs=$EPOCHS" ${EXTRA[@]+"${EXTRA[@]}"} || status=$?
         case $status in
             0) return ;;
-            124) echo "$1: a piece of $seconds s is over, going on." >&2 ;;
+            124)
+                if ! compgen -G "$RUNS/$1-s0-*/checkpoint.pt" >/dev/null; then
+                    echo "$1: not one step in $seconds s; give more with PIECE or LIMIT." >&2
+                    exit 1
+                fi
+                echo "$1: a piece of $seconds s is over, going on." >&2
+                ;;
             *) exit "$status" ;;
         esac
     done

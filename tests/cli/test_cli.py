@@ -155,6 +155,32 @@ def test_check_passes_an_honest_rerun_and_fails_a_planted_regression(run, monkey
     assert any(c["verdict"] == "regression" for c in json.loads(out)["cells"])
 
 
+def test_an_ablation_killed_at_any_moment_ends_with_the_same_table(run, tmp_path):
+    words = ["ablate", "simsiam-stop-grad", *QUICK, "--seeds", "2", "--device", "cpu"]
+    assert run(*words, "--runs", "whole", "--results", "whole-results")[0] == 0
+    broken = [*words, "--runs", "broken", "--results", "broken-results"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sslbench", *broken], stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "[3/" in line:
+            break
+    child.kill()
+    child.communicate()
+    assert run(*broken)[0] == 0
+    whole, again = (measured(tmp_path / name) for name in ("whole-results", "broken-results"))
+    assert whole == again
+
+
+def measured(folder: Path) -> dict[str, list]:
+    """Every cell's seeds of the one table in a results folder."""
+    (path,) = folder.glob("*/*/*.json")
+    table = json.loads(path.read_text())
+    rows = [*table["rows"], *table["baselines"]]
+    return {f"{r['id']}.{k}": c["seeds"] for r in rows for k, c in r["cells"].items()}
+
+
 def test_a_read_only_place_is_refused_in_a_sentence(run, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     code, _, err = run("pretrain", "simclr", *QUICK, "--runs", "file/runs")
