@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from sslbench.engine.folder import NUMERICS, RunFolder
+from sslbench.evaluation.protocols import PROTOCOLS
+from sslbench.evaluation.scores import Score
 from sslbench.tables.workers import Job, Tell
 
 Execute = Callable[[Job, Tell], None]
@@ -82,8 +84,20 @@ def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -
     for protocol in job.protocols:
         path = folder.score_path("shapes", protocol)
         path.parent.mkdir(parents=True, exist_ok=True)
-        score = {"definition": protocol, "num_test": 32, "elapsed_seconds": 4.0}
-        path.write_text(json.dumps(score | {"values": {"top1": top1 + 0.1 * seed, "top5": 99.0}}))
+        score = Score(
+            protocol=protocol,
+            definition=PROTOCOLS[protocol].definition,
+            dataset="shapes",
+            fingerprint="0",
+            values={"top1": top1 + 0.1 * seed, "top5": 99.0},
+            chosen={},
+            heldout={},
+            num_train=64,
+            num_test=32,
+            encoder="",
+            elapsed_seconds=4.0,
+        )
+        path.write_text(json.dumps(score.to_dict()))
 
 
 def accuracy(job: Job) -> float:

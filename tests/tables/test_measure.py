@@ -10,6 +10,7 @@ import pytest
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
+from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.tables.grid import plan, run
 from sslbench.tables.measure import measure
 from sslbench.tables.results import Cell, MeasuredTable, half_width, result_path
@@ -128,7 +129,7 @@ def test_the_table_says_where_it_was_measured(
     assert result.chance == 10.0 and result.num_test == 32
     runs = 3 * 3 + 3 + 1  # 8 s of training each, and 4 s of scoring under the shown protocol
     assert result.minutes == pytest.approx(runs * (8 + 4) / 60)
-    assert result.columns[0].definition == "linear.features.v1"
+    assert result.columns[0].definition == PROTOCOLS["linear.features.v1"].definition
     assert result_path(Path("r"), result) == Path("r/smoke/cpu/small.json")
 
 
