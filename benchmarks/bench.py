@@ -208,7 +208,7 @@ class Record:
 HEADINGS = ("case", "contestant", "median (lowest-highest)", "unit", "CPU s", "x lightly",
             "x best lightly", "note")  # fmt: skip
 
-LEFT = ("case", "contestant", "note")  # columns of words
+LEFT = ("case", "contestant", "recipe", "note")  # columns of words
 
 
 def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:

@@ -21,18 +21,30 @@ from rich.table import Table
 from sslbench.engine.folder import RunFolder
 
 ANCHORS = {"moco-v2": "82.6", "moco-v2-symmetric": "85.3"}
+SETTING = ("cifar10", "resnet18", 200)  # of the anchors
 HEADINGS = ["recipe", "kNN", "anchor", "epochs", "minutes", "views/s", "waiting for views",
             "peak memory, GiB"]  # fmt: skip
+
+
+def setting(folder: RunFolder) -> tuple[str, str, int]:
+    """Data set, network and epochs of a run."""
+    recipe, run = folder.experiment().recipe, folder.summary()
+    return (
+        run["dataset"],
+        getattr(recipe.encoder, "arch", type(recipe.encoder).__name__),
+        recipe.epochs,
+    )
 
 
 def row(folder: RunFolder) -> list[str]:
     """One finished run. `views_per_second` and the share are those of its last piece."""
     run = folder.summary()
+    anchor = ANCHORS.get(run["recipe"], "") if setting(folder) == SETTING else ""
     score = json.loads(folder.score_path(run["dataset"], "knn.v1").read_text())
     return [
         run["recipe"],
         f"{score['values']['top1']:.1f}",
-        ANCHORS.get(run["recipe"], ""),
+        anchor,
         str(run["epochs"]),
         f"{run['elapsed_seconds'] / 60:.1f}",
         f"{run['views_per_second']:,.0f}",
@@ -49,7 +61,8 @@ def main() -> None:
         sys.exit("Give the folder of finished runs, as gpu_cifar.sh fills it.")
     rows = [row(folder) for folder in folders]
     run = folders[0].summary()
-    table = Table(*HEADINGS, title=f"CIFAR-10, ResNet-18: {run['device']}, {run['precision']}")
+    dataset, network, _ = setting(folders[0])
+    table = Table(*HEADINGS, title=f"{dataset}, {network}: {run['device']}, {run['precision']}")
     for cells in rows:
         table.add_row(*cells)
     Console(width=110).print(table)
