@@ -142,7 +142,7 @@ LAPTOP = Scale(
 
 SMOKE = Scale(
     name="smoke",
-    summary="seconds a run, for tests and CI: enough to see that a method still learns",
+    summary="seconds a run, for tests and CI: supervision and contrast begin to learn",
     data=Shapes(num_train=2000, num_test=1000),
     resolution=32,
     num_train=2000,
