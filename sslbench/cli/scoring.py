@@ -87,7 +87,8 @@ def transfer(
         root=root,
         device=str(pick_device(device)),
     )
-    _print_scores(found, as_json=as_json)
+    scores = {f"{to}:{name}": s for to, by_name in found.items() for name, s in by_name.items()}
+    _print_scores({folder.path.name: scores}, as_json=as_json)
 
 
 def compare(

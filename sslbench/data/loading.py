@@ -50,8 +50,8 @@ def _shapes(spec: Shapes) -> Dataset:
 
 def _images(spec: ImageSet, root: Path) -> Dataset:
     packed: Packed = pack(spec, root=root)
-    train = subset(packed.train, spec.num_train, of=f"training images of '{spec.name}'")
-    test = subset(packed.test, spec.num_test, of=f"test images of '{spec.name}'")
+    train = subset(packed.train, spec.num_train)
+    test = subset(packed.test, spec.num_test)
     mean, std = channel_statistics(train.images)
     return Dataset(
         name=spec.name,

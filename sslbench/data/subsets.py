@@ -6,25 +6,19 @@ import torch
 from torch import Tensor
 
 from sslbench.data.dataset import Split
-from sslbench.errors import UserError
 from sslbench.streams import permutation, stream_key
 
 _SEED = 0
 HELDOUT_SHARE = 0.1
 
 
-def subset(split: Split, count: int | None, *, of: str) -> Split:
-    """`count` images of the split in their old order, classes in proportion; all for None.
+def subset(split: Split, count: int | None) -> Split:
+    """At most `count` images of the split in their old order, classes in proportion; None is all.
 
     Smaller subsets are not nested in larger ones where rounding moves a class's share.
-
-    Raises:
-        UserError: the split has fewer; `of` names its images in the sentence.
     """
-    if count is None or count == len(split):
+    if count is None or count >= len(split):
         return split
-    if count > len(split):
-        raise UserError(f"Cannot take {count} {of}: there are {len(split)}; ask for fewer.")
     return split[stratified(split.labels, len(split), count, purpose="subset")]
 
 

@@ -13,6 +13,9 @@ from sslbench.errors import UserError, did_you_mean
 from sslbench.tables.claims import Claim
 
 DATA = Path(__file__).parent / "data"
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # the safe loader, by libyaml where built in
 T = TypeVar("T")
 
 Better = Literal["higher", "lower", "none"]
@@ -137,7 +140,7 @@ def load_table(name: str) -> Table:
 def read_table(path: Path) -> Table:
     """A table from a YAML file. Raises UserError: unreadable, unknown field, broken reference."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), Loader=_LOADER)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"Table {path} cannot be read ({error}).") from None
     if not isinstance(document, dict):

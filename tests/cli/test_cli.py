@@ -103,6 +103,24 @@ def test_pretrain_eval_compare_export(run):
     assert Path(out.strip()).stat().st_size > 1e6
 
 
+def test_transfer_scores_a_run_on_other_sets(run):
+    from PIL import Image
+
+    for split in ("train", "val"):
+        for label, level in (("dark", 20), ("light", 230)):
+            folder = Path("pictures", split, label)
+            folder.mkdir(parents=True)
+            for i in range(12):
+                Image.new("RGB", (20, 20), (level + i, level, level)).save(folder / f"{i}.png")
+    name = Path(trained(run, "simclr")).name
+    code, out, err = run("transfer", name, "--to", "folder:pictures", "--json")
+    assert code == 0, err
+    scores = json.loads(out)[name]
+    assert {s["dataset"] for s in scores.values()} == {"folder"}
+    assert {s["protocol"] for s in scores.values()} == {"knn.v1", "linear.features.v1"}
+    assert all(s["values"]["top1"] > 90 for s in scores.values())  # brightness tells the classes
+
+
 def test_the_printed_recipe_can_be_read_back(run, tmp_path):
     _, out, _ = run("pretrain", "byol", *QUICK, "--show")
     (tmp_path / "mine.yaml").write_text(out)

@@ -5,7 +5,6 @@ import torch
 
 from sslbench.data import Split
 from sslbench.data.subsets import heldout, stratified, subset
-from sslbench.errors import UserError
 
 
 def split(sizes: list[int]) -> Split:
@@ -14,14 +13,14 @@ def split(sizes: list[int]) -> Split:
 
 
 def test_a_subset_keeps_the_classes_proportions() -> None:
-    part = subset(split([600, 300, 100]), 100, of="images")
+    part = subset(split([600, 300, 100]), 100)
     assert part.labels is not None
     assert part.labels.bincount().tolist() == [60, 30, 10]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 99])
 def test_a_subset_has_exactly_the_size_asked_for(count: int) -> None:
-    assert len(subset(split([50, 31, 19]), count, of="images")) == count
+    assert len(subset(split([50, 31, 19]), count)) == count
 
 
 def test_the_same_subset_every_time_in_the_old_order() -> None:
@@ -38,13 +37,9 @@ def test_a_subset_is_not_the_beginning() -> None:
 
 def test_all_is_all() -> None:
     whole = split([3, 4])
-    assert subset(whole, None, of="images") is whole
-    assert subset(whole, 7, of="images") is whole
-
-
-def test_more_than_there_are() -> None:
-    with pytest.raises(UserError, match="Cannot take 8 training images: there are 7"):
-        subset(split([3, 4]), 8, of="training images")
+    assert subset(whole, None) is whole
+    assert subset(whole, 7) is whole
+    assert subset(whole, 8) is whole
 
 
 def test_heldout_is_a_tenth_of_every_class() -> None:

@@ -29,11 +29,15 @@ class Shapes(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet(Spec):
-    """A real set by name, from its local copy or download; subsets are seeded and stratified."""
+    """A real set by name, from its local copy or download.
+
+    `num_train` and `num_test` are limits: a larger set gives a seeded, stratified subset of that
+    size, a smaller one all it has (the scales limit sets that way).
+    """
 
     name: str = "cifar10"
     resolution: int | None = None  # None: the set's own; folders need one
-    num_train: int | None = None  # None: all
+    num_train: int | None = None  # at most; None: all
     num_test: int | None = None
     path: str | None = None  # None: <data root>/<name>; needed for `folder` and `flat`
 
