@@ -133,8 +133,12 @@ class Trainer:
             if self.labels is not None:
                 result: StepOutput = self._network(tensors, self.labels[chosen])
             else:
-                shuffle = stream_key(self.seed, "shuffle", epoch, batch)
-                result = self._network(tensors, shuffle_key=shuffle)
+                result = self._network(
+                    tensors,
+                    indices=chosen,
+                    key=stream_key(self.seed, "shuffle", epoch, batch),
+                    progress=self.step_count / self.total_steps,
+                )
         return result
 
     def _autocast(self) -> AbstractContextManager[Any]:

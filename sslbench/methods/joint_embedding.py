@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sslbench import distributed
 from sslbench.methods.output import StepOutput, width
 from sslbench.models import build_encoder, build_head, convert_batch_norm
-from sslbench.objectives import OBJECTIVES
+from sslbench.objectives import OBJECTIVES, Context
 from sslbench.objectives.queue import Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import EMA, ConstantRandom, InfoNCE, Shared
@@ -78,21 +78,28 @@ class JointEmbedding(nn.Module):
         """Parameters of the online encoder and projector (what a target follows)."""
         return [*self.encoder.parameters(), *self.projector.parameters()]
 
-    def forward(self, views: list[Tensor], *, shuffle_key: int = 0) -> StepOutput:
+    def forward(
+        self, views: list[Tensor], *, indices: Tensor | None = None, key: int = 0,
+        progress: float = 0.0,
+    ) -> StepOutput:  # fmt: skip
         """The loss of one batch.
 
         Args:
             views: V tensors N×3×H×W; the first is the query where the objective is one-sided.
-            shuffle_key: of the permutation of the key batch, where batch norm shuffles.
+            indices: N int64, which training images these are.
+            key: of this step's random numbers: the permutation of the key batch, where batch norm
+                shuffles, and what the objective draws.
+            progress: share of the training steps already done.
         """
         separate = self.target_encoder is not None
         queries = views[:1] if self.one_sided and separate else views
         projections = self._project(queries)
         predictions = [self.predictor(z) for z in projections]
         predictions += predictions[:1] * (len(views) - len(predictions))  # one-sided: not read
-        target = self._targets(views, projections, shuffle_key)
-        memory = None if self.queue is None else self.queue.entries
-        loss, metrics = self.objective(self.objective_spec, predictions, target, queue=memory)
+        target = self._targets(views, projections, key)
+        queue = None if self.queue is None else self.queue.entries
+        context = Context(queue=queue, indices=indices, key=key, progress=progress)
+        loss, metrics = self.objective(self.objective_spec, predictions, target, context=context)
         return StepOutput(
             loss=loss,
             embeddings=projections[0].detach(),

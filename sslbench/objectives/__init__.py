@@ -1,10 +1,10 @@
 """Losses: one function for each objective spec.
 
 Each takes the spec, `online` and `target` (a tensor N×D for each of two views, this process's
-rows) and `queue` (K×D or None), and returns the loss and a dictionary of scalar metrics. A loss
-is a mean over local rows: averaged over processes, as DDP averages gradients, it is the loss of
-one process with all rows. Entries of `online` and `target` that an asymmetric loss does not read
-may be None. `cross_entropy` is apart: it takes logits and labels.
+rows) and a `Context` (queue, memory bank, ...), and returns the loss and a dictionary of scalar
+metrics. A loss is a mean over local rows: averaged over processes, as DDP averages gradients, it
+is the loss of one process with all rows. Entries of `online` and `target` that an asymmetric loss
+does not read may be None. `cross_entropy` is apart: it takes logits and labels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from sslbench.objectives.context import Context
 from sslbench.objectives.cross_correlation import cross_correlation
 from sslbench.objectives.cross_entropy import cross_entropy
 from sslbench.objectives.info_nce import info_nce
@@ -27,4 +28,4 @@ OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = 
     CrossCorrelation: cross_correlation,
 }
 
-__all__ = ["OBJECTIVES", "Queue", "cross_entropy"]
+__all__ = ["OBJECTIVES", "Context", "Queue", "cross_entropy"]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sslbench.distributed import sum_with_gradient, world_size
 from sslbench.errors import UserError
+from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, require_same_shape, select
 from sslbench.recipes.specs import CrossCorrelation
 
@@ -15,7 +16,7 @@ EPSILON = 1e-5  # of the authors' batch norm
 
 
 def cross_correlation(
-    spec: CrossCorrelation, online: Embeddings, target: Embeddings, *, queue: Tensor | None = None
+    spec: CrossCorrelation, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Push the cross-correlation C of two views, D×D over the global batch, to the identity.
 
@@ -36,7 +37,7 @@ def cross_correlation(
         online: N×D of each view; view 0 is read. Computed in float32.
         target: N×D of each view; view 1 is read. One direction only: without predictor and
             stop-gradient the other has the transposed matrix and the same loss.
-        queue: not read.
+        context: not read.
     Returns:
         Scalar loss, equal on all processes, and `correlation_diagonal` (mean of C_ii),
         `correlation_off_diagonal` (root mean square of the rest).

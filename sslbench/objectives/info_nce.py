@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
+from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import (
     Embeddings,
     directions,
@@ -19,7 +20,7 @@ from sslbench.recipes.specs import InfoNCE
 
 
 def info_nce(
-    spec: InfoNCE, online: Embeddings, target: Embeddings, *, queue: Tensor | None = None
+    spec: InfoNCE, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Tell the other view of an image from negatives.
 
@@ -35,7 +36,7 @@ def info_nce(
         online: the anchors, N×D of each view; computed in float32.
         target: the candidates, N×D of each view. They are gathered over processes, with gradient
             where they carry one.
-        queue: K×D keys; read when `negatives` is "queue". Enqueue after the backward pass.
+        context: its queue is read when `negatives` is "queue". Enqueue after the backward pass.
     Returns:
         Scalar loss, and `contrastive_accuracy` (percent of anchors whose positive scores above
         all others), `contrastive_entropy` (nats, of the softmax over logits),
@@ -48,7 +49,10 @@ def info_nce(
     with torch.autocast(device, enabled=False):
         candidates = _candidates(spec, target)
         logits, positives = zip(
-            *(_logits(spec, online, view, other, candidates, queue) for view, other in pairs),
+            *(
+                _logits(spec, online, view, other, candidates, context.queue)
+                for view, other in pairs
+            ),
             strict=True,
         )
         all_logits, positive = torch.cat(logits), torch.cat(positives)

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, directions, require_same_shape, select
 from sslbench.recipes.specs import NegativeCosine
 
 
 def negative_cosine(
-    spec: NegativeCosine, online: Embeddings, target: Embeddings, *, queue: Tensor | None = None
+    spec: NegativeCosine, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-scale * cos(online, target), averaged over rows and directions.
 
@@ -21,7 +22,7 @@ def negative_cosine(
     Args:
         online: predictions, N×D of each view; computed in float32.
         target: projections, N×D of each view.
-        queue: not read.
+        context: not read.
     Returns:
         Scalar loss, and `positive_similarity`, the mean cosine.
     Raises:

@@ -78,16 +78,14 @@ def test_shuffled_keys_come_back_in_order(views):
     keys is all that shuffling could change, and it does not."""
     plain = method("moco-v2", batch_norm={"kind": "BatchNorm", "mode": "local"})
     shuffled = method("moco-v2", batch_norm={"kind": "BatchNorm", "mode": "local", "shuffle": True})
-    torch.testing.assert_close(
-        plain(views).keys, shuffled(views, shuffle_key=5).keys, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(plain(views).keys, shuffled(views, key=5).keys, rtol=1e-4, atol=1e-5)
 
 
 def test_split_statistics_depend_on_the_shuffle():
     model = method("moco-v2")
     generator = torch.Generator().manual_seed(1)
     views = [torch.randn(16, 3, 16, 16, generator=generator) for _ in range(2)]
-    a, b = model(views, shuffle_key=1).keys, model(views, shuffle_key=2).keys
+    a, b = model(views, key=1).keys, model(views, key=2).keys
     assert not torch.allclose(a, b, atol=1e-4)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.errors import UserError
+from sslbench.objectives import Context
 from sslbench.objectives.info_nce import info_nce
 from sslbench.recipes.specs import InfoNCE
 from tests.reference import objectives as reference
@@ -40,16 +41,20 @@ def test_queue_is_the_loss_of_moco() -> None:
     q, k, queue = embeddings(3)
     spec = InfoNCE(temperature=0.2, negatives="queue", queue=5, symmetric=False)
     unit = torch.nn.functional.normalize(queue.detach(), dim=1)
-    loss, _ = info_nce(spec, [q, None], [None, k.detach()], queue=unit)
+    loss, _ = info_nce(spec, [q, None], [None, k.detach()], context=Context(queue=unit))
     assert_same(loss, reference.moco(q, k.detach(), unit, 0.2), [q])
 
 
 def test_symmetric_queue_averages_the_two_directions() -> None:
     p1, p2, z1, z2, queue = (x.detach() for x in embeddings(5))
     spec = InfoNCE(negatives="queue", queue=5)
-    both, _ = info_nce(spec, [p1, p2], [z1, z2], queue=queue)
-    one, _ = info_nce(spec.but(symmetric=False), [p1, None], [None, z2], queue=queue)
-    other, _ = info_nce(spec.but(symmetric=False), [p2, None], [None, z1], queue=queue)
+    both, _ = info_nce(spec, [p1, p2], [z1, z2], context=Context(queue=queue))
+    one, _ = info_nce(
+        spec.but(symmetric=False), [p1, None], [None, z2], context=Context(queue=queue)
+    )
+    other, _ = info_nce(
+        spec.but(symmetric=False), [p2, None], [None, z1], context=Context(queue=queue)
+    )
     assert_close(both, (one + other) / 2)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.distributed import rank, world_size
-from sslbench.objectives import OBJECTIVES, Queue
+from sslbench.objectives import OBJECTIVES, Context, Queue
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import CrossCorrelation, InfoNCE, NegativeCosine
 from tests.reference.processes import run_processes
@@ -45,7 +45,9 @@ def evaluate_all() -> list[dict[str, Any]]:
         target = [x.detach() for x in leaves[2:]] if detached else leaves[2:]
         queue = Queue(K, D, seed=0)
         spec = SPECS[name]
-        loss, metrics = OBJECTIVES[type(spec)](spec, leaves[:2], target, queue=queue.entries)
+        loss, metrics = OBJECTIVES[type(spec)](
+            spec, leaves[:2], target, context=Context(queue=queue.entries)
+        )
         loss.backward()
         queue.enqueue(rows[3].roll(1, dims=1)[: count // 2])
         grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]

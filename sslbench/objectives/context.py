@@ -1,0 +1,29 @@
+"""What a loss may know besides the embeddings of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """One step's surroundings; a loss reads what its spec asks for.
+
+    Attributes:
+        queue: K×D keys of past batches, or None.
+        bank: one row per training image, M×D, or None; read before this step updates it.
+        indices: N int64, the training images of this process's rows, or None.
+        key: of this step's random numbers (`streams`), equal on all processes.
+        progress: share of the training steps already done, 0 <= progress < 1.
+    """
+
+    queue: Tensor | None = None
+    bank: Tensor | None = None
+    indices: Tensor | None = None
+    key: int = 0
+    progress: float = 0.0
+
+
+NOTHING = Context()
