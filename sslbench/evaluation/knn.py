@@ -23,7 +23,7 @@ from sslbench.evaluation.features import Features, encode
 from sslbench.evaluation.protocols import KNN
 from sslbench.streams import permutation, stream_key
 
-_CHUNK = 4096  # queries that vote at a time
+_CHUNK = 2048  # queries that are searched, or vote, at a time
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,37 @@ def nearest(train: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> Neighb
         train: N×D features; labels: N int64; queries: M×D features. All on the CPU, float32.
         k: cut to N.
     """
-    similarities, indices = _search(F.normalize(train, dim=1), F.normalize(queries, dim=1), k)
-    # faiss leaves the order of equal similarities open, and every smaller k is a prefix of this.
-    order = indices.argsort(dim=1, stable=True)
-    similarities, indices = similarities.gather(1, order), indices.gather(1, order)
-    order = similarities.argsort(dim=1, descending=True, stable=True)
-    return Neighbors(similarities.gather(1, order), labels[indices.gather(1, order)])
+    train = F.normalize(train, dim=1)
+    shape = len(queries), min(k, len(train))
+    found = Neighbors(torch.empty(shape), torch.empty(shape, dtype=torch.int64))
+    for start in range(0, len(queries), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        similarities, indices = _search(train, F.normalize(queries[rows], dim=1), shape[1])
+        found.similarities[rows], found.classes[rows] = similarities, labels[indices]
+    return found
 
 
 def _search(train: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Similarities M×k and rows M×k of the nearest, both by unit vectors.
+
+    faiss reads the features where they lie: an index would be a second copy of them.
+    """
     threads = torch.get_num_threads()  # before the import: both libraries share one setting
     import faiss
 
     try:
         faiss.omp_set_num_threads(threads)
-        index = faiss.IndexFlatIP(train.shape[1])
-        index.add(train.contiguous().numpy())
-        similarities, indices = index.search(queries.contiguous().numpy(), min(k, len(train)))
+        similarities, indices = map(
+            torch.from_numpy,
+            faiss.knn(queries.numpy(), train.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT),
+        )  # fmt: skip
     finally:
         torch.set_num_threads(threads)
-    return torch.from_numpy(similarities), torch.from_numpy(indices)
+    # faiss leaves the order of equal similarities open, and every smaller k is a prefix of this.
+    order = indices.argsort(dim=1, stable=True)
+    similarities, indices = similarities.gather(1, order), indices.gather(1, order)
+    order = similarities.argsort(dim=1, descending=True, stable=True)
+    return similarities.gather(1, order), indices.gather(1, order)
 
 
 def votes(
