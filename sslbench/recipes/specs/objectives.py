@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
 
@@ -94,6 +94,11 @@ class InfoNCE(Spec):
     with `positive_sigma` DCLW: the positive term of pair i is weighted by
     2 - N * softmax_i(similarity / positive_sigma).
     """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"positive_in_denominator", "positive_sigma", "class_prior", "hardness", "ring",
+         "transform"}
+    )  # fmt: skip
 
     temperature: float = 0.1
     negatives: Literal["both_views", "other_view", "queue", "bank"] = "both_views"
