@@ -63,8 +63,12 @@ def permutation(key: int, length: int) -> Tensor:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[no-untyped-call]
-@lru_cache(maxsize=16)
 def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
+    return _cached_beta_quantiles(alpha, device)
+
+
+@lru_cache(maxsize=16)
+def _cached_beta_quantiles(alpha: float, device: torch.device) -> Tensor:
     import numpy as np
     from scipy.stats import beta as distribution
 

@@ -41,8 +41,8 @@ def log_weighted_sum(logits: Tensor, num_negatives: int, *, hardness: float) -> 
     Args:
         logits: A×C, of which `num_negatives` count.
         hardness: the paper's beta, >= 0; 0 is the plain sum.
-    Source: Robinson et al. 2020, arXiv:2010.04592, Eq. 4 and Fig. 6 (their beta multiplies the
-        similarity over the temperature).
+    Source: Robinson et al. 2020, arXiv:2010.04592, Sec. 3; as in the authors' code the weight's
+        exponent, too, holds the similarity over the temperature.
     """
     if hardness == 0:
         return torch.logsumexp(logits, dim=1)

@@ -46,7 +46,7 @@ def info_nce(
     Options, in the order of their effect; the modules named hold formulas and sources:
     `transform` (transformation.py), `ring` (ring.py), `hardness`, `class_prior` and
     `positive_in_denominator` (denominator.py). `positive_sigma` weighs the term -l+ of DCL
-    (Yeh et al. 2021, arXiv:2110.06848, Eq. 6 and 7), see `_positive_weights`.
+    (Yeh et al. 2021, arXiv:2110.06848, Sec. 3), see `_positive_weights`.
 
     Args:
         online: the anchors, N×D of each view; computed in float32.
@@ -59,7 +59,7 @@ def info_nce(
         Scalar loss, and `contrastive_accuracy` (percent of anchors whose positive scores above
         all others), `contrastive_entropy` (nats, of the softmax over logits),
         `positive_similarity` (of unit vectors, the cosine), `coupling` (mean of 1 less the
-        positive's probability, the factor q_B on the gradient of InfoNCE in DCL, Prop. 1) and
+        positive's probability, the factor q_B on InfoNCE's gradient in DCL's Prop. 1) and
         `coupling_variation` (its standard deviation over its mean, over all anchors).
     Raises:
         UserError: shapes differ, fewer than two images without a queue, no queue or bank given,
@@ -164,8 +164,8 @@ def _unit(spec: InfoNCE, x: Tensor) -> Tensor:
 def _positive_weights(spec: InfoNCE, positive: Tensor) -> Tensor:
     """DCLW: 2 - N softmax_i(s_i / sigma) over the global batch of each direction; mean 1.
 
-    Without gradient: the paper does not say, and a weight that could be learned would be lowered
-    by pulling apart the pairs that it weighs most.
+    Without gradient: the paper does not say, and with it a pair could lower the loss by moving
+    apart, for a larger weight.
     """
     assert spec.positive_sigma is not None
     by_direction = positive.view(len(directions(symmetric=spec.symmetric)), -1)

@@ -31,7 +31,7 @@ def simple_contrast(
         Scalar loss, and `positive_similarity` and `bank_similarity`, the two mean cosines.
     Raises:
         UserError: no memory bank is given, or the ring is empty.
-    Source: Wang and Liu 2020, arXiv:2012.09740, Eq. 4 and Sec. 3.3.
+    Source: Wang and Liu 2020, arXiv:2012.09740, Sec. 3 and Table 1.
     """
     if context.bank is None or context.indices is None:
         raise UserError("SimpleContrast needs a memory bank; set target to MemoryBank.")

@@ -27,7 +27,7 @@ def extrapolate(
         alpha: > 0.
         key: of this step's random numbers.
         view: of the query, 0 or 1.
-    Source: Zhu et al. 2021, arXiv:2108.02982, Sec. 4.1; per dimension as in Sec. 4.3.
+    Source: Zhu et al. 2021, arXiv:2108.02982, Sec. 4, and the authors' code.
     """
     n = len(query)
     places = torch.arange(n, device=query.device) + (view * world_size() + rank()) * n
@@ -46,7 +46,7 @@ def interpolate(queue: Tensor, *, alpha: float, key: int, batch_size: int) -> Te
         alpha: > 0.
         key: of this step's random numbers.
         batch_size: global, so that the draws are none of `extrapolate`'s.
-    Source: Zhu et al. 2021, arXiv:2108.02982, Sec. 4.2; per dimension as in Sec. 4.3.
+    Source: Zhu et al. 2021, arXiv:2108.02982, Sec. 4, and the authors' code.
     """
     rows = torch.arange(len(queue), device=queue.device)
     places = 2 * batch_size + rows
