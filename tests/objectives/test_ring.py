@@ -32,23 +32,20 @@ def test_a_ring_of_all_negatives_changes_nothing(negatives: str, options: dict[s
     z = embeddings()
     queue = 20 if negatives == "queue" else None
     spec = InfoNCE(negatives=negatives, queue=queue, **options)
-    context = {
-        "queue": unit_rows(20),
-        "bank": unit_rows(12),
-        "indices": torch.tensor([3, 0, 7, 11, 4]),
-    }
+    own = torch.tensor([3, 0, 7, 11, 4])
+    context = {"queue": unit_rows(20), "bank": unit_rows(12), "indices": own}
     plain = loss_of(spec, z, **context)
     assert_same(loss_of(spec.but(ring=Ring(outer=1.0)), z, **context), plain, z)
 
 
 def test_a_ring_over_a_batch_never_holds_the_anchor_or_its_positive() -> None:
     z = embeddings()
-    ours = loss_of(InfoNCE(temperature=0.5, ring=Ring(outer=1 / 8), hardness=0.0), z)
-    unit_rows = [F.normalize(x, dim=1) for x in z]
+    ours = loss_of(InfoNCE(temperature=0.5, ring=Ring(outer=1 / 8)), z)
+    rows = [F.normalize(x, dim=1) for x in z]
     total = []
     for i in range(10):
-        anchor, positive = unit_rows[i // 5][i % 5], unit_rows[1 - i // 5][i % 5]
-        others = torch.cat([x[torch.arange(5) != i % 5] for x in unit_rows])
+        anchor, positive = rows[i // 5][i % 5], rows[1 - i // 5][i % 5]
+        others = torch.cat([x[torch.arange(5) != i % 5] for x in rows])
         pair = torch.stack([anchor @ positive, (others @ anchor).max()]) / 0.5
         total.append(pair.logsumexp(0) - pair[0])
     assert_close(ours, torch.stack(total).mean())
@@ -91,7 +88,7 @@ def test_annealing_and_fresh_keys_do_not_compile_every_step() -> None:
     for i in range(8):
         key = stream_key(0, "step", i)
         assert_close(compiled(q, key, i / 8), step(q, key, i / 8))
-    assert counter.frame_count <= 4
+    assert counter.frame_count <= 6  # the first step's, and those of numbers that vary
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def ring(query: Tensor, key: Tensor, queue: Tensor, temperature: float, kept: ra
     """Wu et al. 2020: MoCo's loss over the negatives whose rank by similarity is in `kept`."""
     total = torch.zeros((), dtype=torch.float64)
     for q, k in zip(query, key, strict=True):
-        similarities = sorted((cosine(q, old) for old in queue), key=float, reverse=True)
+        similarities = sorted((cosine(q, old) for old in queue), key=Tensor.item, reverse=True)
         positive = torch.exp(cosine(q, k) / temperature)
         below = positive + sum(torch.exp(similarities[r] / temperature) for r in kept)
         total = total - torch.log(positive / below)
@@ -176,7 +176,7 @@ def simple(
     total = torch.zeros((), dtype=torch.float64)
     for anchor, row in zip(anchors, own, strict=True):
         others = [cosine(anchor, entry) for j, entry in enumerate(bank) if j != row]
-        others = sorted(others, key=float, reverse=True)[:nearest]
+        others = sorted(others, key=Tensor.item, reverse=True)[:nearest]
         positive = cosine(anchor, bank[row])
         total = total - positive + weight * (positive + sum(others)) / (1 + len(others))
     return total / len(anchors)
