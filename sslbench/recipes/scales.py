@@ -2,18 +2,20 @@
 
 A scale changes all recipes (`common`, where the piece is present), single recipes (`recipes`:
 short schedules need their own rates), and maps a swept axis (`axes`: published value to the value
-here, under a dotted path, or `recipe/path` for one recipe).
+here, under a dotted path, or `recipe/path` for one recipe). `small_axes` are the axes of tables
+published on small images, where a batch of 256 is large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from sslbench.recipes.specs import Data, ImageSet, Shapes
 
 Changes = Mapping[str, Any]
+PublishedAt = Literal["paper", "cifar"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,15 @@ class Scale:
     common: Changes
     recipes: Mapping[str, Changes] = field(default_factory=dict)
     axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    small_axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
     seeds: int = 3
     resolution: int | None = None
     num_train: int | None = None
     notes: tuple[str, ...] = ()
+
+    def axes_of(self, published_at: PublishedAt) -> Mapping[str, Mapping[float, float]]:
+        """The axes of values published at that scale (none where it is this one)."""
+        return self.axes if published_at == "paper" else self.small_axes
 
     def dataset(self, name: str, *, path: str | None = None) -> Data:
         """A named set at this scale: `resolution` and at most `num_train` training images."""
@@ -120,14 +127,28 @@ LAPTOP = Scale(
     axes={
         "batch_size": {8192: 512, 4096: 256, 2048: 128, 1024: 64, 512: 32, 256: 16, 128: 8, 64: 4},
         "epochs": {100: 6, 200: 12, 300: 12, 400: 24, 800: 48, 1000: 60},
-        "target.momentum": {0.999: 0.98, 0.99: 0.8, 0.9: 0.3},
+        "target.momentum": {0.999: 0.98, 0.996: 0.92, 0.99: 0.8, 0.9: 0.3},
+        "objective.queue": {65536: 2048},
         "schedule.warmup_epochs": {10: 1},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
+        "simclr/optimizer.lr": {0.3: 2e-2, 0.075: 1.25e-3},
+        "directclr/projector.hidden": {2048: 256},
+        "byol/projector.hidden": {4096: 256, 8192: 512},
+        "byol/projector.out": {8192: 1024},
+        "byol/predictor.hidden": {4096: 256, 8192: 512},
+        "byol/optimizer.lr": {0.2: 1.0},
+        "byol/optimizer.weight_decay": {1.5e-6: 1e-4},
         "moco-v2/projector.hidden": {2048: 256},
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
+    },
+    small_axes={
+        "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
+        "epochs": {100: 6, 200: 12, 240: 14, 400: 24, 500: 30, 800: 48, 1000: 60},
+        "optimizer.lr": {0.06: 2e-2, 0.03: 1e-2},
+        "objective.queue": {65536: 2048},
     },
     notes=(
         "Settings found on the held-out tenth of the built-in set, seed 0, November 2026; the test "
@@ -154,6 +175,11 @@ SMOKE = Scale(
     },
     recipes=_NARROW_HEADS,
     axes={**LAPTOP.axes, "epochs": {100: 2, 200: 6, 300: 6, 400: 8, 800: 10, 1000: 12}},
+    small_axes={
+        **LAPTOP.small_axes,
+        "batch_size": {512: 64, 256: 32, 128: 16, 64: 8, 32: 4},
+        "epochs": {100: 2, 200: 6, 240: 6, 400: 8, 500: 8, 800: 10, 1000: 12},
+    },
     seeds=5,
 )
 
@@ -215,8 +241,12 @@ CIFAR = Scale(
                        64: 16},
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
+        "simclr/optimizer.lr": {0.3: 1.0, 0.075: 0.125},
+        "byol/optimizer.lr": {0.2: 1.0},
+        "byol/optimizer.weight_decay": {1.5e-6: 1e-5},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
     },
+    small_axes={"objective.queue": {65536: 4096}},
     notes=(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "

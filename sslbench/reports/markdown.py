@@ -66,8 +66,8 @@ def _cells(shown: Grid) -> str:
 
 def _header(heading: Heading, single: bool) -> str:
     if single and heading.part != "ours":
-        return heading.part
-    return f"{escape(heading.name)}<br>{heading.part_name}"
+        return escape(heading.part_name)
+    return f"{escape(heading.name)}<br>{escape(heading.part_name)}"
 
 
 def _claims(table: MeasuredTable) -> str:

@@ -53,6 +53,7 @@ def against_published(table: MeasuredTable) -> list[str]:
             if (cell := row.cells.get(column.key))
             and cell.mean is not None
             and cell.published is not None
+            and cell.comparable
         ]
         if len(pairs) >= 2:
             draw = _dots if len(pairs) <= MAX_ROWS else _scatter
