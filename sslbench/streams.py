@@ -9,6 +9,7 @@ Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generat
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -46,10 +47,33 @@ def normal(key: int, samples: Tensor, count: int) -> Tensor:
     return radius * torch.cos(2.0 * torch.pi * u[:, count:])
 
 
+def beta(key: int, samples: Tensor, count: int, *, alpha: float) -> Tensor:
+    """Beta(alpha, alpha) numbers, N×count float32, alpha > 0: the inverse of the distribution
+    function at uniform numbers, interpolated linearly between 4,097 of its values."""
+    table = _beta_quantiles(alpha, samples.device)
+    place = uniform(key, samples, count) * (len(table) - 1)
+    below = place.long()
+    return torch.lerp(table[below], table[below + 1], place - below)
+
+
 def permutation(key: int, length: int) -> Tensor:
     """A permutation of range(length), int64 on the CPU."""
     generator = torch.Generator().manual_seed(key & 0x7FFFFFFFFFFFFFFF)
     return torch.randperm(length, generator=generator)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
+    return _cached_beta_quantiles(alpha, device)
+
+
+@lru_cache(maxsize=16)
+def _cached_beta_quantiles(alpha: float, device: torch.device) -> Tensor:
+    import numpy as np
+    from scipy.stats import beta as distribution
+
+    quantiles = distribution.ppf(np.linspace(0.0, 1.0, 4097), alpha, alpha)
+    return torch.tensor(quantiles, dtype=torch.float32, device=device)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import EMA, CrossCorrelation, CrossEntropy, InfoNCE, Shared
+from sslbench.recipes.specs import (
+    EMA,
+    CrossCorrelation,
+    CrossEntropy,
+    InfoNCE,
+    Shared,
+    SimpleContrast,
+)
 
 COLLAPSED_STD = 0.1  # share of 1/sqrt(D), the value of directions spread evenly over the sphere
 DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
@@ -101,6 +108,11 @@ def _cause(recipe: Recipe, *, complete: bool) -> str:
     objective = recipe.objective
     if isinstance(objective, InfoNCE) and objective.negative_weight > 0:
         return _contrastive_cause(objective, complete)
+    if isinstance(objective, SimpleContrast) and objective.weight > 0:
+        return (
+            "The simple loss pushes all of the memory bank away alike, so near images need not "
+            "part; give it a ring, or use InfoNCE."
+        )
     if isinstance(objective, CrossCorrelation):
         if objective.off_diagonal_weight == 0:
             return (

@@ -19,11 +19,13 @@ from sslbench.objectives.cross_entropy import cross_entropy
 from sslbench.objectives.info_nce import info_nce
 from sslbench.objectives.negative_cosine import negative_cosine
 from sslbench.objectives.queue import Queue
+from sslbench.objectives.simple_contrast import simple_contrast
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import CrossCorrelation, InfoNCE, NegativeCosine
+from sslbench.recipes.specs import CrossCorrelation, InfoNCE, NegativeCosine, SimpleContrast
 
 OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {
     InfoNCE: info_nce,
+    SimpleContrast: simple_contrast,
     NegativeCosine: negative_cosine,
     CrossCorrelation: cross_correlation,
 }

@@ -22,11 +22,11 @@ def select(embeddings: Embeddings, view: int, *, name: str) -> Tensor:
     """One view's embeddings N×D as float32 (float64 stays), after checks.
 
     Raises:
-        UserError: not two views, the view is absent, or not N×D with N >= 1.
+        UserError: more than two views, the view is absent, or not N×D with N >= 1.
     """
-    if len(embeddings) != 2:
+    if len(embeddings) > 2:
         raise UserError(f"{name}: this loss takes two views, got {len(embeddings)}.")
-    chosen = embeddings[view]
+    chosen = embeddings[view] if view < len(embeddings) else None
     if chosen is None:
         raise UserError(f"{name}: the loss reads view {view}, which is absent.")
     if chosen.dim() != 2 or len(chosen) == 0:

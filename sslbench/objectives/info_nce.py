@@ -1,21 +1,22 @@
-"""InfoNCE: NT-Xent, MoCo's loss, MoCo v3's, and BYOL's form with weighted negatives."""
+"""InfoNCE: NT-Xent, MoCo's loss, MoCo v3's, BYOL's form, and what chooses or weighs negatives.
+
+In stages: similarities (of transformed features, if asked), the ring, the denominator (weights,
+debiasing, with or without the positive), the loss. An option at its default costs nothing.
+"""
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from sslbench.distributed import rank, world_size
-from sslbench.errors import UserError
+from sslbench.distributed import gather
+from sslbench.objectives.candidates import compare
 from sslbench.objectives.context import NOTHING, Context
-from sslbench.objectives.embeddings import (
-    Embeddings,
-    directions,
-    gather_rows,
-    require_same_shape,
-    select,
-)
+from sslbench.objectives.denominator import log_denominator
+from sslbench.objectives.embeddings import Embeddings, directions, select
+from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import InfoNCE
 
 
@@ -29,85 +30,65 @@ def info_nce(
     temperature and include the positive; its mean over anchors and directions is returned.
     With weight and scale 1 it is the cross-entropy: over `both_views`, with the target the online
     projections, NT-Xent as a mean over 2N anchors (SimCLR, Eq. 1); over `other_view` MoCo v3's
-    loss without its factor 2 * temperature; over the `queue` MoCo's (Eq. 1). With scale
-    2 * temperature it is BYOL's Eq. 8 (App. F.5), negated.
+    loss without its factor 2 * temperature; over the `queue` MoCo's (Eq. 1); over the `bank` the
+    full softmax of instance discrimination (NPID, Eq. 2). With scale 2 * temperature it is BYOL's
+    Eq. 8 (App. F.5), negated.
+
+    Options, in the order of their effect; the modules named hold formulas and sources:
+    `transform` (transformation.py), `ring` (ring.py), `hardness`, `class_prior` and
+    `positive_in_denominator` (denominator.py). `positive_sigma` weighs the term -l+ of DCL
+    (Yeh et al. 2021, arXiv:2110.06848, Sec. 3), see `_positive_weights`.
 
     Args:
         online: the anchors, N×D of each view; computed in float32.
         target: the candidates, N×D of each view. They are gathered over processes, with gradient
-            where they carry one.
-        context: its queue is read when `negatives` is "queue". Enqueue after the backward pass.
+            where they carry one. Not read when `negatives` is "bank".
+        context: its queue is read when `negatives` is "queue", its bank and indices when it is
+            "bank", its key by `transform`, its progress by `ring`. Enqueue and update after the
+            backward pass.
     Returns:
         Scalar loss, and `contrastive_accuracy` (percent of anchors whose positive scores above
         all others), `contrastive_entropy` (nats, of the softmax over logits),
-        `positive_similarity` (of unit vectors, the cosine).
+        `positive_similarity` (of unit vectors, the cosine), `coupling` (mean of 1 less the
+        positive's probability, the factor q_B on InfoNCE's gradient in DCL's Prop. 1) and
+        `coupling_variation` (its standard deviation over its mean, over all anchors).
     Raises:
-        UserError: shapes differ, fewer than two images without a queue, or no queue given.
+        UserError: shapes differ, fewer than two images without a queue, no queue or bank given,
+            or an empty ring.
     """
-    pairs = directions(symmetric=spec.symmetric)
-    device = select(target, 1, name="target").device.type
-    with torch.autocast(device, enabled=False):
-        candidates = _candidates(spec, target)
-        logits, positives = zip(
-            *(
-                _logits(spec, online, view, other, candidates, context.queue)
-                for view, other in pairs
-            ),
-            strict=True,
-        )
-        all_logits, positive = torch.cat(logits), torch.cat(positives)
-        log_sum = torch.logsumexp(all_logits, dim=1)
-        loss = -positive.mean()
+    with torch.autocast(select(online, 0, name="online").device.type, enabled=False):
+        candidates = compare(spec, online, target, context=context)
+        if spec.ring is not None:
+            candidates = in_ring(spec.ring, candidates, progress=context.progress)
+        positive = candidates.positive()
+        log_sum = torch.logsumexp(candidates.scores, dim=1)
+        attraction = positive
+        if spec.positive_sigma is not None:
+            attraction = _positive_weights(spec, positive) * positive
+        loss = -attraction.mean()
         if spec.negative_weight > 0:
-            loss = loss + spec.negative_weight * log_sum.mean()
-        return spec.scale * loss, _metrics(spec, all_logits, positive, log_sum)
+            below = log_sum if _is_softmax(spec) else log_denominator(spec, candidates)
+            loss = loss + spec.negative_weight * below.mean()
+        return spec.scale * loss, _metrics(spec, candidates.scores, positive, log_sum)
 
 
-def _candidates(spec: InfoNCE, target: Embeddings) -> dict[int, Tensor]:
-    """All processes' target rows of the views that are read: view to (world N)×D."""
-    needed = {0, 1} if spec.symmetric or spec.negatives == "both_views" else {1}
-    rows = {v: _unit(spec, select(target, v, name="target")) for v in sorted(needed)}
-    if spec.negatives == "queue":
-        return rows
-    if world_size() * len(rows[1]) < 2:
-        raise UserError("InfoNCE needs at least two images in a batch; raise batch_size.")
-    return {v: gather_rows(x) for v, x in rows.items()}
+def _is_softmax(spec: InfoNCE) -> bool:
+    return spec.positive_in_denominator and spec.hardness == 0 and spec.class_prior == 0
 
 
-def _logits(
-    spec: InfoNCE,
-    online: Embeddings,
-    view: int,
-    other: int,
-    candidates: dict[int, Tensor],
-    queue: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Anchors' logits N×M and, among them, those of the positives: N."""
-    anchors = _unit(spec, select(online, view, name="online"))
-    if spec.negatives == "queue":
-        if queue is None:
-            raise UserError("InfoNCE with negatives 'queue' was given no queue.")
-        require_same_shape(anchors, candidates[other])
-        positive = (anchors * candidates[other]).sum(dim=1, keepdim=True)
-        negatives = anchors @ queue.to(anchors.dtype).T
-        logits = torch.cat([positive, negatives], dim=1) / spec.temperature
-        return logits, logits[:, 0]
-    n = len(anchors)
-    own = slice(rank() * n, (rank() + 1) * n)
-    require_same_shape(anchors, candidates[other][own])
-    logits = anchors @ candidates[other].T / spec.temperature
-    positive = logits[:, own].diagonal()
-    if spec.negatives == "both_views":
-        same = anchors @ candidates[view].T / spec.temperature
-        itself = torch.zeros_like(same, dtype=torch.bool)
-        itself[:, own].fill_diagonal_(True)
-        same = same.masked_fill(itself, torch.finfo(same.dtype).min)
-        logits = torch.cat([logits, same], dim=1)
-    return logits, positive
+@torch.no_grad()
+def _positive_weights(spec: InfoNCE, positive: Tensor) -> Tensor:
+    """DCLW: 2 - N softmax_i(s_i / sigma) over the global batch of each direction; mean 1.
 
-
-def _unit(spec: InfoNCE, x: Tensor) -> Tensor:
-    return F.normalize(x, dim=1) if spec.normalize else x
+    Without gradient: the paper does not say, and with it a pair could lower the loss by moving
+    apart, for a larger weight.
+    """
+    assert spec.positive_sigma is not None
+    by_direction = positive.view(len(directions(symmetric=spec.symmetric)), -1)
+    exponents = by_direction * spec.temperature / spec.positive_sigma
+    everyone = gather(exponents.T)  # (world N)×directions
+    log_mean = torch.logsumexp(everyone, dim=0) - math.log(len(everyone))
+    return (2 - torch.exp(exponents - log_mean[:, None])).flatten()
 
 
 @torch.no_grad()
@@ -116,8 +97,13 @@ def _metrics(spec: InfoNCE, logits: Tensor, positive: Tensor, log_sum: Tensor) -
     best = (logits >= positive[:, None]).sum(dim=1) == 1
     probabilities = torch.exp(logits - log_sum[:, None])
     entropy = log_sum - (probabilities * logits).sum(dim=1)
+    coupling = -torch.expm1(positive - log_sum)
+    everyone = gather(coupling)
+    variation = everyone.std(correction=0) / everyone.mean().clamp(min=1e-12)
     return {
         "contrastive_accuracy": 100 * best.float().mean(),
         "contrastive_entropy": entropy.mean(),
         "positive_similarity": positive.mean() * spec.temperature,
+        "coupling": coupling.mean(),
+        "coupling_variation": variation,
     }

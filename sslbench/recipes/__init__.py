@@ -5,6 +5,7 @@ from __future__ import annotations
 from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
 from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, simclr
 from sslbench.recipes.distillation import byol, simsiam
+from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_ring
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
 
@@ -19,6 +20,12 @@ RECIPES: dict[str, Recipe] = {
         moco_v1,
         moco_v2,
         moco_v2_symmetric,
+        dcl,
+        dclw,
+        debiased,
+        hcl,
+        moco_ring,
+        moco_ft,
         byol,
         simsiam,
         barlow_twins,

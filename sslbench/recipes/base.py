@@ -19,11 +19,16 @@ from sslbench.errors import UserError, did_you_mean
 class Spec:
     """Base of every spec. Values are coerced by annotation when a spec is made.
 
+    `DIGEST_SKIPS` names fields that never enter the digest; `DIGEST_SKIPS_DEFAULT` those that
+    enter it only when they differ from their default: options that a spec gained later, so that
+    the runs made before keep their digest.
+
     Raises:
         UserError: a value of the wrong type or outside its range; the sentence names the field.
     """
 
     DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset()
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():
@@ -48,9 +53,13 @@ class Spec:
         """Plain data (dicts, lists, scalars), `kind` naming the spec where a field has a choice."""
         out: dict[str, Any] = {"kind": type(self).__name__}
         for f in dataclasses.fields(self):
-            if not (for_digest and f.name in self.DIGEST_SKIPS):
+            if not (for_digest and self._outside_digest(f)):
                 out[f.name] = _plain(getattr(self, f.name), for_digest)
         return out
+
+    def _outside_digest(self, f: dataclasses.Field[Any]) -> bool:
+        unchanged = getattr(self, f.name) == f.default
+        return f.name in self.DIGEST_SKIPS or (f.name in self.DIGEST_SKIPS_DEFAULT and unchanged)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

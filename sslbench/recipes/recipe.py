@@ -72,6 +72,10 @@ class Recipe(Spec):
             f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
             f"try objective.queue={max(1, (queue or 0) // self.batch_size) * self.batch_size}.",
         )
+        if isinstance(self.objective, InfoNCE) and self.objective.ring is not None:
+            num_negatives = self.objective.num_negatives(self.batch_size)
+            if num_negatives is not None:  # a memory bank's is known with the data
+                self.objective.ring.require_entries(num_negatives)
         splits = self.batch_norm.splits
         self.require(
             self.batch_size % splits == 0 and self.batch_size // splits >= 2,

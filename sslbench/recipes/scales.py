@@ -74,15 +74,25 @@ _NARROW_MOCO_HEAD: Changes = {
     "projector.hidden_norm": True,
     "projector.out_norm": True,
 }
+_NARROW_SIMCLR: Changes = {
+    "projector.hidden": (256,),
+    "projector.out": 128,
+    "objective.temperature": 0.2,
+    "optimizer": _adamw(2e-2),
+    "views.*.jitter": _SMALL_JITTER,
+}
+_NARROW_NEGATIVES: Mapping[str, Changes] = {
+    "dcl": _NARROW_SIMCLR,
+    "dclw": _NARROW_SIMCLR,
+    "debiased": _NARROW_SIMCLR,
+    "hcl": _NARROW_SIMCLR,
+    "moco-ring": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
+    "moco-ft": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
+}
 _NARROW_HEADS: Mapping[str, Changes] = {
+    **_NARROW_NEGATIVES,
     "supervised": {"optimizer": _adamw(2e-2)},
-    "simclr": {
-        "projector.hidden": (256,),
-        "projector.out": 128,
-        "objective.temperature": 0.2,
-        "optimizer": _adamw(2e-2),
-        "views.*.jitter": _SMALL_JITTER,
-    },
+    "simclr": _NARROW_SIMCLR,
     "moco-v1": _NARROW_MOCO,
     "moco-v2": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-v2-symmetric": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
@@ -130,6 +140,7 @@ LAPTOP = Scale(
         "target.momentum": {0.999: 0.98, 0.996: 0.92, 0.99: 0.8, 0.9: 0.3},
         "objective.queue": {65536: 2048},
         "schedule.warmup_epochs": {10: 1},
+        "dcl/batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
@@ -194,6 +205,22 @@ _MOCO_DEMO: Changes = {
     "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
 }
 
+_DEBIASED: Changes = {
+    "views.*.blur": {"probability": 0.5, "kernel": 3},
+    "encoder.arch": "resnet50",
+    "schedule": {"kind": "Steps", "milestones": ()},
+    "epochs": 400,
+    "batch_size": 256,
+}
+_CIFAR_NEGATIVES: Mapping[str, Changes] = {
+    "dcl": {"batch_size": 256, "views.*.jitter": _SMALL_JITTER},
+    "dclw": {"batch_size": 256, "views.*.jitter": _SMALL_JITTER},
+    "debiased": _DEBIASED,
+    "hcl": _DEBIASED,
+    "moco-ring": {"batch_size": 256},
+    "moco-ft": _MOCO_DEMO,
+}
+
 CIFAR = Scale(
     name="cifar",
     summary="ResNet-18 at 32 px on one GPU: the source papers' small-image settings",
@@ -207,6 +234,7 @@ CIFAR = Scale(
         "schedule": {"kind": "Cosine"},
     },
     recipes={
+        **_CIFAR_NEGATIVES,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
         "simclr": {
             "projector.hidden": (512,),
@@ -239,6 +267,7 @@ CIFAR = Scale(
     axes={
         "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
                        64: 16},
+        "dcl/batch_size": {},
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
         "simclr/optimizer.lr": {0.3: 1.0, 0.075: 0.125},
@@ -251,6 +280,8 @@ CIFAR = Scale(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
         "it scores its 128-d output by kNN, we score the encoder's 512 features.",
+        "DCL: its paper's setting, batches as they are. Debiased, HCL: their code (ResNet-50, "
+        "blur). Ring: its code, whose queue is longer than CIFAR-10. FT: MoCo's demo.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
     ),
 )  # fmt: skip

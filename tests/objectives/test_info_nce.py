@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,24 +11,16 @@ from torch.testing import assert_close
 from sslbench.errors import UserError
 from sslbench.objectives import Context
 from sslbench.objectives.info_nce import info_nce
-from sslbench.recipes.specs import InfoNCE
+from sslbench.recipes.specs import InfoNCE, SimpleContrast
 from tests.reference import objectives as reference
+from tests.reference.embeddings import assert_same, embeddings, loss_of, unit_rows
+
+BANK = InfoNCE(temperature=0.2, negatives="bank", symmetric=False)
+OWN = [3, 0, 7, 11, 4]
 
 
-def embeddings(count: int = 2, n: int = 5, d: int = 4, seed: int = 0) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(n, d, generator=generator, dtype=torch.float64, requires_grad=True)
-        for _ in range(count)
-    ]
-
-
-def assert_same(ours: Tensor, theirs: Tensor, inputs: list[Tensor]) -> None:
-    """Equal in value and in the gradient of every input."""
-    assert_close(ours, theirs)
-    mine = torch.autograd.grad(ours, inputs, retain_graph=True)
-    for a, b in zip(mine, torch.autograd.grad(theirs, inputs, retain_graph=True), strict=True):
-        assert_close(a, b)
+def bank_loss(spec: InfoNCE, anchors: Tensor, bank: Tensor, **context: Any) -> Tensor:
+    return loss_of(spec, [anchors], bank=bank, indices=torch.tensor(OWN), **context)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5, 3.0])
@@ -179,3 +172,48 @@ def test_an_absent_view_and_three_views_are_refused() -> None:
         info_nce(InfoNCE(), [z1, None], [z1, z2])
     with pytest.raises(UserError, match="two views, got 3"):
         info_nce(InfoNCE(), [z1, z2, z3], [z1, z2, z3])
+
+
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_bank_is_the_softmax_over_all_images(temperature: float) -> None:
+    (z,), bank = embeddings(1), unit_rows(12)
+    loss = bank_loss(BANK.but(temperature=temperature), z, bank)
+    assert_same(loss, reference.bank_softmax(z, bank, OWN, temperature), [z])
+
+
+def test_bank_with_two_views_averages_them() -> None:
+    z, bank = embeddings(), unit_rows(12)
+    both = loss_of(BANK.but(symmetric=True), z, bank=bank, indices=torch.tensor(OWN))
+    assert_close(both, (bank_loss(BANK, z[0], bank) + bank_loss(BANK, z[1], bank)) / 2)
+
+
+def test_towards_temperature_zero_the_bank_is_a_triplet_without_margin() -> None:
+    (z,), bank = embeddings(1), unit_rows(12)
+    s = torch.nn.functional.normalize(z, dim=1) @ bank.T
+    expected = s.max(dim=1).values - s[torch.arange(5), OWN]  # Wang and Liu 2020, Eq. of t -> 0
+    assert_close(bank_loss(BANK.but(temperature=1e-4), z, bank) * 1e-4, expected.mean())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be > 0"),
+        ({"hardness": -0.1}, "hardness must be >= 0"),
+        ({"class_prior": 1.0}, r"class_prior lies in \[0, 1\)"),
+        ({"class_prior": -0.1}, r"class_prior lies in \[0, 1\)"),
+        ({"class_prior": 0.1, "normalize": False}, "class_prior needs normalize"),
+        ({"positive_sigma": 0.0}, "positive_sigma must be > 0"),
+        ({"transform": "FeatureTransformation"}, "set negatives to 'queue'"),
+    ],
+)
+def test_infonce_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        InfoNCE(**changes)
+
+
+def test_a_missing_bank_is_refused() -> None:
+    z = embeddings()
+    with pytest.raises(UserError, match="given no memory bank"):
+        info_nce(BANK, z, z, context=Context(indices=torch.tensor(OWN)))
+    with pytest.raises(UserError, match="needs a memory bank; set target to MemoryBank"):
+        loss_of(SimpleContrast(), z, bank=unit_rows(12))

@@ -12,16 +12,32 @@ from torch.testing import assert_close
 from sslbench.distributed import rank, world_size
 from sslbench.objectives import OBJECTIVES, Context, Queue
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import CrossCorrelation, InfoNCE, NegativeCosine
+from sslbench.recipes.specs import (
+    CrossCorrelation,
+    FeatureTransformation,
+    InfoNCE,
+    NegativeCosine,
+    Ring,
+    SimpleContrast,
+)
 from tests.reference.processes import run_processes
 
-N, D, K = 8, 5, 8
+N, D, K, M = 8, 5, 8, 20
 SPECS: dict[str, Spec] = {
     "nt-xent": InfoNCE(),
     "nt-xent weighted": InfoNCE(negative_weight=0.3, scale=0.2, normalize=False),
     "nt-xent one direction": InfoNCE(symmetric=False),
     "other view": InfoNCE(negatives="other_view"),
     "queue": InfoNCE(negatives="queue", queue=K),
+    "dcl weighted": InfoNCE(positive_in_denominator=False, positive_sigma=0.5),
+    "weighted queue": InfoNCE(negatives="queue", queue=K, positive_sigma=0.5),
+    "debiased hard ring": InfoNCE(class_prior=0.1, hardness=1.0, ring=Ring(outer=0.5, inner=0.3)),
+    "annealed ring": InfoNCE(negatives="queue", queue=K, ring=Ring(outer=0.3, anneal="linear")),
+    "transformed": InfoNCE(negatives="queue", queue=K, transform=FeatureTransformation()),
+    "bank": InfoNCE(negatives="bank"),
+    "nearest of the bank": InfoNCE(negatives="bank", symmetric=False, ring=Ring(outer=0.2)),
+    "simple": SimpleContrast(),
+    "hard simple": SimpleContrast(ring=Ring(outer=0.2)),
     "cosine": NegativeCosine(scale=4.0),
     "correlation": CrossCorrelation(),
     "feature norm": CrossCorrelation(form="feature_norm"),
@@ -46,7 +62,16 @@ def evaluate_all() -> list[dict[str, Any]]:
         queue = Queue(K, D, seed=0)
         spec = SPECS[name]
         loss, metrics = OBJECTIVES[type(spec)](
-            spec, leaves[:2], target, context=Context(queue=queue.entries)
+            spec,
+            leaves[:2],
+            target,
+            context=Context(
+                queue=queue.entries,
+                bank=Queue(M, D, seed=1).entries,
+                indices=torch.arange(3, 3 + N)[start : start + count],
+                key=7,
+                progress=0.2,
+            ),
         )
         loss.backward()
         queue.enqueue(rows[3].roll(1, dims=1)[: count // 2])

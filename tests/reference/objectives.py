@@ -5,6 +5,8 @@ Every function takes float64 tensors that may carry gradients, one row per image
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -69,6 +71,115 @@ def byol_with_negatives(
             inside = inside + torch.exp(cosine(online[i], target_other[j]) / alpha)
         total = total - beta * 2 * alpha / b * torch.log(inside)
     return total
+
+
+def dcl(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Yeh et al. 2021, Eq. of L_DC: no positive in the denominator; the mean over both views."""
+    return dclw(first, second, temperature, [1.0] * len(first))
+
+
+def dclw(first: Tensor, second: Tensor, temperature: float, weights: list[float]) -> Tensor:
+    """Yeh et al. 2021, Eq. of L_DCW, with the weight of each pair given."""
+    views = (first, second)
+    n = len(first)
+    total = torch.zeros((), dtype=torch.float64)
+    for k in range(2):
+        for i in range(n):
+            anchor = views[k][i]
+            below = torch.zeros((), dtype=torch.float64)
+            for view in views:
+                for j in range(n):
+                    if j != i:
+                        below = below + torch.exp(cosine(anchor, view[j]) / temperature)
+            attraction = weights[i] * cosine(first[i], second[i]) / temperature
+            total = total - attraction + torch.log(below)
+    return total / (2 * n)
+
+
+def von_mises_fisher_weights(first: Tensor, second: Tensor, sigma: float) -> list[float]:
+    """Yeh et al. 2021: 2 - exp(s_i / sigma) over its mean in the batch."""
+    exponentials = [
+        math.exp(cosine(a, b).detach() / sigma) for a, b in zip(first, second, strict=True)
+    ]
+    mean = sum(exponentials) / len(exponentials)
+    return [2 - e / mean for e in exponentials]
+
+
+def hard_debiased(
+    first: Tensor, second: Tensor, temperature: float, prior: float, beta: float
+) -> Tensor:
+    """Robinson et al. 2020 (with beta 0 Chuang et al. 2020, Eq. 7 and 8), one positive."""
+    z = [*first, *second]
+    n = len(first)
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        positive = torch.exp(cosine(z[i], z[j]) / temperature)
+        negatives = [
+            torch.exp(cosine(z[i], z[k]) / temperature) for k in range(2 * n) if k not in (i, j)
+        ]
+        importance = [e**beta for e in negatives]
+        mean_importance = sum(importance) / len(importance)
+        weighted = [w / mean_importance * e for w, e in zip(importance, negatives, strict=True)]
+        estimate = (sum(weighted) / len(weighted) - prior * positive) / (1 - prior)
+        if prior > 0 and estimate < math.exp(-1 / temperature):
+            estimate = torch.tensor(math.exp(-1 / temperature), dtype=torch.float64)
+        total = total - torch.log(positive / (positive + len(negatives) * estimate))
+    return total / (2 * n)
+
+
+def ring(query: Tensor, key: Tensor, queue: Tensor, temperature: float, kept: range) -> Tensor:
+    """Wu et al. 2020: MoCo's loss over the negatives whose rank by similarity is in `kept`."""
+    total = torch.zeros((), dtype=torch.float64)
+    for q, k in zip(query, key, strict=True):
+        similarities = sorted((cosine(q, old) for old in queue), key=Tensor.item, reverse=True)
+        positive = torch.exp(cosine(q, k) / temperature)
+        below = positive + sum(torch.exp(similarities[r] / temperature) for r in kept)
+        total = total - torch.log(positive / below)
+    return total / len(query)
+
+
+def transformed_moco(
+    query: Tensor, key: Tensor, queue: Tensor, temperature: float,
+    mu_positive: Tensor, mu_negative: Tensor, order: list[int],
+) -> Tensor:  # fmt: skip
+    """Zhu et al. 2021 with the numbers drawn given; dot products of vectors of any length."""
+    mixed = []
+    for row, other in enumerate(order):
+        m = mu_negative[row]
+        mixed.append(m * queue[row] + (1 - m) * queue[other])
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(len(query)):
+        q, k, m = query[i] / query[i].norm(), key[i] / key[i].norm(), mu_positive[i]
+        far_q, far_k = m * q + (1 - m) * k, m * k + (1 - m) * q
+        positive = torch.exp((far_q * far_k).sum() / temperature)
+        below = positive
+        for entry in mixed:
+            below = below + torch.exp((far_q * entry).sum() / temperature)
+        total = total - torch.log(positive / below)
+    return total / len(query)
+
+
+def bank_softmax(anchors: Tensor, bank: Tensor, own: list[int], temperature: float) -> Tensor:
+    """Wu et al. 2018, Eq. 2: every row of the memory bank is a class."""
+    total = torch.zeros((), dtype=torch.float64)
+    for anchor, row in zip(anchors, own, strict=True):
+        terms = [torch.exp(cosine(anchor, entry) / temperature) for entry in bank]
+        total = total - torch.log(terms[row] / sum(terms))
+    return total / len(anchors)
+
+
+def simple(
+    anchors: Tensor, bank: Tensor, own: list[int], weight: float, nearest: int | None = None
+) -> Tensor:
+    """Wang and Liu 2020, the simple loss; with `nearest` over the own row and so many others."""
+    total = torch.zeros((), dtype=torch.float64)
+    for anchor, row in zip(anchors, own, strict=True):
+        others = [cosine(anchor, entry) for j, entry in enumerate(bank) if j != row]
+        others = sorted(others, key=Tensor.item, reverse=True)[:nearest]
+        positive = cosine(anchor, bank[row])
+        total = total - positive + weight * (positive + sum(others)) / (1 + len(others))
+    return total / len(anchors)
 
 
 def byol(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:

@@ -15,9 +15,12 @@ from sslbench.recipes.specs.networks import (
 from sslbench.recipes.specs.objectives import (
     CrossCorrelation,
     CrossEntropy,
+    FeatureTransformation,
     InfoNCE,
     NegativeCosine,
     Objective,
+    Ring,
+    SimpleContrast,
 )
 from sslbench.recipes.specs.optimization import (
     LARS,
@@ -58,6 +61,7 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "FeatureTransformation",
     "ImageSet",
     "InfoNCE",
     "Jitter",
@@ -68,9 +72,11 @@ __all__ = [
     "Optimizer",
     "RawPixels",
     "ResNet",
+    "Ring",
     "Schedule",
     "Shapes",
     "Shared",
+    "SimpleContrast",
     "Steps",
     "Target",
     "ViT",

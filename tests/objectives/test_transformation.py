@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import torch
+from torch.testing import assert_close
+
+from sslbench.objectives.transformation import extrapolate, interpolate
+from sslbench.recipes.specs import FeatureTransformation, InfoNCE
+from sslbench.streams import beta, stream_key, uniform
+from tests.reference import objectives as reference
+from tests.reference.embeddings import assert_same, embeddings, queue_loss, unit_rows
+
+QUEUE = InfoNCE(temperature=0.2, negatives="queue", queue=20, symmetric=False)
+
+
+def test_feature_transformation_with_the_numbers_it_draws() -> None:
+    q, k = embeddings()
+    k, queue, key = k.detach(), unit_rows(20), stream_key(0, "step")
+    mu_positive = 1 + beta(key, torch.arange(5), 4, alpha=2.0).double()
+    places = 2 * 5 + torch.arange(20)
+    mu_negative = beta(key, places, 4, alpha=1.6).double()
+    order = torch.argsort(uniform(key, places + 20, 1)[:, 0]).tolist()
+    loss = queue_loss(QUEUE.but(transform=FeatureTransformation()), q, k, queue, key=key)
+    paper = reference.transformed_moco(q, k, queue, 0.2, mu_positive, mu_negative, order)
+    assert_same(loss, paper, [q])
+
+
+def test_extrapolated_pairs_agree_less_and_keep_their_sum() -> None:
+    q, k = unit_rows(64, seed=2), unit_rows(64, seed=3)
+    far_q, far_k = extrapolate(q, k, alpha=2.0, key=7, view=0)
+    assert ((far_q * far_k).sum(dim=1) < (q * k).sum(dim=1)).all()
+    assert_close(far_q + far_k, q + k)
+    same, _ = extrapolate(q, q, alpha=2.0, key=7, view=0)
+    assert_close(same, q)
+
+
+def test_interpolated_negatives_lie_between_two_entries_and_the_queue_stays() -> None:
+    queue = unit_rows(50)
+    before = queue.clone()
+    mixed = interpolate(queue, alpha=1.6, key=7, batch_size=8)
+    assert torch.equal(queue, before)
+    assert (mixed >= queue.min(dim=0).values).all() and (mixed <= queue.max(dim=0).values).all()
+    assert_close(mixed.mean(dim=0), queue.mean(dim=0), atol=0.1, rtol=0)
+    assert not torch.equal(mixed, interpolate(queue, alpha=1.6, key=8, batch_size=8))
+
+
+def test_either_side_of_the_transformation_can_stay_as_it_is() -> None:
+    q, k = (x.detach() for x in embeddings())
+    queue = unit_rows(20)
+    plain = queue_loss(QUEUE, q, k, queue)
+    losses = [
+        queue_loss(QUEUE.but(transform=t), q, k, queue, key=7)
+        for t in (
+            FeatureTransformation(negative_alpha=None),
+            FeatureTransformation(positive_alpha=None),
+            FeatureTransformation(),
+        )
+    ]
+    assert len({x.item() for x in [plain, *losses]}) == 4
+
+
+def test_the_two_directions_draw_different_numbers() -> None:
+    ones = torch.ones(5, 4)
+    first, second = (extrapolate(ones, 0 * ones, alpha=2.0, key=7, view=v)[0] for v in (0, 1))
+    assert not torch.equal(first, second)
