@@ -140,7 +140,6 @@ LAPTOP = Scale(
         "target.momentum": {0.999: 0.98, 0.996: 0.92, 0.99: 0.8, 0.9: 0.3},
         "objective.queue": {65536: 2048},
         "schedule.warmup_epochs": {10: 1},
-        "dcl/batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
@@ -267,7 +266,6 @@ CIFAR = Scale(
     axes={
         "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
                        64: 16},
-        "dcl/batch_size": {},
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
         "simclr/optimizer.lr": {0.3: 1.0, 0.075: 0.125},

@@ -99,7 +99,9 @@ def legend(table: MeasuredTable) -> str:
             "in brackets); below it the published value and, in brackets, ours less published."
         )
     ours = "Ours is the mean ± its 95 % interval over seeds (number of seeds)"
-    return f"{ours}; the difference is ours less published." if "difference" in parts else f"{ours}."
+    return (
+        f"{ours}; the difference is ours less published." if "difference" in parts else f"{ours}."
+    )
 
 
 def is_measured(table: MeasuredTable) -> bool:

@@ -46,8 +46,9 @@ def measured_columns(table: Table, row: Row) -> list[Column]:
 def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) -> Resolved:
     """The experiment of one cell for seed 0: recipe < scale < table < column < row < --set.
 
-    The table's setting speaks to the pieces that the row's recipe has at this scale. A row's change to a piece
-    of the views that the scale has switched off (blur at 32 pixels) changes nothing there.
+    The table's setting speaks to the pieces that the row's recipe has at this scale. A row's
+    change to a piece of the views that the scale has switched off (blur at 32 pixels) changes
+    nothing there.
 
     Raises:
         UserError: the pieces do not fit; the sentence names the table and the row.
