@@ -67,7 +67,7 @@ _NARROW_MOCO_HEAD: Changes = {
     "projector.hidden_norm": True,
     "projector.out_norm": True,
 }
-_NARROW_HEADS: Mapping[str, Changes] = {
+_NARROW_HEADS: dict[str, Changes] = {
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": {
         "projector.hidden": (256,),
@@ -102,6 +102,24 @@ _NARROW_HEADS: Mapping[str, Changes] = {
         "optimizer": _adamw(2e-2),
     },
 }
+_NARROW_BANK: Changes = {"optimizer": _adamw(2e-2)}
+_NARROW_PROJECTOR: Changes = {
+    "objective.temperature": 0.2,
+    "optimizer": _adamw(2e-2),
+    "views.*.jitter": _SMALL_JITTER,
+}
+_NARROW_HEADS |= {
+    "npid": {**_NARROW_BANK, "objective.temperature": 0.1, "objective.num_negatives": 1024},
+    "instdisc": _NARROW_BANK,
+    "instdisc-hard": _NARROW_BANK,
+    "simple": _NARROW_BANK,
+    "simple-hard": _NARROW_BANK,
+    "align-uniform": {"optimizer": _adamw(2e-2)},
+    "align-uniform-queue": {k: v for k, v in _NARROW_MOCO.items() if "temperature" not in k},
+    "directclr": {**_NARROW_PROJECTOR, "projector.out": 12},
+    "simclr-linear-projector": _NARROW_PROJECTOR,
+    "simclr-no-projector": _NARROW_PROJECTOR,
+}
 
 LAPTOP = Scale(
     name="laptop",
@@ -128,6 +146,7 @@ LAPTOP = Scale(
         "moco-v2/projector.hidden": {2048: 256},
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
+        "directclr/projector.out": {360: 12},
     },
     notes=(
         "Settings found on the held-out tenth of the built-in set, seed 0, November 2026; the test "
@@ -166,6 +185,18 @@ _MOCO_DEMO: Changes = {
     "objective.queue": 4096,
     "target.momentum": 0.99,
     "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+}
+
+_CIFAR_BANK: Changes = {
+    "batch_size": 128,
+    "optimizer": {**_CIFAR_SGD, "scaling": "none"},
+    "schedule": {"kind": "Steps", "milestones": (0.8, 0.95), "factor": 0.1},
+}
+_CIFAR_PROJECTOR: Changes = {
+    "objective.temperature": 0.5,
+    "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
+    "schedule.warmup_epochs": 10,
+    "views.*.jitter": _SMALL_JITTER,
 }
 
 CIFAR = Scale(
@@ -209,6 +240,24 @@ CIFAR = Scale(
             "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-4},
             "schedule.warmup_epochs": 10,
         },
+        "npid": {**_CIFAR_BANK, "objective.temperature": 0.1},
+        "instdisc": _CIFAR_BANK,
+        "instdisc-hard": _CIFAR_BANK,
+        "simple": _CIFAR_BANK,
+        "simple-hard": _CIFAR_BANK,
+        "align-uniform": {
+            "batch_size": 768,
+            "optimizer": {**_CIFAR_SGD, "lr": 0.12, "weight_decay": 1e-4},
+            "schedule": {"kind": "Steps", "milestones": (0.775, 0.85, 0.925), "factor": 0.1},
+        },
+        "align-uniform-queue": {
+            "objective.queue": 4096,
+            "target.momentum": 0.99,
+            "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+        },
+        "directclr": {**_CIFAR_PROJECTOR, "projector.out": 90},
+        "simclr-linear-projector": _CIFAR_PROJECTOR,
+        "simclr-no-projector": _CIFAR_PROJECTOR,
     },
     axes={
         "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
@@ -216,12 +265,18 @@ CIFAR = Scale(
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
+        "directclr/projector.out": {360: 90},
     },
     notes=(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
         "it scores its 128-d output by kNN, we score the encoder's 512 features.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
+        "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
+        "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
+        "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
+        "published share.",
     ),
 )  # fmt: skip
 
