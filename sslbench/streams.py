@@ -65,7 +65,7 @@ def permutation(key: int, length: int) -> Tensor:
     return torch.randperm(length, generator=generator)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[no-untyped-call]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
     return _cached_beta_quantiles(alpha, device)
 

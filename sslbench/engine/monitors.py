@@ -113,6 +113,11 @@ def _cause(recipe: Recipe, *, complete: bool) -> str:
     separation = _separation(objective)
     if separation is not None:
         return _contrastive_cause(separation, complete)
+    if isinstance(objective, SimpleContrast) and objective.weight > 0:
+        return (
+            "The simple loss pushes all of the memory bank away alike, so near images need not "
+            "part; give it a ring, or use InfoNCE."
+        )
     if isinstance(objective, CrossCorrelation):
         if objective.off_diagonal_weight == 0:
             return (
@@ -132,8 +137,6 @@ def _separation(objective: Objective) -> str | None:
             return f"temperature {temperature:g}"
         case InfoNCE(temperature=temperature) if objective.negative_weight > 0:
             return f"temperature {temperature:g}"
-        case SimpleContrast(weight=weight) if weight > 0:
-            return f"weight {weight:g}"
         case AlignUniform(uniform_weight=weight) if weight > 0:
             return f"uniform_weight {weight:g}"
     return None

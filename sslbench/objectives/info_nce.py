@@ -9,23 +9,14 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from sslbench.distributed import gather, rank, world_size
-from sslbench.errors import UserError
-from sslbench.objectives.candidates import Candidates, concatenate
+from sslbench.distributed import gather
+from sslbench.objectives.candidates import compare
 from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.denominator import log_denominator
-from sslbench.objectives.embeddings import (
-    Embeddings,
-    directions,
-    gather_rows,
-    require_same_shape,
-    select,
-)
+from sslbench.objectives.embeddings import Embeddings, directions, select
 from sslbench.objectives.ring import in_ring
-from sslbench.objectives.transformation import extrapolate, interpolate
 from sslbench.recipes.specs import InfoNCE
 
 
@@ -66,7 +57,7 @@ def info_nce(
             or an empty ring.
     """
     with torch.autocast(select(online, 0, name="online").device.type, enabled=False):
-        candidates = _candidates(spec, online, target, context)
+        candidates = compare(spec, online, target, context=context)
         if spec.ring is not None:
             candidates = in_ring(spec.ring, candidates, progress=context.progress)
         positive = candidates.positive()
@@ -83,81 +74,6 @@ def info_nce(
 
 def _is_softmax(spec: InfoNCE) -> bool:
     return spec.positive_in_denominator and spec.hardness == 0 and spec.class_prior == 0
-
-
-def _candidates(
-    spec: InfoNCE, online: Embeddings, target: Embeddings, context: Context
-) -> Candidates:
-    """Logits of the anchors of all directions, one after the other."""
-    pairs = directions(symmetric=spec.symmetric)
-    anchors = {view: _unit(spec, select(online, view, name="online")) for view, _ in pairs}
-    if spec.negatives == "bank":
-        return concatenate([_with_bank(spec, anchors[view], context) for view, _ in pairs])
-    needed = {0, 1} if spec.symmetric or spec.negatives == "both_views" else {1}
-    rows = {v: _unit(spec, select(target, v, name="target")) for v in sorted(needed)}
-    for view, other in pairs:
-        require_same_shape(anchors[view], rows[other])
-    if spec.negatives == "queue":
-        queue = _queue(spec, rows[1], context)
-        return concatenate(
-            [_with_queue(spec, anchors[v], rows[o], queue, v, context) for v, o in pairs]
-        )
-    if world_size() * len(rows[1]) < 2:
-        raise UserError("InfoNCE needs at least two images in a batch; raise batch_size.")
-    everyone = {v: gather_rows(x) for v, x in rows.items()}
-    return concatenate([_with_batch(spec, anchors[v], everyone, v, o) for v, o in pairs])
-
-
-def _with_batch(
-    spec: InfoNCE, anchors: Tensor, rows: dict[int, Tensor], view: int, other: int
-) -> Candidates:
-    n = len(anchors)
-    own = torch.arange(n, device=anchors.device) + rank() * n
-    logits = anchors @ rows[other].T / spec.temperature
-    num_negatives = logits.shape[1] - 1
-    if spec.negatives == "both_views":
-        same = anchors @ rows[view].T / spec.temperature
-        itself = torch.zeros_like(same, dtype=torch.bool).scatter_(1, own[:, None], True)
-        same = same.masked_fill(itself, torch.finfo(same.dtype).min)
-        logits = torch.cat([logits, same], dim=1)
-        num_negatives *= 2
-    return Candidates(logits, own, num_negatives)
-
-
-def _queue(spec: InfoNCE, keys: Tensor, context: Context) -> Tensor:
-    """The negatives of this step, K×D."""
-    if context.queue is None:
-        raise UserError("InfoNCE with negatives 'queue' was given no queue.")
-    queue = context.queue.to(keys.dtype)
-    if spec.transform is None or spec.transform.negative_alpha is None:
-        return queue
-    batch_size = world_size() * len(keys)
-    alpha = spec.transform.negative_alpha
-    return interpolate(queue, alpha=alpha, key=context.key, batch_size=batch_size)
-
-
-def _with_queue(
-    spec: InfoNCE, anchors: Tensor, keys: Tensor, queue: Tensor, view: int, context: Context
-) -> Candidates:
-    if spec.transform is not None and spec.transform.positive_alpha is not None:
-        # The moved query scores the negatives too, as in the authors' code.
-        alpha = spec.transform.positive_alpha
-        anchors, keys = extrapolate(anchors, keys, alpha=alpha, key=context.key, view=view)
-    positive = (anchors * keys).sum(dim=1, keepdim=True)
-    logits = torch.cat([positive, anchors @ queue.T], dim=1) / spec.temperature
-    own = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
-    return Candidates(logits, own, len(queue))
-
-
-def _with_bank(spec: InfoNCE, anchors: Tensor, context: Context) -> Candidates:
-    if context.bank is None or context.indices is None:
-        raise UserError("InfoNCE with negatives 'bank' was given no memory bank.")
-    logits = anchors @ context.bank.to(anchors.dtype).T / spec.temperature
-    return Candidates(logits, context.indices, len(context.bank) - 1)
-
-
-def _unit(spec: InfoNCE, x: Tensor) -> Tensor:
-    return F.normalize(x, dim=1) if spec.normalize else x
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, si
 from sslbench.recipes.distillation import byol, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
 from sslbench.recipes.memory_bank import instdisc, instdisc_hard, npid, simple, simple_hard
+from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_ring
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
@@ -22,6 +23,12 @@ RECIPES: dict[str, Recipe] = {
         moco_v1,
         moco_v2,
         moco_v2_symmetric,
+        dcl,
+        dclw,
+        debiased,
+        hcl,
+        moco_ring,
+        moco_ft,
         byol,
         simsiam,
         barlow_twins,

@@ -67,15 +67,40 @@ _NARROW_MOCO_HEAD: Changes = {
     "projector.hidden_norm": True,
     "projector.out_norm": True,
 }
-_NARROW_HEADS: dict[str, Changes] = {
+_NARROW_SIMCLR: Changes = {
+    "projector.hidden": (256,),
+    "projector.out": 128,
+    "objective.temperature": 0.2,
+    "optimizer": _adamw(2e-2),
+    "views.*.jitter": _SMALL_JITTER,
+}
+_NARROW_NEGATIVES: Mapping[str, Changes] = {
+    "dcl": _NARROW_SIMCLR,
+    "dclw": _NARROW_SIMCLR,
+    "debiased": _NARROW_SIMCLR,
+    "hcl": _NARROW_SIMCLR,
+    "moco-ring": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
+    "moco-ft": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
+}
+_NARROW_BANK: Changes = {"optimizer": _adamw(2e-2)}
+_NARROW_PROJECTOR: Changes = {k: v for k, v in _NARROW_SIMCLR.items() if "projector" not in k}
+_NARROW_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_NARROW_BANK, "objective.temperature": 0.1, "objective.num_negatives": 1024},
+    "instdisc": _NARROW_BANK,
+    "instdisc-hard": _NARROW_BANK,
+    "simple": _NARROW_BANK,
+    "simple-hard": _NARROW_BANK,
+    "align-uniform": {"optimizer": _adamw(2e-2)},
+    "align-uniform-queue": {k: v for k, v in _NARROW_MOCO.items() if "temperature" not in k},
+    "directclr": {**_NARROW_PROJECTOR, "projector.out": 12},
+    "simclr-linear-projector": _NARROW_PROJECTOR,
+    "simclr-no-projector": _NARROW_PROJECTOR,
+}
+_NARROW_HEADS: Mapping[str, Changes] = {
+    **_NARROW_NEGATIVES,
+    **_NARROW_OTHERS,
     "supervised": {"optimizer": _adamw(2e-2)},
-    "simclr": {
-        "projector.hidden": (256,),
-        "projector.out": 128,
-        "objective.temperature": 0.2,
-        "optimizer": _adamw(2e-2),
-        "views.*.jitter": _SMALL_JITTER,
-    },
+    "simclr": _NARROW_SIMCLR,
     "moco-v1": _NARROW_MOCO,
     "moco-v2": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-v2-symmetric": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
@@ -102,24 +127,6 @@ _NARROW_HEADS: dict[str, Changes] = {
         "optimizer": _adamw(2e-2),
     },
 }
-_NARROW_BANK: Changes = {"optimizer": _adamw(2e-2)}
-_NARROW_PROJECTOR: Changes = {
-    "objective.temperature": 0.2,
-    "optimizer": _adamw(2e-2),
-    "views.*.jitter": _SMALL_JITTER,
-}
-_NARROW_HEADS |= {
-    "npid": {**_NARROW_BANK, "objective.temperature": 0.1, "objective.num_negatives": 1024},
-    "instdisc": _NARROW_BANK,
-    "instdisc-hard": _NARROW_BANK,
-    "simple": _NARROW_BANK,
-    "simple-hard": _NARROW_BANK,
-    "align-uniform": {"optimizer": _adamw(2e-2)},
-    "align-uniform-queue": {k: v for k, v in _NARROW_MOCO.items() if "temperature" not in k},
-    "directclr": {**_NARROW_PROJECTOR, "projector.out": 12},
-    "simclr-linear-projector": _NARROW_PROJECTOR,
-    "simclr-no-projector": _NARROW_PROJECTOR,
-}
 
 LAPTOP = Scale(
     name="laptop",
@@ -140,6 +147,7 @@ LAPTOP = Scale(
         "epochs": {100: 6, 200: 12, 300: 12, 400: 24, 800: 48, 1000: 60},
         "target.momentum": {0.999: 0.98, 0.99: 0.8, 0.9: 0.3},
         "schedule.warmup_epochs": {10: 1},
+        "dcl/batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
@@ -186,17 +194,51 @@ _MOCO_DEMO: Changes = {
     "target.momentum": 0.99,
     "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
 }
-
 _CIFAR_BANK: Changes = {
     "batch_size": 128,
     "optimizer": {**_CIFAR_SGD, "scaling": "none"},
     "schedule": {"kind": "Steps", "milestones": (0.8, 0.95), "factor": 0.1},
 }
-_CIFAR_PROJECTOR: Changes = {
+_CIFAR_SIMCLR: Changes = {
     "objective.temperature": 0.5,
     "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
     "schedule.warmup_epochs": 10,
     "views.*.jitter": _SMALL_JITTER,
+}
+_DEBIASED: Changes = {
+    "views.*.blur": {"probability": 0.5, "kernel": 3},
+    "encoder.arch": "resnet50",
+    "schedule": {"kind": "Steps", "milestones": ()},
+    "epochs": 400,
+    "batch_size": 256,
+}
+_CIFAR_NEGATIVES: Mapping[str, Changes] = {
+    "dcl": {"batch_size": 256, "views.*.jitter": _SMALL_JITTER},
+    "dclw": {"batch_size": 256, "views.*.jitter": _SMALL_JITTER},
+    "debiased": _DEBIASED,
+    "hcl": _DEBIASED,
+    "moco-ring": {"batch_size": 256},
+    "moco-ft": _MOCO_DEMO,
+}
+_CIFAR_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_CIFAR_BANK, "objective.temperature": 0.1},
+    "instdisc": _CIFAR_BANK,
+    "instdisc-hard": _CIFAR_BANK,
+    "simple": _CIFAR_BANK,
+    "simple-hard": _CIFAR_BANK,
+    "align-uniform": {
+        "batch_size": 768,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.12, "weight_decay": 1e-4},
+        "schedule": {"kind": "Steps", "milestones": (0.775, 0.85, 0.925), "factor": 0.1},
+    },
+    "align-uniform-queue": {
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+    },
+    "directclr": {**_CIFAR_SIMCLR, "projector.out": 90},
+    "simclr-linear-projector": _CIFAR_SIMCLR,
+    "simclr-no-projector": _CIFAR_SIMCLR,
 }
 
 CIFAR = Scale(
@@ -212,14 +254,10 @@ CIFAR = Scale(
         "schedule": {"kind": "Cosine"},
     },
     recipes={
+        **_CIFAR_NEGATIVES,
+        **_CIFAR_OTHERS,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
-        "simclr": {
-            "projector.hidden": (512,),
-            "objective.temperature": 0.5,
-            "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
-            "schedule.warmup_epochs": 10,
-            "views.*.jitter": _SMALL_JITTER,
-        },
+        "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -240,28 +278,11 @@ CIFAR = Scale(
             "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-4},
             "schedule.warmup_epochs": 10,
         },
-        "npid": {**_CIFAR_BANK, "objective.temperature": 0.1},
-        "instdisc": _CIFAR_BANK,
-        "instdisc-hard": _CIFAR_BANK,
-        "simple": _CIFAR_BANK,
-        "simple-hard": _CIFAR_BANK,
-        "align-uniform": {
-            "batch_size": 768,
-            "optimizer": {**_CIFAR_SGD, "lr": 0.12, "weight_decay": 1e-4},
-            "schedule": {"kind": "Steps", "milestones": (0.775, 0.85, 0.925), "factor": 0.1},
-        },
-        "align-uniform-queue": {
-            "objective.queue": 4096,
-            "target.momentum": 0.99,
-            "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
-        },
-        "directclr": {**_CIFAR_PROJECTOR, "projector.out": 90},
-        "simclr-linear-projector": _CIFAR_PROJECTOR,
-        "simclr-no-projector": _CIFAR_PROJECTOR,
     },
     axes={
         "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
                        64: 16},
+        "dcl/batch_size": {},
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
@@ -271,6 +292,8 @@ CIFAR = Scale(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
         "it scores its 128-d output by kNN, we score the encoder's 512 features.",
+        "DCL: its paper's setting, batches as they are. Debiased, HCL: their code (ResNet-50, "
+        "blur). Ring: its code, whose queue is longer than CIFAR-10. FT: MoCo's demo.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "

@@ -116,6 +116,7 @@ def test_a_run_without_any_log_point_is_no_healthy_run():
         ("byol", {"projector__hidden_norm": False, "predictor__hidden_norm": False}, "batch norm"),
         ("simclr", {"objective__negative_weight": 0.0}, "no stop-gradient"),
         ("simclr", {}, "temperature 0.1"),
+        ("simclr", {"objective": "SimpleContrast"}, "away alike"),
         ("barlow-twins", {"objective__off_diagonal_weight": 0.0}, "redundancy term is off"),
         ("barlow-twins", {}, "off_diagonal_weight too small"),
         ("supervised", {}, "learning rate"),

@@ -99,6 +99,22 @@ def test_a_queue_must_be_a_multiple_of_the_batch():
         recipe.validate()
 
 
+def test_a_ring_left_empty_is_refused_before_the_run():
+    ring = {"objective.ring": {"outer": 0.01, "inner": 0.5}}
+    with pytest.raises(UserError, match=r"the ring is empty: outer 0\.01 of 30 negatives is 0"):
+        RECIPES["simclr"].but(ring | {"batch_size": 16}).validate()
+    with pytest.raises(UserError, match=r"outer 0\.01 of 32 negatives is 0"):
+        RECIPES["moco-v2"].but(ring | {"objective.queue": 32, "batch_size": 16}).validate()
+    RECIPES["simclr"].but(ring).validate()
+
+
+def test_an_option_at_its_default_leaves_the_digest_as_it_was():
+    plain = InfoNCE()
+    assert "hardness" in plain.to_dict() and "hardness" not in plain.to_dict(for_digest=True)
+    others = [plain.but(hardness=1.0), plain.but(class_prior=0.1), plain.but(ring={"outer": 0.5})]
+    assert len({plain.digest(), *(o.digest() for o in others)}) == 4
+
+
 def test_info_nce_wants_a_queue_exactly_when_it_reads_one():
     with pytest.raises(UserError, match="queue"):
         InfoNCE(negatives="queue")
