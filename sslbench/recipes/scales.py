@@ -89,8 +89,23 @@ _NARROW_NEGATIVES: Mapping[str, Changes] = {
     "moco-ring": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-ft": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
 }
+_NARROW_BANK: Changes = {"optimizer": _adamw(2e-2)}
+_NARROW_PROJECTOR: Changes = {k: v for k, v in _NARROW_SIMCLR.items() if "projector" not in k}
+_NARROW_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_NARROW_BANK, "objective.temperature": 0.1, "objective.num_negatives": 1024},
+    "instdisc": _NARROW_BANK,
+    "instdisc-hard": _NARROW_BANK,
+    "simple": _NARROW_BANK,
+    "simple-hard": _NARROW_BANK,
+    "align-uniform": {"optimizer": _adamw(2e-2)},
+    "align-uniform-queue": {k: v for k, v in _NARROW_MOCO.items() if "temperature" not in k},
+    "directclr": {**_NARROW_PROJECTOR, "projector.out": 12},
+    "simclr-linear-projector": _NARROW_PROJECTOR,
+    "simclr-no-projector": _NARROW_PROJECTOR,
+}
 _NARROW_HEADS: Mapping[str, Changes] = {
     **_NARROW_NEGATIVES,
+    **_NARROW_OTHERS,
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": _NARROW_SIMCLR,
     "moco-v1": _NARROW_MOCO,
@@ -153,6 +168,7 @@ LAPTOP = Scale(
         "moco-v2/projector.hidden": {2048: 256},
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
+        "directclr/projector.out": {360: 12},
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
@@ -203,7 +219,17 @@ _MOCO_DEMO: Changes = {
     "target.momentum": 0.99,
     "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
 }
-
+_CIFAR_BANK: Changes = {
+    "batch_size": 128,
+    "optimizer": {**_CIFAR_SGD, "scaling": "none"},
+    "schedule": {"kind": "Steps", "milestones": (0.8, 0.95), "factor": 0.1},
+}
+_CIFAR_SIMCLR: Changes = {
+    "objective.temperature": 0.5,
+    "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
+    "schedule.warmup_epochs": 10,
+    "views.*.jitter": _SMALL_JITTER,
+}
 _DEBIASED: Changes = {
     "views.*.blur": {"probability": 0.5, "kernel": 3},
     "encoder.arch": "resnet50",
@@ -218,6 +244,26 @@ _CIFAR_NEGATIVES: Mapping[str, Changes] = {
     "hcl": _DEBIASED,
     "moco-ring": {"batch_size": 256},
     "moco-ft": _MOCO_DEMO,
+}
+_CIFAR_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_CIFAR_BANK, "objective.temperature": 0.1},
+    "instdisc": _CIFAR_BANK,
+    "instdisc-hard": _CIFAR_BANK,
+    "simple": _CIFAR_BANK,
+    "simple-hard": _CIFAR_BANK,
+    "align-uniform": {
+        "batch_size": 768,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.12, "weight_decay": 1e-4},
+        "schedule": {"kind": "Steps", "milestones": (0.775, 0.85, 0.925), "factor": 0.1},
+    },
+    "align-uniform-queue": {
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+    },
+    "directclr": {**_CIFAR_SIMCLR, "projector.out": 90},
+    "simclr-linear-projector": _CIFAR_SIMCLR,
+    "simclr-no-projector": _CIFAR_SIMCLR,
 }
 
 CIFAR = Scale(
@@ -234,14 +280,9 @@ CIFAR = Scale(
     },
     recipes={
         **_CIFAR_NEGATIVES,
+        **_CIFAR_OTHERS,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
-        "simclr": {
-            "projector.hidden": (512,),
-            "objective.temperature": 0.5,
-            "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
-            "schedule.warmup_epochs": 10,
-            "views.*.jitter": _SMALL_JITTER,
-        },
+        "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -272,6 +313,7 @@ CIFAR = Scale(
         "byol/optimizer.lr": {0.2: 1.0},
         "byol/optimizer.weight_decay": {1.5e-6: 1e-5},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
+        "directclr/projector.out": {360: 90},
     },
     small_axes={"objective.queue": {65536: 4096}},
     notes=(
@@ -281,6 +323,11 @@ CIFAR = Scale(
         "DCL: its paper's setting, batches as they are. Debiased, HCL: their code (ResNet-50, "
         "blur). Ring: its code, whose queue is longer than CIFAR-10. FT: MoCo's demo.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
+        "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
+        "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
+        "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
+        "published share.",
     ),
 )  # fmt: skip
 
