@@ -159,7 +159,6 @@ LAPTOP = Scale(
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
         "simclr/optimizer.lr": {0.3: 2e-2, 0.075: 1.25e-3},
-        "directclr/projector.hidden": {2048: 256},
         "byol/projector.hidden": {4096: 256, 8192: 512},
         "byol/projector.out": {8192: 1024},
         "byol/predictor.hidden": {4096: 256, 8192: 512},
@@ -172,7 +171,7 @@ LAPTOP = Scale(
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
-        "epochs": {100: 6, 200: 12, 240: 14, 400: 24, 500: 30, 800: 48, 1000: 60},
+        "epochs": {100: 6, 200: 12, 400: 24, 500: 30, 800: 48, 1000: 60},
         "optimizer.lr": {0.06: 2e-2, 0.03: 1e-2},
         "objective.queue": {65536: 2048},
     },
@@ -204,7 +203,7 @@ SMOKE = Scale(
     small_axes={
         **LAPTOP.small_axes,
         "batch_size": {512: 64, 256: 32, 128: 16, 64: 8, 32: 4},
-        "epochs": {100: 2, 200: 6, 240: 6, 400: 8, 500: 8, 800: 10, 1000: 12},
+        "epochs": {100: 2, 200: 6, 400: 8, 500: 8, 800: 10, 1000: 12},
     },
     seeds=5,
 )
