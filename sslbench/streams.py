@@ -34,10 +34,13 @@ def uniform(key: int, samples: Tensor, count: int) -> Tensor:
         samples: N int64 positions in the *global* batch (or data set), so that a process that
             holds some of them draws what one process would draw for them.
     """
-    columns = torch.arange(count, device=samples.device, dtype=torch.int64)
-    state = _mix(samples[:, None] * _GOLDEN + key) + (columns + 1) * _GOLDEN
-    bits = (_mix(state) >> 40) & 0xFFFFFF  # 24 bits: every value exact in float32
+    bits = _shift(_bits(key, samples, count), 40)  # 24 bits: every value exact in float32
     return bits.to(torch.float32) * 2.0**-24
+
+
+def integers(key: int, samples: Tensor, count: int, *, high: int) -> Tensor:
+    """`count` whole numbers, uniform in [0, high), for each sample: N×count int64."""
+    return _shift(_bits(key, samples, count), 1) % high
 
 
 def normal(key: int, samples: Tensor, count: int) -> Tensor:
@@ -74,6 +77,12 @@ def _cached_beta_quantiles(alpha: float, device: torch.device) -> Tensor:
 
     quantiles = distribution.ppf(np.linspace(0.0, 1.0, 4097), alpha, alpha)
     return torch.tensor(quantiles, dtype=torch.float32, device=device)
+
+
+def _bits(key: int, samples: Tensor, count: int) -> Tensor:
+    """64 random bits as int64, N×count."""
+    columns = torch.arange(count, device=samples.device, dtype=torch.int64)
+    return _mix(_mix(samples[:, None] * _GOLDEN + key) + (columns + 1) * _GOLDEN)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 from sslbench.recipes import RECIPES
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
-from sslbench.recipes.specs import RawPixels, Shapes
+from sslbench.recipes.specs import Channels, NoiseContrastive, RawPixels, Shapes
 
 DATA = Shapes(resolution=16, num_train=96, num_test=32)
 TRAINED = [n for n, r in RECIPES.items() if r.epochs > 0 and not isinstance(r.encoder, RawPixels)]
@@ -21,11 +21,15 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets.pop("epochs")
     if not isinstance(spec.encoder, RawPixels) and recipe != "color-histogram":
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
-    if spec.projector is not None:
+    if isinstance(spec.projector, Channels):
+        sets["projector.out"] = 4
+    elif spec.projector is not None:
         sets |= {"projector.hidden": [16] * len(spec.projector.hidden), "projector.out": 8}
     if spec.predictor is not None:
         sets["predictor.hidden"] = [8]
     if getattr(spec.objective, "queue", None):
         sets |= {"objective.queue": 32, "batch_norm.splits": 2}
+    if isinstance(spec.objective, NoiseContrastive):
+        sets["objective.num_negatives"] = 32
     layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment

@@ -14,9 +14,13 @@ from torch.nn import functional as F
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
+    MLP,
+    AlignUniform,
     CrossCorrelation,
     CrossEntropy,
     InfoNCE,
+    NoiseContrastive,
+    Objective,
     Shared,
     SimpleContrast,
 )
@@ -106,8 +110,9 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
 def _cause(recipe: Recipe, *, complete: bool) -> str:
     """The first fact of the recipe that permits the collapse, else what is left: its settings."""
     objective = recipe.objective
-    if isinstance(objective, InfoNCE) and objective.negative_weight > 0:
-        return _contrastive_cause(objective, complete)
+    separation = _separation(objective)
+    if separation is not None:
+        return _contrastive_cause(separation, complete)
     if isinstance(objective, SimpleContrast) and objective.weight > 0:
         return (
             "The simple loss pushes all of the memory bank away alike, so near images need not "
@@ -125,11 +130,23 @@ def _cause(recipe: Recipe, *, complete: bool) -> str:
     return _prediction_cause(recipe)
 
 
-def _contrastive_cause(objective: InfoNCE, complete: bool) -> str:
+def _separation(objective: Objective) -> str | None:
+    """The setting of the force between images, or None where there is none."""
+    match objective:
+        case NoiseContrastive(temperature=temperature):
+            return f"temperature {temperature:g}"
+        case InfoNCE(temperature=temperature) if objective.negative_weight > 0:
+            return f"temperature {temperature:g}"
+        case AlignUniform(uniform_weight=weight) if weight > 0:
+            return f"uniform_weight {weight:g}"
+    return None
+
+
+def _contrastive_cause(separation: str, complete: bool) -> str:
     if complete:
         return (
-            f"The negatives did not hold the embeddings apart at temperature "
-            f"{objective.temperature:g}; the learning rate may be too high."
+            f"The negatives did not hold the embeddings apart at {separation}; the learning rate "
+            "may be too high."
         )
     return (
         "Few directions tell the negatives apart: the views may be too strong, or share a "
@@ -147,7 +164,7 @@ def _prediction_cause(recipe: Recipe) -> str:
         return (
             "The predictor is frozen at its random initialisation, so it cannot follow the target."
         )
-    heads = [head for head in (recipe.projector, recipe.predictor) if head is not None]
+    heads = [head for head in (recipe.projector, recipe.predictor) if isinstance(head, MLP)]
     if not any((head.hidden_norm and head.hidden) or head.out_norm for head in heads):
         return "There are no negatives and no batch norm in the heads to keep the images apart."
     if isinstance(recipe.target, EMA) and recipe.target.momentum < 0.5:

@@ -101,7 +101,7 @@ class Trainer:
         return torch.compile(network) if compile_network else network  # type: ignore[return-value]
 
     def step(self) -> StepOutput:
-        """One optimiser step: views, forward, backward, update, target, queue."""
+        """One optimiser step: views, forward, backward, update, target, queue or memory bank."""
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
         factor = learning_rate_factor(
             self.recipe.schedule,
@@ -111,12 +111,14 @@ class Trainer:
         )
         set_learning_rate(self.optimizer, factor)
         self.method.train()
+        outputs = []
         for part in range(self.recipe.accumulate):
             output = self._forward(epoch, within * self.recipe.accumulate + part)
             (output.loss / self.recipe.accumulate).backward()
+            outputs.append(output)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._after(output)
+        self._after(outputs)
         self.step_count += 1
         return output
 
@@ -154,7 +156,7 @@ class Trainer:
         return self._order[1][batch * self.recipe.batch_size + self._samples]
 
     @torch.no_grad()
-    def _after(self, output: StepOutput) -> None:
+    def _after(self, outputs: list[StepOutput]) -> None:
         if not isinstance(self.method, JointEmbedding):
             return
         if isinstance(self.recipe.target, EMA):
@@ -163,8 +165,8 @@ class Trainer:
             )
             method = self.method
             ema_update(method.target_parameters(), method.online_parameters(), momentum)
-        if self.method.queue is not None and output.keys is not None:
-            self.method.queue.enqueue(output.keys)
+        for output in outputs:
+            self.method.remember(output)
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""
@@ -192,7 +194,12 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
                 resolution=dataset.resolution,
                 num_classes=max(1, len(dataset.classes)),
             )
-        return JointEmbedding(recipe, resolution=dataset.resolution, seed=experiment.seed)
+        return JointEmbedding(
+            recipe,
+            resolution=dataset.resolution,
+            num_images=len(dataset.pretraining),
+            seed=experiment.seed,
+        )
 
 
 def _labels(dataset: Dataset) -> Tensor:
@@ -203,7 +210,8 @@ def _labels(dataset: Dataset) -> Tensor:
 
 def _groups(recipe: Any, method: nn.Module) -> list[ParameterGroup]:
     """Online encoder, heads and predictor; a head's own rate comes from its spec."""
-    heads: dict[str, MLP | None] = {"projector": recipe.projector, "predictor": recipe.predictor}
+    named = {"projector": recipe.projector, "predictor": recipe.predictor}
+    heads = {name: spec for name, spec in named.items() if isinstance(spec, MLP)}
     groups: dict[str, ParameterGroup] = {}
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:

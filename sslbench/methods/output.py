@@ -10,13 +10,14 @@ from torch import Tensor, nn
 @dataclass
 class StepOutput:
     """`loss`: scalar, mean over this process's images. `embeddings`: N×D, detached, what the
-    collapse monitor looks at. `metrics`: detached scalars by name. `keys`: n×D target
-    projections to remember (a queue), or None."""
+    collapse monitor looks at. `metrics`: detached scalars by name. `keys`: n×D projections to
+    remember (a queue, a memory bank), or None; `indices`: n int64, the images they are of."""
 
     loss: Tensor
     embeddings: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
     keys: Tensor | None = None
+    indices: Tensor | None = None
 
 
 def width(module: nn.Module, name: str) -> int:

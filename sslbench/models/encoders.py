@@ -1,4 +1,4 @@
-"""Encoders by spec: torchvision ResNets, a narrow ResNet, timm ViTs, and the two baselines."""
+"""Encoders by spec: torchvision ResNets, a narrow ResNet, timm ViTs, a small AlexNet, baselines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from sslbench.models.alexnet import SmallAlexNetEncoder
 from sslbench.models.baselines import ColorHistogramEncoder, RawPixelEncoder
 from sslbench.models.vit import build_vit
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import ColorHistogram, NarrowResNet, RawPixels, ResNet, ViT
+from sslbench.recipes.specs import (
+    ColorHistogram,
+    NarrowResNet,
+    RawPixels,
+    ResNet,
+    SmallAlexNet,
+    ViT,
+)
 
 
 def build_encoder(
@@ -31,7 +39,8 @@ def build_encoder(
     Returns:
         A module with `num_features`: N×3×H×W normalised images to N×num_features.
     Raises:
-        UserError: a ViT whose patch does not divide the resolution.
+        UserError: a ViT whose patch does not divide the resolution, or images too small for a
+            SmallAlexNet.
     """
     if isinstance(spec, ColorHistogram):
         return ColorHistogramEncoder(bins=spec.bins, mean=mean, std=std)
@@ -103,6 +112,7 @@ ENCODERS: dict[type[Spec], Callable[..., nn.Module]] = {
     ResNet: build_resnet,
     NarrowResNet: lambda spec, resolution: NarrowResNetEncoder(spec),
     ViT: build_vit,
+    SmallAlexNet: lambda spec, resolution: SmallAlexNetEncoder(resolution=resolution),
     RawPixels: lambda spec, resolution: RawPixelEncoder(resolution=resolution),
     ColorHistogram: lambda spec, resolution: ColorHistogramEncoder(bins=spec.bins),
 }

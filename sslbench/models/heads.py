@@ -1,10 +1,11 @@
-"""Projection and prediction heads, exactly as an `MLP` spec lists them."""
+"""Projection and prediction heads, exactly as their specs list them."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sslbench.recipes.specs import MLP
+from sslbench.errors import UserError
+from sslbench.recipes.specs import MLP, Channels, Projector
 
 
 class Head(nn.Sequential):
@@ -23,7 +24,19 @@ class Head(nn.Sequential):
         return features
 
 
-def build_head(spec: MLP | None, in_features: int) -> Head:
+class FirstChannels(nn.Module):
+    """The first `count` channels: N×in_features to N×count."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The other channels get no gradient from here."""
+        return features[:, : self.count]
+
+
+def build_head(spec: Projector | None, in_features: int) -> Head:
     """The head of a spec, at PyTorch's default initialisation, in the global generator's state.
 
     Hidden layers are Linear-BN-ReLU ("BN applied to each fully-connected layer", SimSiam,
@@ -31,14 +44,27 @@ def build_head(spec: MLP | None, in_features: int) -> Head:
     initialisation matters: SimSiam fails when the last layer starts at std 0.01.
 
     Args:
-        spec: None is the identity.
+        spec: None is the identity, `Channels` a part of it.
         in_features: width of the input.
     Returns:
         N×in_features to N×out_features. With `trainable=False` its parameters need no gradient;
         its batch norms still follow the batch.
+    Raises:
+        UserError: more channels are asked for than there are.
     """
     if spec is None:
         return Head(out_features=in_features)
+    if isinstance(spec, Channels):
+        if spec.out > in_features:
+            raise UserError(
+                f"projector.out: {spec.out} channels of a representation of {in_features}; set "
+                f"projector.out to {in_features} or less."
+            )
+        return Head(FirstChannels(spec.out), out_features=spec.out)
+    return _build_mlp(spec, in_features)
+
+
+def _build_mlp(spec: MLP, in_features: int) -> Head:
     layers: list[nn.Module] = []
     width = in_features
     for hidden in spec.hidden:

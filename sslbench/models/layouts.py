@@ -1,7 +1,8 @@
 """How other people's files name the parameters of our encoders.
 
-Inside every file the parameters carry one of four namings (torchvision or timm ResNet, the same
-in an `nn.Sequential`, timm ViT, torchvision ViT) behind a prefix that tells who wrote it.
+Inside every file the parameters carry one of five namings (torchvision or timm ResNet, the same
+in an `nn.Sequential`, timm ViT, torchvision ViT, the authors' small AlexNet) behind a prefix that
+tells who wrote it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import NarrowResNet, ResNet, ViT
+from sslbench.recipes.specs import NarrowResNet, ResNet, SmallAlexNet, ViT
 
 # In order of preference: a MoCo file also holds encoder_k, a lightly file a momentum backbone.
 PREFIXES: dict[str, str] = {
@@ -100,10 +101,12 @@ _VITS = (
     Naming("blocks.0.norm1.weight", _same, r"blocks\."),
     Naming("encoder.layers.encoder_layer_0.ln_1.weight", _from_torchvision_vit, r"blocks\."),
 )
+_ALEXNETS = (Naming("blocks.6.0.weight", _same, r"blocks\.[0-6]\."),)
 NAMINGS: dict[type[Spec], tuple[Naming, ...]] = {
     ResNet: _RESNETS,
     NarrowResNet: _RESNETS,
     ViT: _VITS,
+    SmallAlexNet: _ALEXNETS,
 }
 
 

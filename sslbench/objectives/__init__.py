@@ -13,21 +13,34 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from sslbench.objectives.align_uniform import align_uniform
+from sslbench.objectives.bank import Bank
 from sslbench.objectives.context import Context
 from sslbench.objectives.cross_correlation import cross_correlation
 from sslbench.objectives.cross_entropy import cross_entropy
 from sslbench.objectives.info_nce import info_nce
 from sslbench.objectives.negative_cosine import negative_cosine
+from sslbench.objectives.noise_contrastive import noise_contrastive
+from sslbench.objectives.partition import Partition
 from sslbench.objectives.queue import Queue
 from sslbench.objectives.simple_contrast import simple_contrast
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import CrossCorrelation, InfoNCE, NegativeCosine, SimpleContrast
+from sslbench.recipes.specs import (
+    AlignUniform,
+    CrossCorrelation,
+    InfoNCE,
+    NegativeCosine,
+    NoiseContrastive,
+    SimpleContrast,
+)
 
 OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {
     InfoNCE: info_nce,
     SimpleContrast: simple_contrast,
+    NoiseContrastive: noise_contrastive,
+    AlignUniform: align_uniform,
     NegativeCosine: negative_cosine,
     CrossCorrelation: cross_correlation,
 }
 
-__all__ = ["OBJECTIVES", "Context", "Queue", "cross_entropy"]
+__all__ = ["OBJECTIVES", "Bank", "Context", "Partition", "Queue", "cross_entropy"]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sslbench.objectives.partition import Partition
+
 
 @dataclass(frozen=True)
 class Context:
@@ -14,6 +16,8 @@ class Context:
     Attributes:
         queue: K×D keys of past batches, or None.
         bank: one row per training image, M×D, or None; read before this step updates it.
+        partition: the normalising constant of a softmax over the bank, or None; a loss that reads
+            it estimates it from the first batch.
         indices: N int64, the training images of this process's rows, or None.
         key: of this step's random numbers (`streams`), equal on all processes.
         progress: share of the training steps already done, 0 <= progress < 1.
@@ -21,6 +25,7 @@ class Context:
 
     queue: Tensor | None = None
     bank: Tensor | None = None
+    partition: Partition | None = None
     indices: Tensor | None = None
     key: int = 0
     progress: float = 0.0

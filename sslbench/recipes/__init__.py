@@ -5,7 +5,10 @@ from __future__ import annotations
 from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
 from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, simclr
 from sslbench.recipes.distillation import byol, simsiam
+from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
+from sslbench.recipes.memory_bank import instdisc, instdisc_hard, npid, simple, simple_hard
 from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_ring
+from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
 
@@ -29,6 +32,16 @@ RECIPES: dict[str, Recipe] = {
         byol,
         simsiam,
         barlow_twins,
+        npid,
+        instdisc,
+        instdisc_hard,
+        simple,
+        simple_hard,
+        align_uniform,
+        align_uniform_queue,
+        directclr,
+        simclr_linear_projector,
+        simclr_no_projector,
     )
 }
 

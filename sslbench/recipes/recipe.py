@@ -15,20 +15,25 @@ from sslbench.recipes.specs import (
     CrossEntropy,
     Data,
     InfoNCE,
+    MemoryBank,
     NarrowResNet,
+    NoiseContrastive,
     Objective,
     Optimizer,
+    Projector,
     RawPixels,
     ResNet,
     Schedule,
     Shapes,
     Shared,
+    SimpleContrast,
+    SmallAlexNet,
     Target,
     Views,
     ViT,
 )
 
-Encoder = ResNet | NarrowResNet | ViT | RawPixels | ColorHistogram
+Encoder = ResNet | NarrowResNet | ViT | SmallAlexNet | RawPixels | ColorHistogram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Recipe(Spec):
     departures: tuple[str, ...] = ()
     views: Views = Views()
     encoder: Encoder = ResNet()
-    projector: MLP | None = None
+    projector: Projector | None = None
     predictor: MLP | None = None
     target: Target = Shared()
     objective: Objective = InfoNCE()
@@ -86,11 +91,42 @@ class Recipe(Spec):
             not supervised or (self.predictor is None and self.projector is None),
             "a supervised recipe has neither projector nor predictor; set them to null.",
         )
+        self._validate_bank(supervised=supervised)
         trainable = not isinstance(self.encoder, RawPixels | ColorHistogram)
         self.require(
             trainable or self.epochs == 0,
             f"{type(self.encoder).__name__} has nothing to train; set epochs=0.",
         )
+
+    def _validate_bank(self, *, supervised: bool) -> None:
+        bank, kind = isinstance(self.target, MemoryBank), type(self.objective).__name__
+        self.require(
+            bank or not _reads_bank(self.objective),
+            f"{kind} contrasts with a memory bank; set target=MemoryBank.",
+        )
+        self.require(
+            not bank or not (supervised or getattr(self.objective, "queue", None)),
+            f"{kind} cannot use a memory bank"
+            + ("; set target=Shared." if supervised else " beside a queue; set objective.negatives "
+               "to another choice and objective.queue=null, or target=EMA."),
+        )  # fmt: skip
+        one_view = self.views.num_global == 1 and not supervised
+        self.require(
+            not one_view or bank,
+            f"{kind} compares two views; set views.num_global=2, or target=MemoryBank.",
+        )
+        self.require(
+            not one_view or not getattr(self.objective, "symmetric", False),
+            "one view has no second direction; set objective.symmetric=false or "
+            "views.num_global=2.",
+        )
+
+
+def _reads_bank(objective: Objective) -> bool:
+    """Whether the loss contrasts with a memory bank."""
+    return isinstance(objective, SimpleContrast | NoiseContrastive) or (
+        isinstance(objective, InfoNCE) and objective.negatives == "bank"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,11 @@ from sslbench.errors import UserError, did_you_mean
 from sslbench.recipes import RECIPES
 from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Experiment, Recipe
-from sslbench.recipes.scales import SCALES, Scale
+from sslbench.recipes.scales import SCALES, PublishedAt, Scale
 from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
 
 Layer = tuple[str, Mapping[str, Any]]
+Axes = Mapping[str, Mapping[float, float]]
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ def resolve(
     layers: Sequence[Layer] = (),
     data: Data | None = None,
     seed: int = 0,
+    published_at: PublishedAt = "paper",
 ) -> Resolved:
     """The experiment that a recipe, a scale and further layers make.
 
     Values of layers other than `--set` are the published ones: the scale's axes map them to what
-    it can afford (published batch 4096 to 256 here). `--set` is taken literally.
+    it can afford (published batch 4096 to 256 here), by the scale at which they were published.
+    `--set` is taken literally.
 
     Raises:
         UserError: unknown recipe, scale or field, a wrong value, or pieces that do not fit.
@@ -64,8 +67,9 @@ def resolve(
         (f"scale {scale}", _present(current, chosen.common)),
         (f"scale {scale}, {recipe}", chosen.recipes.get(recipe, {})),
     ]
+    axes = chosen.axes_of(published_at)
     mapped = [
-        (name, changes if name == "--set" else dict(_map_axes(changes, chosen, recipe)))
+        (name, changes if name == "--set" else dict(_map_axes(changes, axes, recipe)))
         for name, changes in layers
     ]
     for name, changes in [*scale_layers, *mapped]:
@@ -106,10 +110,16 @@ def _has(spec: Any, path: list[str]) -> bool:
     return hasattr(spec, path[0]) and _has(getattr(spec, path[0]), path[1:])
 
 
-def _map_axes(changes: Mapping[str, Any], scale: Scale, recipe: str) -> Iterator[tuple[str, Any]]:
+def _map_axes(
+    changes: Mapping[str, Any], axes: Axes, recipe: str, *, inside: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Published values to those here; the fields of a mapping are mapped under their own path."""
     for path, value in changes.items():
-        axis = scale.axes.get(f"{recipe}/{path}", scale.axes.get(path, {}))
-        if isinstance(value, (list, tuple)):
+        full = f"{inside}{path}"
+        axis = axes.get(f"{recipe}/{full}", axes.get(full, {}))
+        if isinstance(value, Mapping):
+            yield path, dict(_map_axes(value, axes, recipe, inside=f"{full}."))
+        elif isinstance(value, (list, tuple)):
             yield path, [axis.get(v, v) for v in value]
         else:
             yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)

@@ -2,18 +2,20 @@
 
 A scale changes all recipes (`common`, where the piece is present), single recipes (`recipes`:
 short schedules need their own rates), and maps a swept axis (`axes`: published value to the value
-here, under a dotted path, or `recipe/path` for one recipe).
+here, under a dotted path, or `recipe/path` for one recipe). `small_axes` are the axes of tables
+published on small images, where a batch of 256 is large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from sslbench.recipes.specs import Data, ImageSet, Shapes
 
 Changes = Mapping[str, Any]
+PublishedAt = Literal["paper", "cifar"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,15 @@ class Scale:
     common: Changes
     recipes: Mapping[str, Changes] = field(default_factory=dict)
     axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    small_axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
     seeds: int = 3
     resolution: int | None = None
     num_train: int | None = None
     notes: tuple[str, ...] = ()
+
+    def axes_of(self, published_at: PublishedAt) -> Mapping[str, Mapping[float, float]]:
+        """The axes of values published at that scale (none where it is this one)."""
+        return self.axes if published_at == "paper" else self.small_axes
 
     def dataset(self, name: str, *, path: str | None = None) -> Data:
         """A named set at this scale: `resolution` and at most `num_train` training images."""
@@ -82,8 +89,23 @@ _NARROW_NEGATIVES: Mapping[str, Changes] = {
     "moco-ring": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-ft": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
 }
+_NARROW_BANK: Changes = {"optimizer": _adamw(2e-2)}
+_NARROW_PROJECTOR: Changes = {k: v for k, v in _NARROW_SIMCLR.items() if "projector" not in k}
+_NARROW_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_NARROW_BANK, "objective.temperature": 0.1, "objective.num_negatives": 1024},
+    "instdisc": _NARROW_BANK,
+    "instdisc-hard": _NARROW_BANK,
+    "simple": _NARROW_BANK,
+    "simple-hard": _NARROW_BANK,
+    "align-uniform": {"optimizer": _adamw(2e-2)},
+    "align-uniform-queue": {k: v for k, v in _NARROW_MOCO.items() if "temperature" not in k},
+    "directclr": {**_NARROW_PROJECTOR, "projector.out": 12},
+    "simclr-linear-projector": _NARROW_PROJECTOR,
+    "simclr-no-projector": _NARROW_PROJECTOR,
+}
 _NARROW_HEADS: Mapping[str, Changes] = {
     **_NARROW_NEGATIVES,
+    **_NARROW_OTHERS,
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": _NARROW_SIMCLR,
     "moco-v1": _NARROW_MOCO,
@@ -130,15 +152,28 @@ LAPTOP = Scale(
     axes={
         "batch_size": {8192: 512, 4096: 256, 2048: 128, 1024: 64, 512: 32, 256: 16, 128: 8, 64: 4},
         "epochs": {100: 6, 200: 12, 300: 12, 400: 24, 800: 48, 1000: 60},
-        "target.momentum": {0.999: 0.98, 0.99: 0.8, 0.9: 0.3},
+        "target.momentum": {0.999: 0.98, 0.996: 0.92, 0.99: 0.8, 0.9: 0.3},
+        "objective.queue": {65536: 2048},
         "schedule.warmup_epochs": {10: 1},
-        "dcl/batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
         "simsiam/projector.out": {256: 32, 512: 64, 1024: 128, 2048: 256},
         "simsiam/predictor.hidden": {64: 8, 128: 16, 256: 32, 512: 64},
         "simclr/projector.hidden": {2048: 256},
+        "simclr/optimizer.lr": {0.3: 2e-2, 0.075: 1.25e-3},
+        "byol/projector.hidden": {4096: 256, 8192: 512},
+        "byol/projector.out": {8192: 1024},
+        "byol/predictor.hidden": {4096: 256, 8192: 512},
+        "byol/optimizer.lr": {0.2: 1.0},
+        "byol/optimizer.weight_decay": {1.5e-6: 1e-4},
         "moco-v2/projector.hidden": {2048: 256},
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
+        "directclr/projector.out": {360: 12},
+    },
+    small_axes={
+        "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
+        "epochs": {100: 6, 200: 12, 400: 24, 500: 30, 800: 48, 1000: 60},
+        "optimizer.lr": {0.06: 2e-2, 0.03: 1e-2},
+        "objective.queue": {65536: 2048},
     },
     notes=(
         "Settings found on the held-out tenth of the built-in set, seed 0, November 2026; the test "
@@ -165,6 +200,11 @@ SMOKE = Scale(
     },
     recipes=_NARROW_HEADS,
     axes={**LAPTOP.axes, "epochs": {100: 2, 200: 6, 300: 6, 400: 8, 800: 10, 1000: 12}},
+    small_axes={
+        **LAPTOP.small_axes,
+        "batch_size": {512: 64, 256: 32, 128: 16, 64: 8, 32: 4},
+        "epochs": {100: 2, 200: 6, 400: 8, 500: 8, 800: 10, 1000: 12},
+    },
     seeds=5,
 )
 
@@ -178,7 +218,17 @@ _MOCO_DEMO: Changes = {
     "target.momentum": 0.99,
     "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
 }
-
+_CIFAR_BANK: Changes = {
+    "batch_size": 128,
+    "optimizer": {**_CIFAR_SGD, "scaling": "none"},
+    "schedule": {"kind": "Steps", "milestones": (0.8, 0.95), "factor": 0.1},
+}
+_CIFAR_SIMCLR: Changes = {
+    "objective.temperature": 0.5,
+    "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
+    "schedule.warmup_epochs": 10,
+    "views.*.jitter": _SMALL_JITTER,
+}
 _DEBIASED: Changes = {
     "views.*.blur": {"probability": 0.5, "kernel": 3},
     "encoder.arch": "resnet50",
@@ -193,6 +243,26 @@ _CIFAR_NEGATIVES: Mapping[str, Changes] = {
     "hcl": _DEBIASED,
     "moco-ring": {"batch_size": 256},
     "moco-ft": _MOCO_DEMO,
+}
+_CIFAR_OTHERS: Mapping[str, Changes] = {
+    "npid": {**_CIFAR_BANK, "objective.temperature": 0.1},
+    "instdisc": _CIFAR_BANK,
+    "instdisc-hard": _CIFAR_BANK,
+    "simple": _CIFAR_BANK,
+    "simple-hard": _CIFAR_BANK,
+    "align-uniform": {
+        "batch_size": 768,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.12, "weight_decay": 1e-4},
+        "schedule": {"kind": "Steps", "milestones": (0.775, 0.85, 0.925), "factor": 0.1},
+    },
+    "align-uniform-queue": {
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.06, "scaling": "none"},
+    },
+    "directclr": {**_CIFAR_SIMCLR, "projector.out": 90},
+    "simclr-linear-projector": _CIFAR_SIMCLR,
+    "simclr-no-projector": _CIFAR_SIMCLR,
 }
 
 CIFAR = Scale(
@@ -209,14 +279,9 @@ CIFAR = Scale(
     },
     recipes={
         **_CIFAR_NEGATIVES,
+        **_CIFAR_OTHERS,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
-        "simclr": {
-            "projector.hidden": (512,),
-            "objective.temperature": 0.5,
-            "optimizer": {**_CIFAR_LARS, "lr": 1.0, "weight_decay": 1e-4},
-            "schedule.warmup_epochs": 10,
-            "views.*.jitter": _SMALL_JITTER,
-        },
+        "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -241,11 +306,15 @@ CIFAR = Scale(
     axes={
         "batch_size": {8192: 2048, 4096: 1024, 2048: 512, 1024: 256, 512: 128, 256: 64, 128: 32,
                        64: 16},
-        "dcl/batch_size": {},
         "epochs": {100: 50, 200: 100, 300: 200, 400: 200, 800: 400, 1000: 500},
         "target.momentum": {0.999: 0.999, 0.99: 0.99, 0.9: 0.9},
+        "simclr/optimizer.lr": {0.3: 1.0, 0.075: 0.125},
+        "byol/optimizer.lr": {0.2: 1.0},
+        "byol/optimizer.weight_decay": {1.5e-6: 1e-5},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
+        "directclr/projector.out": {360: 90},
     },
+    small_axes={"objective.queue": {65536: 4096}},
     notes=(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
@@ -253,6 +322,11 @@ CIFAR = Scale(
         "DCL: its paper's setting, batches as they are. Debiased, HCL: their code (ResNet-50, "
         "blur). Ring: its code, whose queue is longer than CIFAR-10. FT: MoCo's demo.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
+        "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
+        "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
+        "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
+        "published share.",
     ),
 )  # fmt: skip
 

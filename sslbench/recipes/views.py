@@ -17,6 +17,9 @@ INSTDISC_VIEW = View(
     blur=None,
     order=("crop", "grayscale", "jitter", "flip"),
 )
+ALIGN_UNIFORM_VIEW = INSTDISC_VIEW.but(
+    crop=Crop(scale=(0.08, 1.0)), order=("crop", "flip", "jitter", "grayscale")
+)
 WEAK_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=None, grayscale=0.0, blur=None)
 CROP_FLIP_VIEW = View(crop=Crop(scale=(0.08, 1.0)), jitter=None, grayscale=0.0, blur=None)
 MAE_VIEW = View(crop=Crop(scale=(0.2, 1.0), interpolation="bicubic"),
@@ -33,6 +36,8 @@ PRESETS: dict[str, Views] = {
     "simclr": Views(first=SIMCLR_VIEW),
     "mocov2": Views(first=MOCOV2_VIEW),
     "instdisc": Views(first=INSTDISC_VIEW),
+    "instdisc-one-view": Views(first=INSTDISC_VIEW, num_global=1),
+    "align-uniform": Views(first=ALIGN_UNIFORM_VIEW),
     "byol": Views(first=BYOL_VIEW_1, second=BYOL_VIEW_2),
     "byol-symmetric": Views(
         first=BYOL_VIEW_1.but({"blur.probability": 0.5, "solarize": 0.2}),

@@ -64,6 +64,11 @@ def notes(table: MeasuredTable) -> list[str]:
     out = list(table.notes)
     if is_measured(table):
         out.append(legend(table))
+    if names := dict.fromkeys(column.protocol for column in table.columns if column.protocol):
+        out.append(
+            f"Published under another protocol than ours ({'; '.join(names)}): shown beside our "
+            "values, never subtracted or ranked against them."
+        )
     if any(row_label(row) != row.label for row in table.rows):
         out.append(UNCERTAIN)
     if table.stale and is_measured(table):
@@ -108,6 +113,7 @@ def _missing_rows(table: MeasuredTable) -> Iterator[str]:
         "failed": "failed",
         "diverged": "every seed diverged",
     }
+    alike: dict[str, list[str]] = {}
     for row in (*table.rows, *table.baselines):
         empty: dict[tuple[str, str], list[str]] = {}
         for column in table.columns:
@@ -118,4 +124,7 @@ def _missing_rows(table: MeasuredTable) -> Iterator[str]:
         for (state, note), names in empty.items():
             everywhere = len(names) == len(table.columns) or not _has_number(row)
             where = row.label if everywhere else f"{row.label}, {', '.join(names)}"
-            yield f"{where}: {why.get(state, state)}{'; ' + note.rstrip('.') if note else ''}."
+            sentence = f"{why.get(state, state)}{'; ' + note.rstrip('.') if note else ''}."
+            alike.setdefault(sentence, []).append(where)
+    for sentence, places in alike.items():
+        yield f"{'; '.join(places)}: {sentence}"

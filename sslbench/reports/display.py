@@ -32,8 +32,10 @@ class Heading:
 
     @property
     def part_name(self) -> str:
-        """The part in words."""
-        return "ours, published" if self.part == "both" else self.part
+        """The part in words, with the published values' protocol where it is not ours."""
+        words = "ours, published" if self.part == "both" else self.part
+        named = self.column.protocol and self.part in ("both", "published")
+        return f"{words} ({self.column.protocol})" if named else words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +92,15 @@ def grid(table: MeasuredTable) -> Grid:
 
 def legend(table: MeasuredTable) -> str:
     """What a shown cell's numbers are."""
-    if any(heading.part == "both" for heading in grid(table).headings):
+    parts = {heading.part for heading in grid(table).headings}
+    if "both" in parts:
         return (
             f"Ours is the mean ± its 95 % interval over {len(table.seeds)} seeds (another number "
             "in brackets); below it the published value and, in brackets, ours less published."
         )
+    ours = "Ours is the mean ± its 95 % interval over seeds (number of seeds)"
     return (
-        "Ours is the mean ± its 95 % interval over seeds (number of seeds); the difference is ours "
-        "less published."
+        f"{ours}; the difference is ours less published." if "difference" in parts else f"{ours}."
     )
 
 
@@ -201,7 +204,7 @@ def _shared_prefix(names: list[str]) -> str:
 
 
 def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
-    parts = {column.key: _parts(table, column.key) for column in table.columns}
+    parts = {column.key: _parts(table, column) for column in table.columns}
     stacked = sum(len(found) > 1 for found in parts.values()) > SPREAD_OUT
     for column in table.columns:
         name = column.name.removeprefix(f"{corner}: ")
@@ -211,13 +214,15 @@ def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
             yield Heading(column=column, part=part, name=name)
 
 
-def _parts(table: MeasuredTable, key: str) -> tuple[Part, ...]:
+def _parts(table: MeasuredTable, column: MeasuredColumn) -> tuple[Part, ...]:
     """What there is to show of a column."""
-    cells = [row.cells[key] for row in table.rows if key in row.cells]
+    cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
     published = any(cell.published is not None for cell in cells)
     if not any(cell.state != "published-only" for cell in cells):
         return ("published",)
-    return ("ours", "published", "difference") if published else ("ours",)
+    if not published:
+        return ("ours",)
+    return ("ours", "published") if column.protocol else ("ours", "published", "difference")
 
 
 def _entry(table: MeasuredTable, row: MeasuredRow, heading: Heading, shade: float | None) -> Entry:

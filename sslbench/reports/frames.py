@@ -27,6 +27,7 @@ LONG_COLUMNS = (
     "interval",
     "n",
     "published",
+    "published_protocol",
     "difference",
     "verdicts",
     "dataset",
@@ -87,6 +88,7 @@ def _long_lines(table: MeasuredTable) -> Iterator[dict[str, Any]]:
                 "metric": column.metric,
                 "definition": column.definition,
                 "unit": column.unit,
+                "published_protocol": column.protocol,
                 "verdicts": " ".join(f"{k}={v}" for k, v in row.verdicts.items()),
             }
             for seed in _seed_lines(row.cells[column.key]):

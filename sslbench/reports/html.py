@@ -18,6 +18,7 @@ from sslbench.reports.curves import (
     training_curves,
 )
 from sslbench.reports.display import MARKS, grid, is_measured, table_key, unique_names
+from sslbench.reports.time_plot import time_plot
 from sslbench.tables.results import MeasuredTable
 
 OUTCOMES = ("held", "not held", "undecided", "not measured")
@@ -83,6 +84,7 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
         groups.append(_group("Ours and published", caption, list(plots.heat_maps(table).items())))
     else:
         groups.append(_dots(table))
+    groups.append(_time(table))
     groups += [_sweep(table, index) for index in range(len(sweeps_of(table)))]
     if runs is not None:
         groups.append(_training(table, runs))
@@ -95,6 +97,12 @@ def _dots(table: MeasuredTable) -> dict[str, Any]:
     return _group(
         "Ours against published", "", [("", p) for p in plots.against_published(table)], legend
     )
+
+
+def _time(table: MeasuredTable) -> dict[str, Any]:
+    plot = time_plot(table)
+    caption = "Means over seeds, the accuracy with its 95 % interval; best at the top."
+    return _group("Accuracy against training time", caption, [("", plot)] if plot else [])
 
 
 def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _header(shown: Grid) -> list[str]:
         groups.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
         start += width
-    parts = [h.part_name for h in shown.headings]
+    parts = [escape(h.part_name) for h in shown.headings]
     return [
         " & ".join([escape(shown.corner), *groups]) + r" \\",
         " ".join(rules),

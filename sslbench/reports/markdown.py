@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sslbench.reports.company import company, company_line, not_measured, notes
 from sslbench.reports.display import MARKS, Grid, Heading, grid, unique_names
+from sslbench.reports.time_plot import time_plot
 from sslbench.tables.results import MeasuredTable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
@@ -18,9 +19,27 @@ def markdown_report(tables: Sequence[MeasuredTable]) -> str:
     names = dict(zip(unique_names(tables), tables, strict=True))
     if len(tables) > 1:
         parts.append("\n".join(f"- [{escape(t.title)}](#{name})" for name, t in names.items()))
+    figures = markdown_figures(tables)
     for name, table in names.items():
         parts += [f'<a id="{name}"></a>', markdown_table(table)]
+        if (file := _figure_file(name)) in figures:
+            parts.append(f"![Accuracy against training time]({file})")
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_figures(tables: Sequence[MeasuredTable]) -> dict[str, str]:
+    """File name to SVG of the plots that `markdown_report` shows, to lie beside it."""
+    names = zip(unique_names(tables), tables, strict=True)
+    return {_figure_file(n): _on_any_page(svg) for n, t in names if (svg := time_plot(t))}
+
+
+def _figure_file(name: str) -> str:
+    return f"{name}-time.svg"
+
+
+def _on_any_page(svg: str) -> str:
+    """A file of its own cannot take its ink from the page: a grey that reads on white and black."""
+    return svg.replace("<svg ", '<svg style="color: #7d8590; font-family: sans-serif" ', 1) + "\n"
 
 
 def markdown_table(table: MeasuredTable) -> str:
@@ -66,8 +85,8 @@ def _cells(shown: Grid) -> str:
 
 def _header(heading: Heading, single: bool) -> str:
     if single and heading.part != "ours":
-        return heading.part
-    return f"{escape(heading.name)}<br>{heading.part_name}"
+        return escape(heading.part_name)
+    return f"{escape(heading.name)}<br>{escape(heading.part_name)}"
 
 
 def _claims(table: MeasuredTable) -> str:

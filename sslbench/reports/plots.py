@@ -28,7 +28,7 @@ PALETTE = (
     "#cf4a4a",
     "#7f8790",
 )
-INK = "#010203"  # stands for the page's text colour until `_svg` replaces it
+INK = "#010203"  # stands for the page's text colour until `to_svg` replaces it
 OURS, PUBLISHED = PALETTE[0], PALETTE[1]
 MAX_ROWS = 24  # more rows become a scatter plot of ours against published
 
@@ -53,6 +53,7 @@ def against_published(table: MeasuredTable) -> list[str]:
             if (cell := row.cells.get(column.key))
             and cell.mean is not None
             and cell.published is not None
+            and cell.comparable
         ]
         if len(pairs) >= 2:
             draw = _dots if len(pairs) <= MAX_ROWS else _scatter
@@ -71,7 +72,7 @@ def curve_plot(
 ) -> str:
     """Lines with bands as SVG; published lines are dashed with hollow marks and share the colour
     of our line of the same label. `reference` is a labelled level."""
-    figure, axes = _figure(3.35, 2.6)
+    figure, axes = new_figure(3.35, 2.6)
     labels = list(dict.fromkeys(line.label for line in lines))
     for line in lines:
         index = labels.index(line.label)
@@ -93,11 +94,11 @@ def curve_plot(
             ha="right",
             color=INK,
         )
-    axes.set_xlabel(_plain(x))
-    axes.set_ylabel(_plain(y))
+    axes.set_xlabel(plain(x))
+    axes.set_ylabel(plain(y))
     if log2:
         _log2_axis(axes, sorted({value for line in lines for value in line.x}))
-    return _svg(figure, salt)
+    return to_svg(figure, salt)
 
 
 def is_heat_map(table: MeasuredTable) -> bool:
@@ -143,28 +144,28 @@ class _Pair(NamedTuple):
 
 def _dots(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
     longest = max(len(pair.label) for pair in pairs)
-    figure, axes = _figure(3.6 + 0.07 * longest, 0.9 + 0.27 * len(pairs))
+    figure, axes = new_figure(3.6 + 0.07 * longest, 0.9 + 0.27 * len(pairs))
     for place, pair in enumerate(pairs):
         axes.plot([pair.ours, pair.published], [place, place], color=INK, alpha=0.25, linewidth=1)
     labels, ours, intervals, published = zip(*pairs, strict=True)
     places = list(range(len(pairs)))
     axes.errorbar(ours, places, xerr=intervals, fmt="o", color=OURS, markersize=5, capsize=2.5)
     axes.plot(published, places, "D", color=PUBLISHED, markerfacecolor="none", markersize=5)
-    axes.set_yticks(places, [_plain(label) for label in labels])
+    axes.set_yticks(places, [plain(label) for label in labels])
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     name = f"{column.name} ({column.unit})" if column.unit else column.name
-    axes.set_xlabel(_plain(textwrap.fill(name, 48)))
-    return _svg(figure, salt)
+    axes.set_xlabel(plain(textwrap.fill(name, 48)))
+    return to_svg(figure, salt)
 
 
 def _scatter(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
-    figure, axes = _figure(4.4, 3.4)
+    figure, axes = new_figure(4.4, 3.4)
     _, ours, intervals, published = zip(*pairs, strict=True)
     axes.errorbar(published, ours, yerr=intervals, fmt="o", color=OURS, markersize=4, linewidth=1)
-    axes.set_xlabel(_plain(f"{column.name}, published"))
-    axes.set_ylabel(_plain(f"{column.name}, ours"))
-    return _svg(figure, salt)
+    axes.set_xlabel(plain(f"{column.name}, published"))
+    axes.set_ylabel(plain(f"{column.name}, ours"))
+    return to_svg(figure, salt)
 
 
 def _heat(
@@ -177,7 +178,7 @@ def _heat(
     import numpy as np
     from matplotlib import colormaps
 
-    figure, axes = _figure(4.4, 0.9 + 0.4 * len(rows))
+    figure, axes = new_figure(4.4, 0.9 + 0.4 * len(rows))
     data = np.array(values, dtype=float)
     low, high = np.nanmin(data), np.nanmax(data)
     shares = (data - low) / (high - low) if high > low else np.zeros_like(data)
@@ -193,17 +194,17 @@ def _heat(
             va="center",
             color="#ffffff" if dark else "#000000",
         )
-    names = [_plain(column.name.rpartition(": ")[2]) for column in columns]
+    names = [plain(column.name.rpartition(": ")[2]) for column in columns]
     axes.set_xticks([j + 0.5 for j in range(len(columns))], names, rotation=30, ha="right")
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], [_plain(row.label) for row in rows])
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], [plain(row.label) for row in rows])
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _svg(figure, salt)
+    return to_svg(figure, salt)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")
 
@@ -215,7 +216,7 @@ def _log2_axis(axes: Axes, ticks: list[float]) -> None:
     axes.minorticks_off()
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure in inches with the house style, made without pyplot's global state."""
     from matplotlib.figure import Figure
 
@@ -233,7 +234,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def to_svg(figure: Figure, salt: str) -> str:
     """The figure as an <svg> element: text stays text, no metadata, ids unique by `salt`."""
     from matplotlib import rc_context
 

@@ -82,10 +82,10 @@ def _width(texts: list[str]) -> int:
 def _header(shown: Grid, i: int, *, named: bool = True) -> str:
     """A column's name, wrapped to its cells, above its part."""
     heading = shown.headings[i]
-    part = heading.part_name.replace(", ", "\n")
     wide = max(14, _width([line.entries[i].text for line in shown.lines]))
     name = textwrap.wrap(heading.name, wide) if named else []
-    return "\n".join([*name, part])
+    stacked = heading.part_name.replace("ours, ", "ours\n").split("\n")
+    return "\n".join([*name, *(line for part in stacked for line in textwrap.wrap(part, wide))])
 
 
 def _cells(shown: Grid, block: list[int]) -> RichTable:

@@ -20,7 +20,8 @@ def write_reports(
     formats: Collection[str] = FORMATS,
     runs: Path | None = None,
 ) -> list[Path]:
-    """Write report.html, report.md, cells.csv (every seed) and <table>.tex under `out`.
+    """Write report.html, report.md (with <table>-time.svg where a table has minutes), cells.csv
+    (every seed) and <table>.tex under `out`.
 
     Args:
         tables: in the order to show them.
@@ -52,9 +53,9 @@ def _texts(name: str, tables: Sequence[MeasuredTable], runs: Path | None) -> dic
 
         return {"report.html": html_report(tables, runs=runs)}
     if name == "markdown":
-        from sslbench.reports.markdown import markdown_report
+        from sslbench.reports.markdown import markdown_figures, markdown_report
 
-        return {"report.md": markdown_report(tables)}
+        return {"report.md": markdown_report(tables), **markdown_figures(tables)}
     if name == "csv":
         from sslbench.reports.frames import long_frame
 

@@ -9,8 +9,8 @@ from typing import Any
 from sslbench.errors import UserError
 from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.resolve import Layer, Resolved, find_recipe, resolve
-from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
+from sslbench.recipes.resolve import Layer, Resolved, find_scale, resolve
+from sslbench.recipes.specs import ColorHistogram, Data, ImageSet, RawPixels
 from sslbench.tables.schema import BASELINES, Column, Row, Table
 
 DEFAULT_PROTOCOLS = ("knn.v1", "linear.features.v1")  # of every run, whatever its columns need
@@ -46,20 +46,24 @@ def measured_columns(table: Table, row: Row) -> list[Column]:
 def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) -> Resolved:
     """The experiment of one cell for seed 0: recipe < scale < table < column < row < --set.
 
-    The table's setting speaks to the pieces that the row's recipe has. A row's change to a piece
-    of the views that the scale has switched off (blur at 32 pixels) changes nothing there.
+    The table's setting speaks to the pieces that the row's recipe has at this scale. A row's
+    change to a piece of the views that the scale has switched off (blur at 32 pixels) changes
+    nothing there.
 
     Raises:
         UserError: the pieces do not fit; the sentence names the table and the row.
     """
     name = row.recipe or column.recipe or table.base
-    setting = {k: v for k, v in table.set.items() if _has(find_recipe(name), k)}
-    layers: list[Layer] = [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
+    layers: list[Layer] = []
 
     def resolved(*more: Layer) -> Resolved:
-        return resolve(name, scale=request.scale, layers=[*layers, *more], data=request.data)
+        return resolve(name, scale=request.scale, layers=[*layers, *more], data=request.data,
+                       published_at=table.published_at)  # fmt: skip
 
     try:
+        scaled = resolved().experiment.recipe
+        setting = {k: v for k, v in table.set.items() if _has(scaled, k)}
+        layers += [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
         changes = dict(row.set)
         optional = [path for path in changes if path.startswith(("views.first.", "views.second."))]
         if optional:
@@ -78,11 +82,12 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
     """The untrained encoder or raw pixels at the table's scale and data, with the table's and
     `--set`'s changes to the encoder; for seed 0."""
     changes: list[Layer] = [(f"table {table.id}", table.set), ("--set", request.overrides or {})]
-    layers = (
-        []
-        if name == "raw-pixels"
-        else [(n, {k: v for k, v in c.items() if k.startswith("encoder")}) for n, c in changes]
-    )
+    recipe = resolve(name, scale=request.scale, data=request.data).experiment.recipe
+    layers = [
+        (layer, {k: v for k, v in c.items() if k.startswith("encoder") and _has(recipe, k)})
+        for layer, c in changes
+        if name != "raw-pixels"
+    ]
     return resolve(name, scale=request.scale, layers=layers, data=request.data)
 
 
@@ -90,6 +95,11 @@ def baselines(table: Table) -> list[str]:
     """The baselines that are measured beside the table's own rows."""
     own = {row.id for row in table.rows}
     return [name for name in BASELINES if name not in own]
+
+
+def dataset_name(data: Data) -> str:
+    """The name by which a table's rows know a data set."""
+    return data.name if isinstance(data, ImageSet) else "shapes"
 
 
 def is_constant(recipe: Recipe) -> bool:
@@ -103,11 +113,18 @@ def cells(
     """Every place of the table that a run fills, with its experiment; baselines last.
 
     Args:
-        rows: ids of the rows wanted (None: all).
+        rows: ids of the rows wanted (None: all of the data set trained on).
     Raises:
-        UserError: an unknown row id, or pieces that do not fit.
+        UserError: an unknown row id, a row of another data set, or pieces that do not fit.
     """
-    chosen = table.rows if rows is None else [table.row(name) for name in rows]
+    fitting = table.rows_on(dataset_name(request.data or find_scale(request.scale).data))
+    chosen = list(fitting) if rows is None else [table.row(name) for name in rows]
+    for row in chosen:
+        if row not in fitting:
+            raise UserError(
+                f"Table {table.id}, row {row.id}: its values are of {row.dataset}; measure it with "
+                f"--dataset {row.dataset}."
+            )
     for row in chosen:
         known: dict[str, Resolved] = {}  # top-1, top-5 and kNN columns share their run
         for column in measured_columns(table, row):

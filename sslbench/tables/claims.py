@@ -18,7 +18,8 @@ from typing import Any
 from sslbench.errors import UserError, did_you_mean
 from sslbench.tables.predicates import VOCABULARY, Predicate
 
-REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steeper": ("along",)}
+REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
+            "steeper": ("along",)}  # fmt: skip
 PAIRS = ("greater", "less", "at_least", "at_most", "less_sensitive")
 
 

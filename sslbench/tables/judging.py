@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sslbench.tables.claims import Claim
 from sslbench.tables.estimates import Estimate, Values
 from sslbench.tables.predicates import judge
 from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
-from sslbench.tables.schema import BASELINES, Column, Table
+from sslbench.tables.schema import BASELINES, Column, Table, find_cell
 
 LEAST_PAIRS = 3  # rank agreement of fewer rows says nothing
 
@@ -72,17 +72,32 @@ def _chance(column: Column, top1: float) -> float:
 
 
 def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:
-    """Every claim of the table, judged on both."""
+    """Every claim of the table, judged on both: ours on the rows of the data set measured."""
     ours, published = measured_values(table, measured), published_values(table)
-    return tuple(_result(claim, ours, published) for claim in table.claims)
+    rename = _renaming(table, measured.dataset)
+    return tuple(_result(claim, ours, published, rename) for claim in table.claims)
 
 
-def _result(claim: Claim, ours: Values, published: Values) -> ClaimResult:
+def _renaming(table: Table, dataset: str) -> Callable[[str], str]:
+    """From an operand about a row of another data set to the same row of the one measured."""
+    fitting = {row.stem: row.id for row in table.rows_on(dataset) if row.dataset}
+    moved = {row.id: fitting.get(row.stem, row.id) for row in table.rows if row.dataset}
+
+    def rename(operand: str) -> str:
+        row, column = find_cell(table, operand)
+        return operand if moved.get(row, row) == row else f"{moved[row]}.{column}"
+
+    return rename
+
+
+def _result(
+    claim: Claim, ours: Values, published: Values, rename: Callable[[str], str]
+) -> ClaimResult:
     theirs = None if claim.published is None else judge(claim.published, published).outcome
     if claim.ours is None:
         detail = claim.words or "it has no form for measured values"
         return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
-    verdict = judge(claim.ours, ours)
+    verdict = judge(claim.ours.renamed(rename), ours)
     return ClaimResult(claim.id, claim.says, theirs, verdict.outcome, verdict.detail)
 
 
@@ -103,5 +118,6 @@ def rank_agreement(table: Table, rows: Sequence[MeasuredRow]) -> dict[str, float
 def _pairs(rows: Sequence[MeasuredRow], key: str) -> Iterable[tuple[float, float]]:
     for row in rows:
         cell = row.cells.get(key)
-        if cell is not None and cell.mean is not None and cell.published is not None:
+        if cell is not None and cell.difference is not None:  # both there, and comparable
+            assert cell.mean is not None and cell.published is not None
             yield cell.mean, cell.published

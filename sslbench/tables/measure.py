@@ -14,7 +14,8 @@ from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, Shapes
-from sslbench.tables.cells import Place, baselines, is_constant, protocol_of
+from sslbench.tables.cells import Place, baselines, dataset_name, is_constant, protocol_of
+from sslbench.tables.derive import fill_derived
 from sslbench.tables.grid import Plan, PlannedRun, plan
 from sslbench.tables.judging import claim_results, rank_agreement
 from sslbench.tables.results import Cell, CellState, MeasuredColumn, MeasuredRow, MeasuredTable
@@ -44,7 +45,7 @@ def measure(
         [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides
     )
     reader = _Reader(table, planned)
-    rows = _derived(table, [reader.row(row) for row in table.rows])
+    rows = fill_derived(table, [reader.row(row) for row in table.rows])
     beside = [reader.baseline(name) for name in baselines(table)]
     unjudged = MeasuredTable(
         id=table.id,
@@ -52,7 +53,7 @@ def measure(
         source=table.source,
         arxiv=table.arxiv,
         setting=dict(table.setting),
-        notes=table.notes,
+        notes=(*table.notes, *_stand_in(table, dataset_name(data or find_scale(scale).data))),
         scale=scale,
         chance=100.0 / _num_classes(data or find_scale(scale).data, root),
         seeds=planned.request.seeds,
@@ -80,7 +81,9 @@ class _Reader:
         """A row of the table, with every column's cell."""
         cells = {c.key: self._cell(row.id, c, row) for c in self.table.columns}
         runs = self._runs(row.id)
-        note = "; ".join(n for n in (row.note, row.not_trainable or "", self._twin(row)) if n)
+        elsewhere = f"its values are of {row.dataset}" if row.dataset and not runs else ""
+        why = row.not_trainable or elsewhere
+        note = "; ".join(n for n in (row.note, why, self._twin(row)) if n)
         return MeasuredRow(
             id=row.id,
             label=row.label,
@@ -116,6 +119,7 @@ class _Reader:
             better=column.better,
             metric=column.metric,
             definition=self.definitions.get(protocol or "", ""),
+            protocol=column.protocol,
         )
 
     def company(self) -> dict[str, Any]:
@@ -138,15 +142,19 @@ class _Reader:
         }
 
     def _cell(self, name: str, column: Column, row: Row | None) -> Cell:
-        published = row.paper.get(column.key) if row else None
-        spread = row.spread.get(column.key) if row else None
+        printed: dict[str, Any] = {
+            "published": row.paper.get(column.key) if row else None,
+            "spread": row.spread.get(column.key) if row else None,
+            "comparable": not column.protocol,
+        }
         runs = self._places(name, column.key)
         if not runs or column.metric is None:
-            return Cell(state="published-only", published=published, spread=spread)
+            return Cell(state="published-only", **printed)
         seeds: list[tuple[int, float | None]] = []
         errors, unfinished = [], 0
         for seed, run in runs:
             value = self._value(run, column.metric)
+            value = -value if column.negative and value is not None else value
             if value is not None or run.diverged:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
             elif error := self._error(run):
@@ -164,8 +172,7 @@ class _Reader:
         return Cell(
             state=state,
             seeds=tuple(seeds),
-            published=published,
-            spread=spread,
+            **printed,
             constant=is_constant(runs[0][1].experiment.recipe),
             runs=tuple(run.folder.path.name for _, run in runs),
             note="; ".join(counts),
@@ -186,7 +193,7 @@ class _Reader:
             return None
         protocol, _, name = metric.partition(":")
         if protocol == "run":
-            return _run_value(summary.get("final", {}), name)
+            return _run_value(summary, name)
         value = self._score(run, protocol).get("values", {}).get(name)
         return None if value is None else float(value)
 
@@ -236,14 +243,29 @@ class _Reader:
         return ""
 
 
-def _run_value(final: Mapping[str, Any], name: str) -> float | None:
-    """A metric of the run itself; `std_ratio` is the output's std times sqrt(d): 1 when spread."""
+def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
+    """A metric of the run itself: one of its last log point; `std_ratio`, the output's std times
+    sqrt(d), 1 when spread; or `minutes`, the wall time of training."""
+    if name == "minutes":
+        return float(summary["elapsed_seconds"]) / 60
+    final: Mapping[str, Any] = summary.get("final", {})
     names = {"final_loss": "loss"}
     if name == "std_ratio":
         std, width = final.get("std"), final.get("out_dim")
         return None if std is None or not width else float(std) * math.sqrt(width)
     value = final.get(names.get(name, name))
     return None if value is None else float(value)
+
+
+def _stand_in(table: Table, dataset: str) -> list[str]:
+    """Which data set the rows' runs stand for, where the table has several."""
+    if not table.datasets or dataset in table.datasets:
+        return []
+    others = f", and those of {', '.join(table.datasets[1:])} are published only"
+    return [
+        f"Measured on {dataset}, which stands in for {table.datasets[0]}: the rows of "
+        f"{table.datasets[0]} have our values{others if table.datasets[1:] else ''}."
+    ]
 
 
 def _changes(row: Row, runs: list[PlannedRun]) -> dict[str, Any]:
@@ -263,31 +285,3 @@ def _num_classes(data: Data, root: Path) -> int:
     if known is not None:
         return known
     return len(load(data, root=root).classes)
-
-
-def _derived(table: Table, rows: list[MeasuredRow]) -> list[MeasuredRow]:
-    """Fill the columns that are computed from measured ones."""
-    for column in table.columns:
-        if column.derive == "minus_best":
-            means = [m for row in rows if (m := row.cells[column.key].mean) is not None]
-            rows = [_shifted(row, column.key, max(means)) for row in rows] if means else rows
-        elif column.derive == "row_mean":
-            rows = [_averaged(row, column.key, table) for row in rows]
-    return rows
-
-
-def _shifted(row: MeasuredRow, key: str, best: float) -> MeasuredRow:
-    cell = row.cells[key]
-    seeds = tuple((seed, None if v is None else v - best) for seed, v in cell.seeds)
-    return replace(row, cells={**row.cells, key: replace(cell, seeds=seeds)})
-
-
-def _averaged(row: MeasuredRow, key: str, table: Table) -> MeasuredRow:
-    """The mean over the row's measured columns, seed by seed where all of them have a value."""
-    cells = [row.cells[c.key] for c in table.columns if c.derive is None]
-    values = [dict(cell.seeds) for cell in cells]
-    shared = [s for s in values[0] if all(v.get(s) is not None for v in values)]
-    seeds = tuple((s, math.fsum(v[s] or 0.0 for v in values) / len(values)) for s in shared)
-    state: CellState = "measured" if seeds else "missing"
-    mean = replace(row.cells[key], state=state, seeds=seeds)
-    return replace(row, cells={**row.cells, key: mean})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 from sslbench.tables.comparisons import Operand, Test, Verdict, all_of, any_of, compare
@@ -22,6 +22,14 @@ class Predicate:
     kind: str
     arguments: tuple[Any, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def renamed(self, name: Callable[[str], str]) -> Predicate:
+        """The same about other cells."""
+        if self.kind == "steeper":
+            return self
+        options = {k: v if v == "all" or k not in ("than", "among") else _renamed(v, name)
+                   for k, v in self.options.items()}  # fmt: skip
+        return Predicate(self.kind, tuple(_renamed(self.arguments, name)), options)
 
     def operands(self) -> Iterator[str]:
         """The names of all cells it speaks of."""
@@ -46,6 +54,16 @@ def _names(arguments: Any) -> Iterator[str]:
     elif isinstance(arguments, (list, tuple)):
         for item in arguments:
             yield from _names(item)
+
+
+def _renamed(arguments: Any, name: Callable[[str], str]) -> Any:
+    if isinstance(arguments, str):
+        return name(arguments)
+    if isinstance(arguments, Predicate):
+        return arguments.renamed(name)
+    if isinstance(arguments, (list, tuple)):
+        return [_renamed(item, name) for item in arguments]
+    return arguments
 
 
 def _list(x: Any) -> list[Any]:
@@ -210,6 +228,23 @@ def _less_sensitive(p: Predicate, values: Values) -> Verdict:
     )
 
 
+def _steadier(p: Predicate, values: Values) -> Verdict:
+    """The range of the cells, times `factor`, is smaller than that of the cells in `than`: no
+    difference between two of the former exceeds every difference between two of the latter."""
+    factor = float(p.options.get("factor", 1))
+    return all_of(
+        [
+            any_of(
+                [
+                    compare(values, [(1, c), (-1, d), (-factor, a), (factor, b)], 0, positive)
+                    for c, d in permutations(p.options["than"], 2)
+                ]
+            )
+            for a, b in permutations(p.arguments, 2)
+        ]
+    )
+
+
 def _steeper(p: Predicate, values: Values) -> Verdict:
     """A column's least-squares slope per doubling of the field `along` is positive, or exceeds
     that of the column `than`."""
@@ -265,6 +300,7 @@ VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "within": (_within, ("tolerance",)),
     "argmax_inside": (_argmax_inside, ()),
     "less_sensitive": (_less_sensitive, ("than", "factor")),
+    "steadier": (_steadier, ("than", "factor")),
     "steeper": (_steeper, ("than", "along")),
     "is_missing": (_is_missing, ()),
     "all": (lambda p, values: all_of([judge(q, values) for q in p.arguments]), ()),

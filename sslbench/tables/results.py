@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sslbench.engine.folder import NUMERICS, write_atomically
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import find_scale
-from sslbench.recipes.specs import ImageSet
+from sslbench.tables.cells import dataset_name
 from sslbench.tables.estimates import Outcome, t_quantile
 from sslbench.tables.schema import Better
 
@@ -27,6 +27,7 @@ class Cell:
     is not finite. `state`: `measured` (some seed has a value), `diverged` (every seed's run ended
     with a non-finite value), `failed` (`note` has the sentence), `missing` (not run yet),
     `published-only`. `constant` marks a value without randomness (raw pixels): one run is exact.
+    `comparable` is false where the published value is of another protocol, not to be subtracted.
     """
 
     state: CellState
@@ -34,6 +35,7 @@ class Cell:
     published: float | None = None
     spread: float | None = None
     constant: bool = False
+    comparable: bool = True
     runs: tuple[str, ...] = ()
     note: str = ""
 
@@ -66,15 +68,18 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Ours less published, or None where either is absent."""
+        """Ours less published, or None where either is absent or the protocols differ."""
         mean = self.mean
-        return None if mean is None or self.published is None else mean - self.published
+        if mean is None or self.published is None or not self.comparable:
+            return None
+        return mean - self.published
 
     def to_dict(self) -> dict[str, Any]:
         out: dict[str, Any] = {"state": self.state, "seeds": [list(pair) for pair in self.seeds]}
         out |= {"mean": self.mean, "interval": self.interval, "n": self.n}
         out |= {"published": self.published, "spread": self.spread, "difference": self.difference}
-        return out | {"constant": self.constant, "runs": list(self.runs), "note": self.note}
+        out |= {"constant": self.constant, "comparable": self.comparable}
+        return out | {"runs": list(self.runs), "note": self.note}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cell:
@@ -84,6 +89,7 @@ class Cell:
             published=data["published"],
             spread=data["spread"],
             constant=data["constant"],
+            comparable=data.get("comparable", True),  # files written before this field
             runs=tuple(data["runs"]),
             note=data["note"],
         )
@@ -91,7 +97,8 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredColumn:
-    """A column's heading; `definition` is the hash of its protocol's settings."""
+    """A column's heading; `definition` is the hash of its protocol's settings, `protocol` the
+    published values' own where it is not comparable."""
 
     key: str
     name: str
@@ -99,6 +106,7 @@ class MeasuredColumn:
     better: Better
     metric: str | None
     definition: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,5 +271,4 @@ def result_path(results: Path, table: MeasuredTable) -> Path:
 
 def on_own_data(table: MeasuredTable) -> bool:
     """Whether a table was measured on its scale's own data set."""
-    own = find_scale(table.scale).data
-    return table.dataset == (own.name if isinstance(own, ImageSet) else "shapes")
+    return table.dataset == dataset_name(find_scale(table.scale).data)

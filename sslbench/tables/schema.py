@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes.scales import PublishedAt
 from sslbench.tables.claims import Claim
 
 DATA = Path(__file__).parent / "data"
@@ -29,7 +30,10 @@ class Column:
     `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
     it). `recipe` and `set` make the column's cells runs of their own (`byol` / `simclr` columns,
     `ep100` / `ep200` columns). `derive` shows the metric less the column's best row, or the mean
-    over the table's other columns.
+    over the table's other columns. `negative` turns the metric's sign, where the paper prints it
+    so. `protocol` names the published values' protocol where it is not comparable with the
+    metric's (another probe, the best epoch on the test set): such values are shown beside ours and
+    never subtracted.
     """
 
     key: str
@@ -40,6 +44,8 @@ class Column:
     recipe: str | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     derive: Derive | None = None
+    negative: bool = False
+    protocol: str = ""
 
     @property
     def measurable(self) -> bool:
@@ -58,7 +64,9 @@ class Row:
 
     `key` are coordinates for curves and reports; `set` the dotted changes. A row that cannot be
     trained here says why in `not_trainable` and shows its published values only. `skip` names
-    columns where the row's change does not exist.
+    columns where the row's change does not exist. `dataset` names the data set that the published
+    values are of, in a table that has several; such a row's id ends in it, and what stands before
+    tells which rows are the same on other sets.
     """
 
     id: str
@@ -66,6 +74,7 @@ class Row:
     key: Mapping[str, Any] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | None = None
+    dataset: str | None = None
     not_trainable: str | None = None
     skip: tuple[str, ...] = ()
     paper: Mapping[str, float | None] = field(default_factory=dict)
@@ -73,6 +82,11 @@ class Row:
     certain: bool = True
     source: str = ""
     note: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The id less the data set: equal for rows that are the same on several sets."""
+        return self.id.removesuffix(self.dataset or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +109,9 @@ class Table:
     where it differs from the recipe; what a row's own recipe lacks is left out). `lecture` says
     where the lecture shows it, `values_from` where the published values of rows without their own
     `source` were taken from. `chance` is the published setting's chance accuracy in
-    percent (None where the table has no published values).
+    percent (None where the table has no published values, or several data sets). `published_at`
+    is the scale whose settings the published values have: there the rows' values are taken
+    literally, elsewhere mapped.
     """
 
     id: str
@@ -108,6 +124,7 @@ class Table:
     setting: Mapping[str, Any] = field(default_factory=dict)
     base: str
     set: Mapping[str, Any] = field(default_factory=dict)
+    published_at: PublishedAt = "paper"
     chance: float | None = None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -122,6 +139,17 @@ class Table:
     def row(self, name: str) -> Row:
         """The row of that id. Raises UserError with the nearest names."""
         return _named(self.rows, name, "id", f"table {self.id} has no row")
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that rows are published on, in the order of the rows."""
+        return tuple(dict.fromkeys(row.dataset for row in self.rows if row.dataset))
+
+    def rows_on(self, dataset: str) -> tuple[Row, ...]:
+        """The rows that training on a data set fills: its own where it has any, otherwise those of
+        the table's first set, for which it stands in."""
+        chosen = dataset if dataset in self.datasets else next(iter(self.datasets), None)
+        return tuple(row for row in self.rows if row.dataset in (None, chosen))
 
 
 def table_names() -> list[str]:
@@ -189,6 +217,8 @@ def _check(table: Table, where: str) -> None:
     for row in table.rows:
         for name in (*row.paper, *row.spread, *row.skip):
             table.column(name)
+        if row.dataset and not f"-{row.id}".endswith(f"-{row.dataset}"):
+            raise UserError(f"{where}: the id of row {row.id} must end in '{row.dataset}'.")
         for column in table.columns:
             if row.recipe and column.recipe:
                 raise UserError(

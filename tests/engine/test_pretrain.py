@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -183,3 +184,24 @@ def test_gradient_does_not_reach_the_target(dataset):
     assert all(p.grad is None for p in trainer.method.target_parameters())
     assert all(torch.equal(a, b) for a, b in
                zip(target, trainer.method.target_parameters(), strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["npid", "align-uniform-queue"])
+def test_a_restored_trainer_has_the_memory_and_constant_of_the_saved_one(recipe, dataset):
+    saved, restored = (Trainer(tiny(recipe), dataset, device=torch.device("cpu")) for _ in range(2))
+    for _ in range(3):
+        saved.step()
+    state = {name: value.clone() for name, value in saved.method.state_dict().items()}
+    restored.load_state(copy.deepcopy(saved.state()))
+    names = [n for n in state if n.split(".")[0] in ("bank", "partition", "queue")]
+    assert len(names) == 2
+    for name in names:
+        assert torch.equal(restored.method.state_dict()[name], state[name])
+    assert torch.equal(saved.step().loss, restored.step().loss)
+
+
+def test_every_part_of_an_accumulated_batch_is_remembered(dataset):
+    trainer = Trainer(tiny("instdisc", accumulate=3), dataset, device=torch.device("cpu"))
+    before = trainer.method.bank.entries.clone()
+    trainer.step()
+    assert (before != trainer.method.bank.entries).any(dim=1).sum() == 3 * 16

@@ -31,7 +31,8 @@ def trace(recipe: str) -> dict[str, object]:
     first = distributed.mean(output.loss.detach()).item()
     trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
     losses = [distributed.mean(trainer.step().loss.detach()).item() for _ in range(3)]
-    buffers = {n: b.tolist() for n, b in trainer.method.named_buffers() if "queue" in n}
+    buffers = {n: b.tolist() for n, b in trainer.method.named_buffers()
+               if n.split(".")[0] in ("queue", "bank", "partition")}  # fmt: skip
     return {"loss": first, "gradients": gradients, "losses": losses, "buffers": buffers}
 
 

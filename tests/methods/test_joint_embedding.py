@@ -1,17 +1,18 @@
-"""Targets, predictors, queue and shuffled batch norm, read from the recipe's fields."""
+"""Targets, heads, queue, memory bank and shuffled batch norm, read from the recipe's fields."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding
 from tests.tiny import tiny
 
 
 def method(recipe: str, **changes) -> JointEmbedding:
     torch.manual_seed(0)
-    return JointEmbedding(tiny(recipe, **changes).recipe, resolution=16).train()
+    return JointEmbedding(tiny(recipe, **changes).recipe, resolution=16, num_images=96).train()
 
 
 @pytest.fixture
@@ -119,3 +120,83 @@ def test_every_combination_of_pieces_runs(predictor, target, objective, views):
     loss.backward()
     assert torch.isfinite(loss)
     assert model.encoder.state_dict().keys() == method("byol").encoder.state_dict().keys()
+
+
+INDICES = torch.arange(40, 56)
+
+
+def test_with_a_memory_bank_one_view_is_forwarded_and_the_loss_reads_the_rows_as_they_were(views):
+    model = method("instdisc")
+    before = model.bank.entries.clone()
+    seen: list[int] = []
+    model.encoder.register_forward_hook(lambda *_: seen.append(1))
+    output = model(views[:1], indices=INDICES)
+    assert seen == [1]
+    assert torch.equal(before, model.bank.entries)
+    model.remember(output)
+    changed = (before != model.bank.entries).any(dim=1)
+    assert torch.equal(changed.nonzero()[:, 0], INDICES)
+
+
+@pytest.mark.parametrize("recipe", ["npid", "instdisc", "instdisc-hard", "simple", "simple-hard"])
+def test_the_bank_keeps_the_first_view_and_a_second_is_an_anchor_too(recipe, views):
+    one, two = method(recipe), method(recipe, views__num_global=2, objective__symmetric=True)
+    alone, first, both = (
+        model(given, indices=INDICES) for model, given in
+        [(one, views[:1]), (one, views[1:]), (two, views)]
+    )  # fmt: skip
+    torch.testing.assert_close(both.keys, alone.keys)
+    if recipe != "npid":  # whose views draw different noise
+        torch.testing.assert_close(both.loss, (alone.loss + first.loss) / 2)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [{"kind": "NegativeCosine", "symmetric": False}, "CrossCorrelation",
+     {"kind": "AlignUniform", "symmetric": False},
+     {"kind": "InfoNCE", "negatives": "other_view", "symmetric": False}],
+)  # fmt: skip
+def test_the_target_of_every_view_is_the_images_row(objective, views):
+    model = method("instdisc", objective=objective)
+    loss = model(views[:1], indices=INDICES).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None for p in model.online_parameters())
+    assert not any(p.requires_grad for p in model.bank.parameters())
+
+
+def test_a_memory_bank_needs_fixed_images_their_numbers_and_one_width(views):
+    recipe = tiny("instdisc").recipe
+    with pytest.raises(UserError, match="a training set of fixed images"):
+        JointEmbedding(recipe, resolution=16)
+    with pytest.raises(UserError, match="which images a batch holds"):
+        method("instdisc")(views[:1])
+    with pytest.raises(UserError, match=r"predictor\.out=null"):
+        method("instdisc", predictor={"kind": "MLP", "out": 5})
+
+
+def test_the_partition_is_estimated_once(views):
+    model = method("npid")
+    assert torch.isinf(model.partition.log_value)
+    model(views[:1], indices=INDICES)
+    before = model.partition.log_value.clone()
+    assert torch.isfinite(before)
+    model(views[1:], indices=INDICES)
+    assert torch.equal(model.partition.log_value, before)
+
+
+def test_directclr_gives_gradient_to_the_first_channels_only(views):
+    model = method("directclr")
+    kept = []
+
+    def keep(module, inputs, features):
+        features.retain_grad()
+        kept.append(features)
+
+    model.encoder.register_forward_hook(keep)
+    model(views).loss.backward()
+    (features,) = kept  # both views in one batch
+    assert features.shape == (32, 8)
+    assert (features.grad[:, :4] != 0).any(dim=0).all()
+    assert (features.grad[:, 4:] == 0).all()
+    assert not list(model.projector.parameters())

@@ -13,7 +13,14 @@ from sslbench.errors import UserError
 from sslbench.models import build_encoder
 from sslbench.models.vit import sincos_positions
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import ColorHistogram, NarrowResNet, RawPixels, ResNet, ViT
+from sslbench.recipes.specs import (
+    ColorHistogram,
+    NarrowResNet,
+    RawPixels,
+    ResNet,
+    SmallAlexNet,
+    ViT,
+)
 
 VIT = ViT(arch="tiny", patch=8)
 WIDTHS: list[tuple[Spec, int, int]] = [
@@ -23,6 +30,7 @@ WIDTHS: list[tuple[Spec, int, int]] = [
     (NarrowResNet(width=6, blocks=(2, 1), stem_stride=1), 15, 12),
     (VIT, 16, 192),
     (VIT.but(positions="sincos", pool="mean"), 16, 192),
+    (SmallAlexNet(), 15, 4096),
     (RawPixels(), 8, 192),
     (ColorHistogram(bins=3), 8, 27),
 ]
@@ -92,6 +100,30 @@ def test_narrow_resnet_is_initialised_as_torchvisions() -> None:
     encoder = build_encoder(NarrowResNet(width=64), resolution=32)
     weight = encoder.get_parameter("layer1.0.conv1.weight")
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+
+
+def test_small_alexnet_is_the_papers() -> None:
+    with torch.device("meta"):
+        encoder = build_encoder(SmallAlexNet(), resolution=64)
+        assert encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 4096)
+    weights = [tuple(p.shape) for n, p in encoder.named_parameters() if p.dim() > 1]
+    assert weights == [
+        (96, 3, 3, 3), (192, 96, 3, 3), (384, 192, 3, 3), (384, 384, 3, 3), (192, 384, 3, 3),
+        (4096, 192 * 7 * 7), (4096, 4096),
+    ]  # fmt: skip
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert len(norms) == len(weights)
+
+
+def test_small_alexnet_starts_from_a_normal_of_std_0_02() -> None:
+    torch.manual_seed(0)
+    weight = build_encoder(SmallAlexNet(), resolution=15).get_parameter("blocks.3.0.weight")
+    assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+
+
+def test_images_too_small_for_small_alexnet_are_refused() -> None:
+    with pytest.raises(UserError, match="15 pixels or more, not 14"):
+        build_encoder(SmallAlexNet(), resolution=14)
 
 
 @pytest.mark.parametrize("spec", [NarrowResNet(), VIT])

@@ -19,7 +19,7 @@ from sslbench.models import build_encoder
 from sslbench.models.export import export_encoder, load_encoder_file
 from sslbench.models.layouts import NAMINGS, find_encoder, to_torchvision_vit
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import NarrowResNet, RawPixels, ResNet, ViT
+from sslbench.recipes.specs import NarrowResNet, RawPixels, ResNet, SmallAlexNet, ViT
 
 NARROW = NarrowResNet(width=4, blocks=(1, 1))
 RESNET18 = ResNet(arch="resnet18")
@@ -69,7 +69,7 @@ def test_a_vit_loads_strictly_into_torchvision_and_timm(tmp_path: Path, layout: 
 
 
 @pytest.mark.parametrize("layout", ["torchvision", "timm"])
-@pytest.mark.parametrize("spec", [NARROW, VIT], ids=["NarrowResNet", "ViT"])
+@pytest.mark.parametrize("spec", [NARROW, VIT, SmallAlexNet()], ids=lambda s: type(s).__name__)
 def test_what_was_exported_loads_again(tmp_path: Path, spec: Spec, layout: Any) -> None:
     encoder = build_encoder(spec, resolution=32)
     export_encoder(encoder, spec, tmp_path / "new" / "e.safetensors", layout)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from sslbench.errors import UserError
 from sslbench.models import build_head
 from sslbench.recipes import RECIPES
-from sslbench.recipes.specs import MLP
+from sslbench.recipes.specs import MLP, Channels
 
 
 def layers(head: nn.Module) -> list[str]:
@@ -29,6 +31,18 @@ def test_none_returns_its_input() -> None:
     assert head.out_features == 7
     assert head(x) is x
     assert not list(head.parameters())
+
+
+def test_channels_are_the_first_ones_and_no_more_than_there_are() -> None:
+    head = build_head(Channels(out=3), 7)
+    x = torch.randn(2, 7)
+    assert head.out_features == 3
+    assert torch.equal(head(x), x[:, :3])
+    assert not list(head.parameters())
+    with pytest.raises(UserError, match=r"projector\.out to 7 or less"):
+        build_head(Channels(out=8), 7)
+    with pytest.raises(UserError, match="out must be >= 1"):
+        Channels(out=0)
 
 
 def test_without_hidden_layers_it_is_linear() -> None:
@@ -61,6 +75,11 @@ def test_heads_of_the_papers() -> None:
     assert projectors["simclr"] == ["2048>2048", "BN2048", "ReLU", "2048>128", "BN128"]
     assert projectors["moco-v1"] == ["2048>128+b"]
     assert projectors["moco-v2"] == ["2048>2048+b", "ReLU", "2048>128+b"]
+    assert projectors["npid"] == ["2048>128+b"]
+    assert projectors["align-uniform"] == ["2048>128+b"]
+    assert projectors["directclr"] == ["FirstChannels"]
+    assert projectors["simclr-linear-projector"] == ["2048>128"]
+    assert projectors["simclr-no-projector"] == []
     assert projectors["byol"] == ["2048>4096+b", "BN4096", "ReLU", "4096>256"]
     assert projectors["simsiam"] == [
         *["2048>2048", "BN2048", "ReLU"] * 2, "2048>2048", "BN2048 fixed",

@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.distributed import rank, world_size
-from sslbench.objectives import OBJECTIVES, Context, Queue
+from sslbench.objectives import OBJECTIVES, Bank, Context, Partition, Queue
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
+    AlignUniform,
     CrossCorrelation,
     FeatureTransformation,
     InfoNCE,
     NegativeCosine,
+    NoiseContrastive,
     Ring,
     SimpleContrast,
 )
@@ -38,6 +40,10 @@ SPECS: dict[str, Spec] = {
     "nearest of the bank": InfoNCE(negatives="bank", symmetric=False, ring=Ring(outer=0.2)),
     "simple": SimpleContrast(),
     "hard simple": SimpleContrast(ring=Ring(outer=0.2)),
+    "noise": NoiseContrastive(num_negatives=6),
+    "align, uniform": AlignUniform(uniform_scale=3.0, align_power=1.5),
+    "align, uniform, one direction": AlignUniform(align_weight=2.0, symmetric=False),
+    "align, uniform, queue": AlignUniform(negatives="queue", queue=K, symmetric=False),
     "cosine": NegativeCosine(scale=4.0),
     "correlation": CrossCorrelation(),
     "feature norm": CrossCorrelation(form="feature_norm"),
@@ -59,7 +65,8 @@ def evaluate_all() -> list[dict[str, Any]]:
         ]
         leaves = [x.clone().requires_grad_() for x in rows]
         target = [x.detach() for x in leaves[2:]] if detached else leaves[2:]
-        queue = Queue(K, D, seed=0)
+        queue, bank = Queue(K, D, seed=0), Bank(M, D, momentum=0.5, seed=1)
+        indices = torch.arange(3, 3 + N)[start : start + count]
         spec = SPECS[name]
         loss, metrics = OBJECTIVES[type(spec)](
             spec,
@@ -67,17 +74,25 @@ def evaluate_all() -> list[dict[str, Any]]:
             target,
             context=Context(
                 queue=queue.entries,
-                bank=Queue(M, D, seed=1).entries,
-                indices=torch.arange(3, 3 + N)[start : start + count],
+                bank=bank.entries,
+                partition=Partition(),
+                indices=indices,
                 key=7,
                 progress=0.2,
             ),
         )
         loss.backward()
+        bank.update(indices, rows[3])
         queue.enqueue(rows[3].roll(1, dims=1)[: count // 2])
         grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
         results.append(
-            {"loss": loss.detach(), **metrics, "grads": grads, "queue": queue.entries.clone()}
+            {
+                "loss": loss.detach(),
+                **metrics,
+                "grads": grads,
+                "queue": queue.entries.clone(),
+                "bank": bank.entries.clone(),
+            }
         )
     return results
 
@@ -100,7 +115,7 @@ def rows_of(parts: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i]}")
 def test_loss_metrics_and_gradients_agree(case: int, one: Any, two: Any) -> None:
     single, halves = one[case], [process[case] for process in two]
-    for name in set(single) - {"grads", "queue"}:
+    for name in set(single) - {"grads", "queue", "bank"}:
         assert_close({name: sum(h[name] for h in halves) / 2}, {name: single[name]})
     for i, grad in enumerate(single["grads"]):
         assert_close(rows_of([h["grads"][i] for h in halves]), grad)
@@ -114,3 +129,10 @@ def test_the_queue_is_the_same_on_both_and_holds_both_processes_keys(two: Any) -
     rows = [torch.randn(N, D, generator=generator, dtype=torch.float64) for _ in range(4)][3]
     expected = torch.nn.functional.normalize(rows.roll(1, dims=1)[[0, 1, 4, 5]].float(), dim=1)
     assert_close(first[:4], expected)
+
+
+def test_the_bank_is_the_same_on_both_and_on_one(one: Any, two: Any) -> None:
+    first, second = (process[0]["bank"] for process in two)
+    assert torch.equal(first, second)
+    assert_close(first, one[0]["bank"])
+    assert not torch.equal(first[3 : 3 + N], Bank(M, D, momentum=0.5, seed=1).entries[3 : 3 + N])

@@ -7,7 +7,7 @@ import yaml
 
 from sslbench.errors import UserError
 from sslbench.recipes import RECIPES, Recipe
-from sslbench.recipes.specs import EMA, Blur, InfoNCE, Shared
+from sslbench.recipes.specs import EMA, Blur, InfoNCE, MemoryBank, Shared
 
 byol = RECIPES["byol"]
 simsiam = RECIPES["simsiam"]
@@ -113,6 +113,38 @@ def test_an_option_at_its_default_leaves_the_digest_as_it_was():
     assert "hardness" in plain.to_dict() and "hardness" not in plain.to_dict(for_digest=True)
     others = [plain.but(hardness=1.0), plain.but(class_prior=0.1), plain.but(ring={"outer": 0.5})]
     assert len({plain.digest(), *(o.digest() for o in others)}) == 4
+
+
+def test_a_queue_smaller_than_the_batch_is_refused():
+    recipe = RECIPES["align-uniform-queue"].but({"objective.queue": 64})
+    with pytest.raises(UserError, match=r"queue \(64\) must be .* batch \(128\); try .*=128"):
+        recipe.validate()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "words"),
+    [
+        ("npid", {"target": "EMA"}, "NoiseContrastive contrasts with a memory bank; set target="),
+        ("simple", {"target": "Shared"}, "SimpleContrast contrasts with a memory bank"),
+        ("moco-v2", {"objective": {"kind": "InfoNCE", "negatives": "bank"}}, "set target=Memory"),
+        ("moco-v2", {"target": "MemoryBank"}, "cannot use a memory bank beside a queue"),
+        ("align-uniform-queue", {"target": "MemoryBank"}, "objective.queue=null"),
+        ("supervised", {"target": "MemoryBank"}, "CrossEntropy cannot use a memory bank; set"),
+        ("byol", {"views.second": None, "views.num_global": 1}, "compares two views; set views"),
+        ("simclr", {"views.num_global": 1}, "set views.num_global=2, or target=MemoryBank"),
+        ("instdisc", {"objective.symmetric": True}, "set objective.symmetric=false"),
+    ],
+)
+def test_memory_bank_and_objective_must_fit(recipe, changes, words):
+    with pytest.raises(UserError) as caught:
+        RECIPES[recipe].but(changes).validate()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_the_banks_momentum_is_a_share_below_one(momentum):
+    with pytest.raises(UserError, match="momentum must lie in"):
+        MemoryBank(momentum=momentum)
 
 
 def test_info_nce_wants_a_queue_exactly_when_it_reads_one():

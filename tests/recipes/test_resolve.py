@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sslbench.errors import UserError
@@ -39,6 +41,25 @@ def test_published_values_of_a_row_are_mapped_and_set_is_literal():
     literal = resolve("byol", scale="laptop", layers=[("--set", {"epochs": 800})])
     assert row.experiment.recipe.epochs == axis[800]
     assert literal.experiment.recipe.epochs == 800
+
+
+def test_values_published_on_small_images_have_axes_of_their_own():
+    layers = [("row r", {"batch_size": 256, "epochs": 200})]
+
+    def resolved(scale: str, **more: Any) -> tuple[int, int]:
+        recipe = resolve("simclr", scale=scale, layers=layers, **more).experiment.recipe
+        return recipe.batch_size, recipe.epochs
+
+    assert resolved("cifar", published_at="cifar") == (256, 200)
+    assert resolved("laptop", published_at="cifar") == (64, 12)
+    assert resolved("cifar") == (64, 100)
+    assert resolved("paper") == (256, 200)
+
+
+def test_fields_inside_a_mapping_are_mapped_too():
+    change = {"kind": "InfoNCE", "negatives": "queue", "queue": 65536, "temperature": 0.07}
+    resolved = resolve("moco-v1", scale="laptop", layers=[("row r", {"objective": change})])
+    assert resolved.experiment.recipe.objective.queue == 2048
 
 
 def test_an_axis_of_one_recipe_leaves_others_alone():

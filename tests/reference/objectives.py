@@ -182,6 +182,62 @@ def simple(
     return total / len(anchors)
 
 
+def noise_contrastive(
+    anchors: Tensor,
+    bank: Tensor,
+    own: list[int],
+    drawn: list[list[int]],
+    temperature: float,
+    z: float,
+) -> Tensor:
+    """Wu et al. 2018, Eq. 6 and 7, with the drawn rows and the constant Z given."""
+    total = torch.zeros((), dtype=torch.float64)
+    m, n = len(drawn[0]), len(bank)
+
+    def is_data(anchor: Tensor, row: int) -> Tensor:
+        p = torch.exp(cosine(anchor, bank[row]) / temperature) / z
+        return p / (p + m * (1 / n))
+
+    for anchor, row, noise in zip(anchors, own, drawn, strict=True):
+        total = total - torch.log(is_data(anchor, row))
+        for j in noise:
+            total = total - torch.log(1 - is_data(anchor, j))
+    return total / len(anchors)
+
+
+def partition(anchors: Tensor, bank: Tensor, drawn: list[list[int]], temperature: float) -> Tensor:
+    """Wu et al. 2018, Eq. 8, over all anchors of a batch."""
+    terms = [torch.exp(cosine(anchor, bank[j]) / temperature)
+             for anchor, noise in zip(anchors, drawn, strict=True) for j in noise]  # fmt: skip
+    return len(bank) / len(terms) * sum(terms)
+
+
+def bank_update(row: Tensor, embedding: Tensor, momentum: float) -> Tensor:
+    """The new row of one image: the unit vector along the moving average."""
+    mixed = momentum * row + (1 - momentum) * embedding / embedding.norm()
+    return mixed / mixed.norm()
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Of the unit vectors along a and b."""
+    return ((a / a.norm() - b / b.norm()) ** 2).sum()
+
+
+def alignment(x: Tensor, y: Tensor, power: float) -> Tensor:
+    """Wang and Isola 2020, Sec. 4.1: E |f(x) - f(y)|^power over positive pairs."""
+    return sum(squared_distance(a, b).sqrt() ** power for a, b in zip(x, y, strict=True)) / len(x)
+
+
+def uniformity(x: Tensor, scale: float, queue: Tensor | None = None) -> Tensor:
+    """Wang and Isola 2020, Sec. 4.1: log E exp(-t d^2) over pairs of images, each once; with a
+    queue also over pairs of an image and an entry."""
+    terms = [torch.exp(-scale * squared_distance(x[i], x[j]))
+             for i in range(len(x)) for j in range(i)]  # fmt: skip
+    if queue is not None:
+        terms += [torch.exp(-scale * squared_distance(a, b)) for a in x for b in queue]
+    return torch.log(sum(terms) / len(terms))
+
+
 def byol(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
     """Grill et al. 2020, Eq. 2, both directions: squared distances of unit vectors."""
     total = torch.zeros((), dtype=torch.float64)

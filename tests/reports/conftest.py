@@ -37,6 +37,10 @@ LOSS = MeasuredColumn(
     key="loss", name="final loss", unit="", better="lower", metric="run:final_loss"
 )
 
+MINUTES = MeasuredColumn(
+    key="minutes", name="training", unit="min", better="lower", metric="run:minutes"
+)
+
 
 def cell(values: Sequence[float | None], published: float | None = None, **more: Any) -> Cell:
     """A measured cell, seeds counted from 0."""
@@ -166,6 +170,19 @@ def stop_grad() -> MeasuredTable:
         rank_agreement={"top1": 1.0},
         notes=("The output's std is measured on the last batch.",),
     )
+
+
+@pytest.fixture
+def timed(stop_grad: MeasuredTable) -> MeasuredTable:
+    """The same with the minutes that each row trained, and a row that needs no training."""
+    rows = [
+        dataclasses.replace(line, cells={**line.cells, "minutes": cell([minutes] * 5)})
+        for line, minutes in zip(stop_grad.rows, (4.0, 3.5), strict=True)
+    ]
+    pixels = {"top1": cell([24.4]), "minutes": cell([0.0])}
+    rows.append(row("raw-pixels", "raw pixels", pixels))
+    columns = (*stop_grad.columns, MINUTES)
+    return dataclasses.replace(stop_grad, rows=tuple(rows), columns=columns, baselines=())
 
 
 @pytest.fixture

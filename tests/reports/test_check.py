@@ -218,3 +218,14 @@ def test_report_is_json_and_prints(make_cell: MakeCell, make_table: MakeTable) -
     show_check(report, console=Console(file=out, width=200))
     assert "✗ gate, row, top1: regression: 60." in out.getvalue()
     assert "Failed: 1 cells compared, 1 failed" in out.getvalue()
+
+
+def test_training_time_is_a_fact_of_the_machine_and_not_compared(timed: MeasuredTable) -> None:
+    slower = [
+        dataclasses.replace(
+            row, cells={**row.cells, "minutes": Cell(state="measured", seeds=((0, 99.0),) * 5)}
+        )
+        for row in timed.rows
+    ]
+    report = check([dataclasses.replace(timed, rows=tuple(slower))], [timed])
+    assert report.ok and not any(cell.column == "minutes" for cell in report.cells)

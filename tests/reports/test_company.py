@@ -55,3 +55,16 @@ def test_the_legend_fits_the_layout(stop_grad: MeasuredTable, augmentations: Mea
 
 def test_runs_are_named_once(stop_grad: MeasuredTable) -> None:
     assert len(digests(stop_grad.rows[0])) == 5
+
+
+def test_another_protocol_is_explained(stop_grad: MeasuredTable) -> None:
+    columns = [dataclasses.replace(c, protocol="online probe") for c in stop_grad.columns[:1]]
+    table = dataclasses.replace(stop_grad, columns=(*columns, *stop_grad.columns[1:]))
+    assert any("another protocol than ours (online probe)" in note for note in notes(table))
+    assert not any("another protocol" in note for note in notes(stop_grad))
+
+
+def test_rows_without_a_number_for_one_reason_share_a_sentence(awkward: MeasuredTable) -> None:
+    rows = [dataclasses.replace(awkward.rows[-1], id=n, label=n) for n in ("x", "y")]
+    table = dataclasses.replace(awkward, rows=(awkward.rows[0], *rows))
+    assert not_measured(table) == ["x; y: published only."]

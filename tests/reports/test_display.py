@@ -8,6 +8,7 @@ import pytest
 from sslbench.reports.display import (
     difference_text,
     grid,
+    legend,
     number,
     ours_text,
     published_text,
@@ -113,3 +114,15 @@ def test_the_same_table_of_two_scales_gets_two_names(stop_grad: MeasuredTable) -
     other = dataclasses.replace(stop_grad, scale="cifar")
     assert unique_names([stop_grad]) == ["simsiam-stop-grad"]
     assert len(set(unique_names([stop_grad, other]))) == 2
+
+
+def test_another_protocol_is_named_and_has_no_difference(
+    make_table: Callable[..., MeasuredTable], make_cell: MakeCell, top1: MeasuredColumn
+) -> None:
+    column = dataclasses.replace(top1, protocol="online probe")
+    cells = {n: make_cell([70.0, 71.0], 90.0, comparable=False) for n in ("a", "b", "c")}
+    table = make_table(cells, column=column)
+    shown = grid(table)
+    assert [h.part_name for h in shown.headings] == ["ours", "published (online probe)"]
+    assert "difference" not in legend(table)
+    assert difference_text(cells["a"], column) == ""

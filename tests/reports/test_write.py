@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -110,3 +111,48 @@ def test_markdown_escapes_labels(awkward: MeasuredTable) -> None:
 
 def test_terminal_markup_in_labels_is_text(awkward: MeasuredTable) -> None:
     assert "<script>alert(1)</script>" in terminal_text(awkward, width=100)
+
+
+def test_another_protocol_is_named_in_every_format(
+    stop_grad: MeasuredTable, tmp_path: Path
+) -> None:
+    """Ours and the published value stand side by side, and no format subtracts them."""
+    column = dataclasses.replace(stop_grad.columns[0], protocol="online probe")
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            cells={k: dataclasses.replace(c, comparable=k != "top1") for k, c in row.cells.items()},
+        )
+        for row in stop_grad.rows
+    )
+    table = dataclasses.replace(
+        stop_grad, columns=(column, stop_grad.columns[1]), rows=rows, rank_agreement={}
+    )
+    write_reports([table], out=tmp_path)
+    texts = [path.read_text() for path in tmp_path.iterdir() if path.suffix != ".csv"]
+    for text in (*texts, terminal_text(table, width=120)):
+        flat = re.sub(r"<style>.*?</style>|\s+", " ", text, flags=re.DOTALL)
+        assert "online probe" in flat and "67.7" in flat
+        assert "difference" not in flat
+    frame = pd.read_csv(tmp_path / "cells.csv")
+    top1 = frame[frame.column == "top1"]
+    assert set(top1.published_protocol) == {"online probe"}
+    assert top1.difference.isna().all() and top1.published.notna().any()
+
+
+def test_a_table_with_minutes_has_its_plot_in_the_page_and_beside_the_text(
+    timed: MeasuredTable, tmp_path: Path
+) -> None:
+    write_reports([timed], out=tmp_path, formats=["html", "markdown"])
+    name = f"{timed.id}-time.svg"
+    assert f"]({name})" in (tmp_path / "report.md").read_text()
+    svg = (tmp_path / name).read_text()
+    assert svg.startswith("<svg style=") and "training time (min)" in svg
+    assert "Accuracy against training time" in (tmp_path / "report.html").read_text()
+    assert svg.count("w/ stop-grad") == 1 and "raw pixels" not in svg
+
+
+def test_a_table_without_minutes_has_no_such_plot(stop_grad: MeasuredTable, tmp_path: Path) -> None:
+    assert len(write_reports([stop_grad], out=tmp_path, formats=["markdown"])) == 1
+    write_reports([stop_grad], out=tmp_path, formats=["html"])
+    assert "Accuracy against training time" not in (tmp_path / "report.html").read_text()

@@ -15,6 +15,8 @@ from sslbench.tables.workers import Job, Tell
 
 Execute = Callable[[Job, Tell], None]
 
+DATASET = "shapes"
+
 TABLE: dict[str, Any] = {
     "id": "small",
     "title": "Three targets",
@@ -63,7 +65,7 @@ def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -
         {
             "status": status,
             "recipe": job.experiment.recipe.name,
-            "dataset": "shapes",
+            "dataset": DATASET,
             "fingerprint": "f",
             "seed": seed,
             "scale": job.experiment.scale,
@@ -82,12 +84,12 @@ def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -
     if status != "finished":
         return
     for protocol in job.protocols:
-        path = folder.score_path("shapes", protocol)
+        path = folder.score_path(DATASET, protocol)
         path.parent.mkdir(parents=True, exist_ok=True)
         score = Score(
             protocol=protocol,
             definition=PROTOCOLS[protocol].definition,
-            dataset="shapes",
+            dataset=DATASET,
             fingerprint="0",
             values={"top1": top1 + 0.1 * seed, "top5": 99.0},
             chosen={},

@@ -71,6 +71,14 @@ HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"less_sensitive": ["a", "b"], "than": ["a.y", "b.y"], "factor": 2.5},
     ),
     (
+        {"steadier": ["a.y", "b.y"], "than": ["a", "c"], "factor": 5},
+        {"steadier": ["a.y", "b.y"], "than": ["a", "c"], "factor": 6},
+    ),
+    (
+        {"steadier": ["w16", "w256", "w64"], "than": ["a", "b", "c"]},
+        {"steadier": ["w16", "w256", "w64"], "than": ["w16.y", "w64.y", "a.y"]},
+    ),
+    (
         {"steeper": ["x"], "than": "y", "along": "width"},
         {"steeper": ["y"], "than": "x", "along": "width"},
     ),
@@ -96,6 +104,17 @@ def test_every_predicate_is_tested() -> None:
     assert {key for pair in HELD_AND_NOT for p in pair for key in p if key in VOCABULARY} == set(
         VOCABULARY
     )
+
+
+def test_a_predicate_can_speak_of_other_cells() -> None:
+    """Every operand is renamed, nested ones and those of options too; columns and numbers stay."""
+    data = {"all": [{"less_sensitive": ["a", "b.y"], "than": [["a", "b"], ["b", "a"]]},
+                    {"greater": [["a", "b"], 3]}, {"best": ["a"], "among": "all"},
+                    {"steeper": ["x"], "along": "width"}]}  # fmt: skip
+    moved = parse(data, where="test").renamed(lambda name: name.replace("a", "c"))
+    assert set(moved.operands()) == {"c", "b", "b.y"}
+    assert moved.arguments[2].options == {"among": "all"}
+    assert moved.arguments[3] == parse(data["all"][3], where="test")
 
 
 NOISY = {"a": (70.0, 71.0, 70.5), "b": (70.2, 71.3, 69.8), "c": (11.0, 12.0, 11.5)}

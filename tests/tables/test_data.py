@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench.recipes.resolve import resolve
+from sslbench.recipes.resolve import find_scale, resolve
 from sslbench.recipes.scales import SCALES
-from sslbench.tables.cells import Request, cells, measured_columns, resolve_cell
+from sslbench.recipes.specs import ImageSet
+from sslbench.tables.cells import Request, cells, dataset_name, measured_columns, resolve_cell
 from sslbench.tables.judging import published_values
 from sslbench.tables.predicates import judge
 from sslbench.tables.schema import Table, load_table, table_names
@@ -24,7 +25,45 @@ def test_file_name_is_the_id(table: Table) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_cell_resolves_at_every_scale(table: Table, scale: str) -> None:
     found = {p.row for p, _ in cells(table, request=Request(scale, (0,)))}
-    assert {row.id for row in table.rows if not row.not_trainable} <= found
+    fitting = table.rows_on(dataset_name(find_scale(scale).data))
+    assert {row.id for row in fitting if not row.not_trainable} <= found
+
+
+@every_table
+def test_rows_are_the_same_on_every_data_set(table: Table) -> None:
+    """A row of another data set is the run of its counterpart, less what that set asks for."""
+    stems = {d: {r.stem for r in table.rows if r.dataset == d} for d in table.datasets}
+    assert len(set(map(frozenset, stems.values()))) <= 1
+    for dataset in table.datasets:
+        request = Request("cifar", (0,), data=ImageSet(name=dataset, resolution=32))
+        rows = {p.row for p, _ in cells(table, request=request)}
+        assert {r.id for r in table.rows if r.dataset == dataset} <= rows
+
+
+@every_table
+def test_a_column_of_another_protocol_has_values_to_show_beside_ours(table: Table) -> None:
+    for column in table.columns:
+        if column.protocol:
+            assert column.metric is not None and column.derive is None
+            assert any(column.key in row.paper for row in table.rows)
+
+
+@every_table
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_swept_axis_keeps_its_rows_apart(table: Table, scale: str) -> None:
+    """Rows along an axis are different runs at every scale, in the order of the axis."""
+    fitting = table.rows_on(dataset_name(find_scale(scale).data))
+    rows = [row for row in fitting if not row.not_trainable and "batch" in row.key]
+    sizes: dict[str, list[tuple[float, int]]] = {}
+    for row in rows:
+        for column in measured_columns(table, row):
+            recipe = resolve_cell(table, row, column, request=Request(scale, (0,)))
+            rest = {k: v for k, v in row.key.items() if k != "batch"}
+            batch = recipe.experiment.recipe.batch_size
+            sizes.setdefault(f"{column.key} {rest}", []).append((row.key["batch"], batch))
+    for pairs in sizes.values():
+        mapped = [batch for _, batch in sorted(pairs)]
+        assert mapped == sorted(set(mapped)), pairs
 
 
 @every_table

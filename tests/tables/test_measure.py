@@ -11,6 +11,7 @@ import pytest
 from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import PROTOCOLS
+from sslbench.recipes.specs import ImageSet
 from sslbench.tables.grid import plan, run
 from sslbench.tables.measure import measure
 from sslbench.tables.results import Cell, MeasuredTable, half_width, result_path
@@ -196,3 +197,81 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path, text: str) ->
 def test_an_interval_needs_two_seeds() -> None:
     assert half_width(()) is None and half_width((3.0,)) is None
     assert dataclasses.replace(Cell(state="measured"), seeds=((0, 3.0),)).interval is None
+
+
+SETS = {
+    **TABLE,
+    "rows": [
+        {"id": "fast-cifar10", "label": "fast, CIFAR-10", "dataset": "cifar10",
+         "set": {"target.momentum": 0.9}, "paper": {"top1": 68.4}},
+        {"id": "copy-cifar10", "label": "copy, CIFAR-10", "dataset": "cifar10",
+         "set": {"target": {"kind": "Shared", "stop_gradient": True}}, "paper": {"top1": 0.3}},
+        {"id": "fast-svhn", "label": "fast, SVHN", "dataset": "svhn",
+         "set": {"target.momentum": 0.9}, "paper": {"top1": 58.0}},
+        {"id": "copy-svhn", "label": "copy, SVHN", "dataset": "svhn",
+         "set": {"target": {"kind": "Shared", "stop_gradient": True}}, "paper": {"top1": 0.2}},
+    ],
+    "claims": [
+        {"id": "order", "says": "...", "holds": {"order": ["fast-cifar10", "copy-cifar10"]}}
+    ],
+}  # fmt: skip
+
+
+def test_the_scales_own_set_stands_in_for_the_tables_first(places: Places, fake: list[str]) -> None:
+    result = measured(parse_table(SETS, where="test"), places)
+    assert result.cell("fast-cifar10", "top1").n == 3
+    assert result.cell("fast-svhn", "top1") == Cell(state="published-only", published=58.0)
+    assert {row.id: row.note for row in result.rows}["copy-svhn"] == "its values are of svhn"
+    assert result.notes[-1].startswith("Measured on shapes, which stands in for cifar10")
+    assert result.claims[0].detail.startswith("fast-cifar10")
+
+
+def test_rows_of_the_set_trained_on_are_run_and_its_claims_move_with_them(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(job: Job, tell: Tell) -> None:
+        finish(job, top1=accuracy(job))
+
+    use(monkeypatch, execute)
+    monkeypatch.setattr("tests.tables.fakes.DATASET", "svhn")
+    table, data = parse_table(SETS, where="test"), ImageSet(name="svhn", resolution=32)
+    run(plan([table], scale="smoke", seeds=3, data=data, **places), root=places["root"])
+    result = measure(table, scale="smoke", seeds=3, data=data, **places)
+    assert result.cell("fast-svhn", "top1").n == 3
+    assert result.cell("fast-cifar10", "top1").state == "published-only"
+    assert not any("stands in" in note for note in result.notes)
+    assert (result.claims[0].ours, result.claims[0].published) == ("held", "held")
+    assert result.claims[0].detail.startswith("fast-svhn")
+
+
+def test_a_row_of_another_set_is_refused_with_what_to_do(places: Places) -> None:
+    table = parse_table(SETS, where="test")
+    with pytest.raises(UserError, match="are of svhn; measure it with --dataset svhn"):
+        plan([table], scale="smoke", seeds=1, rows=["fast-svhn"], **places)
+
+
+def test_values_of_another_protocol_stand_beside_and_are_not_subtracted(
+    places: Places, fake: list[str]
+) -> None:
+    rows = [*TABLE["rows"], {"id": "third", "label": "third", "set": {"target.momentum": 0.99},
+                             "paper": {"top1": 60.0}}]  # fmt: skip
+    columns = [{**TABLE["columns"][0], "protocol": "online probe"}, *TABLE["columns"][1:]]
+    plain = measured(parse_table({**TABLE, "rows": rows}, where="test"), places)
+    assert set(plain.rank_agreement) == {"top1"}
+    result = measured(parse_table({**TABLE, "rows": rows, "columns": columns}, where="t"), places)
+    cell = result.cell("baseline", "top1")
+    assert cell.published == 72.5 and cell.n == 3 and not cell.comparable
+    assert cell.difference is None and result.rank_agreement == {}
+    assert result.columns[0].protocol == "online probe"
+    assert MeasuredTable.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_a_column_can_turn_the_sign_and_tell_the_time(places: Places, fake: list[str]) -> None:
+    columns = [
+        {"key": "top1", "name": "error", "metric": "linear.features.v1:top1", "negative": True},
+        {"key": "std", "name": "minutes", "unit": "min", "metric": "run:minutes"},
+        {"key": "ap", "name": "detection", "unit": "AP"},
+    ]
+    result = measured(parse_table({**TABLE, "columns": columns}, where="test"), places)
+    assert result.cell("baseline", "top1").values == (-60.0, -60.1, -60.2)
+    assert result.cell("baseline", "std").mean == pytest.approx(8 / 60)

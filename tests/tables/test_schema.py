@@ -56,6 +56,8 @@ def test_an_operand_is_a_row_or_a_row_and_a_column() -> None:
         (("sweeps",), [{"id": "a", "title": "", "x": "b", "columns": ["z"]}], "no column 'z'"),
         (("bases",), "byol", "did you mean 'base'"),
         (("rows",), ["a"], "needs a mapping"),
+        (("rows", 0, "dataset"), "svhn", "constant-random must end in 'svhn'"),
+        (("published_at",), "laptop", "did you mean|known"),
         (("kind",), "ablatoin", "did you mean 'ablation'"),
     ],
 )
@@ -100,3 +102,15 @@ def test_reading_tables_imports_neither_torch_nor_pandas() -> None:
         "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_on_a_set_are_its_own_or_those_it_stands_in_for(document: dict[str, Any]) -> None:
+    rows = [{"id": f"{name}{dataset}", "label": name, "dataset": dataset}
+            for name in ("a-", "b-") for dataset in ("cifar10", "svhn")]  # fmt: skip
+    rows.append({"id": "c", "label": "c"})
+    document |= {"rows": rows, "claims": []}
+    table = parse_table(document, where="test")
+    assert table.datasets == ("cifar10", "svhn")
+    assert [row.id for row in table.rows_on("svhn")] == ["a-svhn", "b-svhn", "c"]
+    assert [row.id for row in table.rows_on("shapes")] == ["a-cifar10", "b-cifar10", "c"]
+    assert [row.stem for row in table.rows_on("svhn")] == ["a-", "b-", "c"]

@@ -43,6 +43,14 @@ class ViT(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SmallAlexNet(Spec):
+    """AlexNet for small images, with batch norm: five 3x3 convolutions, then two layers of 4,096.
+
+    The representation is the second of them (fc7), after its ReLU.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawPixels(Spec):
     """The flattened image as the representation: the baseline that every method must beat."""
 
@@ -78,6 +86,19 @@ class MLP(Spec):
         widths = (*self.hidden, *(() if self.out is None else (self.out,)))
         self.require(all(w >= 1 for w in widths), "widths must be >= 1.")
         self.require(self.learning_rate_scale > 0, "learning_rate_scale must be > 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels(Spec):
+    """The first `out` channels of the representation, in place of a projector; no parameters."""
+
+    out: int = 360
+
+    def check(self) -> None:
+        self.require(self.out >= 1, "out must be >= 1.")
+
+
+Projector = MLP | Channels
 
 
 @dataclass(frozen=True, kw_only=True)

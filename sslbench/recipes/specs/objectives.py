@@ -160,6 +160,51 @@ class SimpleContrast(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseContrastive(Spec):
+    """NPID: tell an image's row of the memory bank from `num_negatives` rows drawn at random.
+
+    A binary decision on each row, by the softmax over the bank whose normalising constant is
+    estimated from the first batch and fixed. `symmetric`: the second view is an anchor too.
+    """
+
+    temperature: float = 0.07
+    num_negatives: int = 4096
+    symmetric: bool = True
+
+    def check(self) -> None:
+        self.require(self.temperature > 0, "temperature must be > 0.")
+        self.require(self.num_negatives >= 1, "num_negatives must be >= 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignUniform(Spec):
+    """Views of an image close, images spread over the sphere, each as a term of its own.
+
+    `align_weight` * mean |z - z'|^`align_power` + `uniform_weight` * log mean
+    exp(-`uniform_scale` * |z_i - z_j|^2). `negatives`: `batch` = all pairs of images of a view;
+    `queue` = these, and every image with every entry of the queue.
+    """
+
+    align_weight: float = 1.0
+    uniform_weight: float = 1.0
+    align_power: float = 2.0
+    uniform_scale: float = 2.0
+    negatives: Literal["batch", "queue"] = "batch"
+    queue: int | None = None
+    symmetric: bool = True
+
+    def check(self) -> None:
+        self.require(self.align_weight >= 0 and self.uniform_weight >= 0,
+                     "align_weight and uniform_weight must be >= 0.")  # fmt: skip
+        self.require(self.align_power >= 1,
+                     "align_power must be >= 1, for a finite gradient at equal views.")  # fmt: skip
+        self.require(self.uniform_scale > 0, "uniform_scale must be > 0.")
+        self.require((self.queue is not None) == (self.negatives == "queue"),
+                     "queue needs a length exactly when negatives is 'queue'.")  # fmt: skip
+        self.require(self.queue is None or self.queue >= 1, "queue must be >= 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NegativeCosine(Spec):
     """-cos(online, target) averaged over both directions, times `scale`.
 
@@ -200,4 +245,12 @@ class CrossEntropy(Spec):
     label_smoothing: float = 0.0
 
 
-Objective = InfoNCE | SimpleContrast | NegativeCosine | CrossCorrelation | CrossEntropy
+Objective = (
+    InfoNCE
+    | SimpleContrast
+    | NoiseContrastive
+    | AlignUniform
+    | NegativeCosine
+    | CrossCorrelation
+    | CrossEntropy
+)

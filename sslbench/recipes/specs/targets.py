@@ -31,4 +31,18 @@ class ConstantRandom(Spec):
     """A random network that is never updated."""
 
 
-Target = Shared | EMA | ConstantRandom
+@dataclass(frozen=True, kw_only=True)
+class MemoryBank(Spec):
+    """One unit vector for each training image: the target of any view of image i is row i.
+
+    After a step row i becomes the unit vector along `momentum` * row + (1 - `momentum`) *
+    projection of the first view. With it, one view of an image is enough.
+    """
+
+    momentum: float = 0.5
+
+    def check(self) -> None:
+        self.require(0 <= self.momentum < 1, "momentum must lie in [0, 1).")
+
+
+Target = Shared | EMA | ConstantRandom | MemoryBank

@@ -88,7 +88,7 @@ class View(Spec):
 class Views(Spec):
     """The views of an image: `first`, `second` (None draws `first` twice), and small `local` ones.
 
-    `num_global=1` takes `first` alone (supervised training).
+    `num_global=1` takes `first` alone (supervision, a memory bank).
 
     `common`, if given, is one crop shared by both views before their own pipelines (the setting
     of SimCLR's augmentation grid).

@@ -1,0 +1,90 @@
+"""Alignment and uniformity on the hypersphere, optimised directly."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbench.distributed import gather_with_gradient, rank, world_size
+from sslbench.errors import UserError
+from sslbench.objectives.context import NOTHING, Context
+from sslbench.objectives.embeddings import (
+    Embeddings,
+    directions,
+    gather_rows,
+    require_same_shape,
+    select,
+)
+from sslbench.recipes.specs import AlignUniform
+
+
+def align_uniform(
+    spec: AlignUniform, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pull the views of an image together and spread the images over the sphere.
+
+    Of unit vectors, with power a and scale t, averaged over directions:
+
+    - alignment: mean |z_i - z'_i|^a, from online view to the other target view;
+    - uniformity: log mean exp(-t |z_i - z_j|^2) over the pairs of distinct images of the *global*
+      batch, of the online view. The mean is inside the logarithm, so it is not a mean of the
+      processes' values. With the queue the mean is over these pairs, each once, and all pairs of
+      an image and an entry ("intra-batch" in the authors' code, its default).
+
+    The loss is `align_weight` * alignment + `uniform_weight` * uniformity.
+
+    Args:
+        online: N×D of each view; computed in float32.
+        target: N×D of each view.
+        context: its queue is read when `negatives` is "queue".
+    Returns:
+        Scalar loss, `alignment` and `uniformity`.
+    Raises:
+        UserError: shapes differ, fewer than two images in the global batch, or no queue given.
+    Source: Wang and Isola 2020, arXiv:2005.10242, Sec. 4.1; the queue form is the
+        authors' code for MoCo.
+    """
+    if spec.negatives == "queue" and context.queue is None:
+        raise UserError("AlignUniform with negatives 'queue' was given no queue.")
+    queue = context.queue if spec.negatives == "queue" else None
+    alignments, uniformities = [], []
+    for view, other in directions(symmetric=spec.symmetric):
+        z = select(online, view, name="online")
+        positive = select(target, other, name="target")
+        require_same_shape(z, positive)
+        with torch.autocast(z.device.type, enabled=False):
+            z, positive = F.normalize(z, dim=1), F.normalize(positive, dim=1)
+            distances = torch.linalg.vector_norm(z - positive, dim=1)
+            alignments.append(distances.pow(spec.align_power).mean())
+            uniformities.append(_uniformity(spec, z, queue))
+    alignment, uniformity = torch.stack(alignments).mean(), torch.stack(uniformities).mean()
+    loss = spec.align_weight * alignment + spec.uniform_weight * uniformity
+    return loss, {"alignment": alignment.detach(), "uniformity": uniformity.detach()}
+
+
+def _uniformity(spec: AlignUniform, z: Tensor, queue: Tensor | None) -> Tensor:
+    """log mean exp(-t d^2), scalar, equal on all processes. z: N×D unit vectors of this one."""
+    n, everyone = len(z), gather_rows(z)
+    total = len(everyone)
+    if total < 2:
+        raise UserError("AlignUniform needs at least two images in a batch; raise batch_size.")
+    itself = torch.zeros(n, total, dtype=torch.bool, device=z.device)
+    itself[:, rank() * n : (rank() + 1) * n].fill_diagonal_(True)
+    # A pair is met from both of its ends, on two processes perhaps: half its weight at each.
+    within = _exponents(spec, z, everyone).masked_fill(itself, -math.inf) - math.log(2)
+    terms, count = [within.flatten()], total * (total - 1) / 2
+    if queue is not None:
+        terms.append(_exponents(spec, z, queue.to(z.dtype)).flatten())
+        count += total * len(queue)
+    local = torch.logsumexp(torch.cat(terms), dim=0)
+    if world_size() > 1:
+        local = torch.logsumexp(gather_with_gradient(local[None]), dim=0)
+    return local - math.log(count)
+
+
+def _exponents(spec: AlignUniform, a: Tensor, b: Tensor) -> Tensor:
+    """-t |a_i - b_j|^2 of unit vectors."""
+    return 2 * spec.uniform_scale * (a @ b.T - 1)
