@@ -1,6 +1,6 @@
 """Losses: one function for each objective spec.
 
-Each takes the spec, `online` and `target` (a tensor N×D for each of two views, this process's
+Each takes the spec, `online` and `target` (a tensor N×D for each view, two at most, this process's
 rows) and a `Context` (queue, memory bank, ...), and returns the loss and a dictionary of scalar
 metrics. A loss is a mean over local rows: averaged over processes, as DDP averages gradients, it
 is the loss of one process with all rows. Entries of `online` and `target` that an asymmetric loss

@@ -71,8 +71,8 @@ def _uniformity(spec: AlignUniform, z: Tensor, queue: Tensor | None) -> Tensor:
     total = len(everyone)
     if total < 2:
         raise UserError("AlignUniform needs at least two images in a batch; raise batch_size.")
-    itself = torch.zeros(n, total, dtype=torch.bool, device=z.device)
-    itself[:, rank() * n : (rank() + 1) * n].fill_diagonal_(True)
+    places = torch.arange(total, device=z.device)
+    itself = places[rank() * n : (rank() + 1) * n, None] == places
     # A pair is met from both of its ends, on two processes perhaps: half its weight at each.
     within = _exponents(spec, z, everyone).masked_fill(itself, -math.inf) - math.log(2)
     terms, count = [within.flatten()], total * (total - 1) / 2
