@@ -150,8 +150,8 @@ LAPTOP = Scale(
         "held-out part, seeds 1, 2: Barlow Twins 30, 30 at 0.2, 82, 84 at 0.5; SimSiam 44, 72 and "
         "58, 67; BYOL 68, 75 and 57, 72, so it keeps 0.2).",
         "With a memory bank a step has one view, so those recipes take 24 epochs; a bank that "
-        "moves half way a visit starts nothing in so few (kNN on the held-out part, one seed: 12 after 12 "
-        "epochs at momentum 0.5, 43 after 24 at 0.1 and temperature 0.2).",
+        "moves half way a visit starts nothing in so few (kNN on the held-out part, one seed: 12 "
+        "after 12 epochs at momentum 0.5, 43 after 24 at 0.1 and temperature 0.2).",
         "MoCo's head has batch norm here; without it the contrast barely starts in 1,500 steps.",
         "The target's momentum is scaled to the number of steps: 0.99 over 94,000 steps is 0.8 "
         "over 1,500.",
