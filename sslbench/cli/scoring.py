@@ -109,7 +109,7 @@ def compare(
 
 def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
     """Write the encoder with standard key names."""
-    from sslbench.engine.checkpoint import load_encoder
+    from sslbench.engine.checkpoint import load_weights
     from sslbench.models import build_encoder
     from sslbench.models.export import export_encoder
 
@@ -119,7 +119,7 @@ def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
     experiment = folder.experiment()
     resolution = int(folder.summary()["resolution"])
     encoder = build_encoder(experiment.recipe.encoder, resolution=resolution)
-    encoder.load_state_dict(load_encoder(folder.encoder_path))
+    encoder.load_state_dict(load_weights(folder.encoder_path))
     if to not in ("torchvision", "timm"):
         raise UserError(f"No layout '{to}'; known: torchvision, timm.")
     layout: Literal["torchvision", "timm"] = "timm" if to == "timm" else "torchvision"
