@@ -70,9 +70,7 @@ def evaluate(
         scores = {p.name: s for p in wanted if (s := target.known(p, encoder)) is not None}
     missing = [p for p in wanted if p.name not in scores]
     if missing:
-        subject = target.subject(
-            torch.device(device), _scorable(target.loaded(root, dataset))
-        )
+        subject = target.subject(torch.device(device), _scorable(target.loaded(root, dataset)))
         for protocol in missing:
             scores[protocol.name] = _score(protocol, subject, encoder)
     return {p.name: scores[p.name] for p in wanted}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from sslbench.data import fingerprint
 from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
-from sslbench.evaluation.evaluating import evaluate, resolution_of
+from sslbench.evaluation.evaluating import resolution_of
 from sslbench.evaluation.features import file_hash
-from sslbench.evaluation.scores import Score
 from sslbench.models.export import load_encoder_file
 from sslbench.recipes import RECIPES
 from sslbench.recipes.recipe import Encoder, Experiment
@@ -20,35 +18,6 @@ from sslbench.recipes.specs import Data, ImageSet
 Channels = tuple[float, float, float]
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
-
-
-def evaluate_encoder_file(
-    path: Path,
-    encoder: Encoder,
-    protocols: Sequence[str],
-    *,
-    data: Data,
-    root: Path,
-    runs: Path,
-    device: str = "cpu",
-    mean: Channels = IMAGENET_MEAN,
-    std: Channels = IMAGENET_STD,
-    force: bool = False,
-) -> tuple[RunFolder, dict[str, Score]]:
-    """Score an encoder file of any known layout.
-
-    Args:
-        path, encoder, data, root, runs, mean, std: as `import_encoder_file` takes them.
-        protocols, device, force: as `evaluate` takes them.
-    Returns:
-        The run folder, and the scores.
-    Raises:
-        UserError: a file that does not hold the encoder, or as `evaluate`.
-    """
-    folder = import_encoder_file(
-        path, encoder, data=data, root=root, runs=runs, mean=mean, std=std
-    )
-    return folder, evaluate(folder, protocols, root=root, device=device, force=force)
 
 
 def import_encoder_file(
