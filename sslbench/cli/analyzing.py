@@ -163,7 +163,8 @@ class Request:
 
         files = [str(path) for path in write_analysis(analysis, self.out or default)]
         if self.as_json:
-            plain: dict[str, Any] = {"analysis": analysis.name, "summary": analysis.summary}
+            summary = [{k: None if v != v else v for k, v in r.items()} for r in analysis.summary]
+            plain: dict[str, Any] = {"analysis": analysis.name, "summary": summary}
             plain |= {"notes": analysis.notes, "files": files}
             typer.echo(json.dumps(plain, indent=1))
             return

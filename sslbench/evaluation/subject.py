@@ -160,7 +160,7 @@ def loaded_encoder(
 
 def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> nn.Module:
     """A run's projector on the CPU, in evaluation mode. Raises UserError."""
-    if isinstance(recipe.objective, CrossEntropy):
+    if isinstance(recipe.objective, CrossEntropy) and recipe.epochs > 0:
         raise UserError(
             f"{folder.path.name} was trained with labels and has no projector; choose another run, "
             "or --space representation where there is a choice."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 from rich.console import Console
@@ -16,7 +18,7 @@ from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.display import number
-from sslbench.reports.figures import MAX_RUNS, render, short_names
+from sslbench.reports.figures import FIGURES, MAX_RUNS, short_names
 
 KEYS = ("run", "dataset", "space", "batch_size", "class_prior")
 
@@ -34,7 +36,7 @@ def write_analysis(analysis: Analysis, out: Path) -> list[Path]:
     runs = {record["run"] for record in analysis.summary}
     if analysis.name != "landscape" and len(runs) > MAX_RUNS:
         raise UserError(f"{len(runs)} runs are too many for a figure; give at most {MAX_RUNS}.")
-    files: dict[str, bytes | str] = dict(render(analysis))
+    files: dict[str, bytes | str] = dict(_render(analysis))
     files["csv"] = pd.DataFrame(analysis.summary).to_csv(index=False)
     if analysis.points:
         files["points.csv"] = pd.DataFrame(analysis.points).to_csv(index=False)
@@ -63,6 +65,22 @@ def show_analysis(analysis: Analysis, *, console: Console | None = None) -> None
         console.print(table)
     for note in analysis.notes:
         console.print(Text(f"· {note}", style="bright_black"))
+
+
+def _render(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+    """(suffix, file content) of the figure as SVG, whose text stays text, and as PNG."""
+    from matplotlib import rc_context
+
+    style = {
+        "svg.fonttype": "none", "svg.hashsalt": analysis.name, "font.size": 9,
+        "axes.titlesize": 9, "text.parse_math": False,
+    }  # fmt: skip
+    with rc_context(cast("Any", style)):
+        figure = FIGURES[analysis.name](analysis)
+        for suffix, metadata in (("svg", {"Date": None}), ("png", {})):
+            out = io.BytesIO()
+            figure.savefig(out, format=suffix, dpi=160, facecolor="white", metadata=metadata)
+            yield suffix, out.getvalue()
 
 
 def _blocks(records: list[dict[str, Any]], columns: list[str], room: int) -> list[list[str]]:

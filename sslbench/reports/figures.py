@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -303,21 +303,3 @@ def _circle(
     axes.plot(0.93 * np.cos(images), 0.93 * np.sin(images), ".", color=color, markersize=1.5)
     axes.set(aspect="equal", xlim=(-1.85, 1.85), ylim=(-1.85, 1.85), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-
-
-def render(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
-    """(suffix, file content) of the figure as SVG, whose text stays text, and as PNG."""
-    import io
-
-    from matplotlib import rc_context
-
-    style = {
-        "svg.fonttype": "none", "svg.hashsalt": analysis.name, "font.size": 9,
-        "axes.titlesize": 9, "text.parse_math": False,
-    }  # fmt: skip
-    with rc_context(cast("Any", style)):
-        figure = FIGURES[analysis.name](analysis)
-        for suffix, metadata in (("svg", {"Date": None}), ("png", {})):
-            out = io.BytesIO()
-            figure.savefig(out, format=suffix, dpi=160, facecolor="white", metadata=metadata)
-            yield suffix, out.getvalue()

@@ -40,7 +40,7 @@ def analyze_landscape(
     loaded = functools.lru_cache(maxsize=1)(functools.partial(load, root=root))
     summary: list[Record] = []
     left_out: list[str] = []
-    for folder in folders:
+    for folder in sorted(folders, key=_data_order):
         try:
             data: Data = folder.experiment().data
             dataset: Dataset = loaded(data)
@@ -86,6 +86,11 @@ def _agreement(records: Sequence[Record], protocol: str) -> str:
         f"with alignment is {rank_correlation(alignment, top1):+.2f}, with uniformity "
         f"{rank_correlation(uniformity, top1):+.2f} (both are losses: lower is better)."
     )
+
+
+def _data_order(folder: RunFolder) -> str:
+    """Runs on the same data follow each other, and share it."""
+    return str(folder.summary().get("fingerprint"))
 
 
 def _kind(folder: RunFolder) -> str:
