@@ -81,6 +81,8 @@ def _agreement(records: Sequence[Record], protocol: str) -> str:
     alignment, uniformity, top1 = (
         [record[key] for record in records] for key in ("alignment", "uniformity", "top1")
     )
+    if len(records) < 3:
+        return f"{records[0]['dataset']}: too few encoders for a rank correlation."
     return (
         f"{records[0]['dataset']}: over {len(records)} encoders the rank correlation of {protocol} "
         f"with alignment is {rank_correlation(alignment, top1):+.2f}, with uniformity "

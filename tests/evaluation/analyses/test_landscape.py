@@ -34,7 +34,7 @@ def test_every_run_is_a_line_of_its_scores_and_an_unfinished_one_is_named(traine
     assert (first["kind"], second["kind"]) == ("self-supervised", "not trained here")
     assert first["dataset"] == second["dataset"]
     agreement, left_out = result.notes
-    assert "over 2 encoders" in agreement
+    assert "too few encoders" in agreement
     assert left_out.startswith("unfinished is left out")
     with pytest.raises(UserError, match="No run could be scored"):
         analyze_landscape([unfinished], root=root)
