@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sslbench.cli import analyze
 from sslbench.cli import options as o
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(analyze.app, name="analyze")
 
 
 def _version(show: bool) -> None:

@@ -64,9 +64,9 @@ def parse_sets(items: Iterable[str] | None) -> dict[str, Any]:
 
 def parse_dataset(text: str | None, scale: str) -> Data | None:
     """NAME or NAME:PATH as the scale would use it; None keeps the scale's own set."""
-    chosen = find_scale(scale)
     if text is None:
         return None
+    chosen = find_scale(scale)
     from sslbench.data.registry import DATASETS
 
     name, _, path = text.partition(":")

@@ -37,26 +37,18 @@ def evaluate(
 
     prepare_process(threads)
     from sslbench.evaluation import evaluate as score
-    from sslbench.evaluation import evaluate_encoder_file
 
     kind = str(pick_device(device))
     if Path(run).is_file():
-        if dataset is None:
-            raise UserError(f"{run} is an encoder file: say on what data, e.g. --dataset cifar10.")
-        if encoder is None:
-            raise UserError(f"{run} is an encoder file: say which, e.g. --encoder resnet50.")
-        data = parse_dataset(dataset, scale or "cifar")
-        assert data is not None
-        if resolution is not None:
-            data = data.but(resolution=resolution)
-        folder, scores = evaluate_encoder_file(
-            Path(run), encoder_spec(encoder), protocols, data=data, root=root, runs=runs,
-            device=kind,
+        folder = import_run(
+            run, dataset=dataset, scale=scale, encoder=encoder, resolution=resolution, runs=runs,
+            root=root,
         )  # fmt: skip
+        chosen = None  # the data is part of the imported run
     else:
         folder = open_run(run, runs)
         chosen = parse_dataset(dataset, scale or folder.experiment().scale)
-        scores = score(folder, protocols, data=chosen, root=root, device=kind, force=force)
+    scores = score(folder, protocols, data=chosen, root=root, device=kind, force=force)
     _print_scores({folder.path.name: scores}, as_json=as_json)
 
 
@@ -109,7 +101,7 @@ def compare(
 
 def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
     """Write the encoder with standard key names."""
-    from sslbench.engine.checkpoint import load_encoder
+    from sslbench.engine.checkpoint import load_weights
     from sslbench.models import build_encoder
     from sslbench.models.export import export_encoder
 
@@ -119,7 +111,7 @@ def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
     experiment = folder.experiment()
     resolution = int(folder.summary()["resolution"])
     encoder = build_encoder(experiment.recipe.encoder, resolution=resolution)
-    encoder.load_state_dict(load_encoder(folder.encoder_path))
+    encoder.load_state_dict(load_weights(folder.encoder_path))
     if to not in ("torchvision", "timm"):
         raise UserError(f"No layout '{to}'; known: torchvision, timm.")
     layout: Literal["torchvision", "timm"] = "timm" if to == "timm" else "torchvision"
@@ -133,6 +125,24 @@ def open_run(text: str, runs: Path) -> RunFolder:
     from sslbench.engine.folder import RunFolder
 
     return RunFolder.open(find_run(text, runs))
+
+
+def import_run(
+    file: str, *, dataset: str | None, scale: str, encoder: str | None, resolution: int | None,
+    runs: Path, root: Path,
+) -> RunFolder:  # fmt: skip
+    """Another library's encoder file as a finished run. Raises UserError."""
+    from sslbench.evaluation.foreign import import_encoder_file
+
+    if dataset is None:
+        raise UserError(f"{file} is an encoder file: say on what data, e.g. --dataset cifar10.")
+    if encoder is None:
+        raise UserError(f"{file} is an encoder file: say which, e.g. --encoder resnet50.")
+    data = parse_dataset(dataset, scale or "cifar")
+    assert data is not None
+    if resolution is not None:
+        data = data.but(resolution=resolution)
+    return import_encoder_file(Path(file), encoder_spec(encoder), data=data, root=root, runs=runs)
 
 
 def encoder_spec(name: str) -> Any:

@@ -65,11 +65,11 @@ def load_checkpoint(path: Path, *, digest: str | None = None) -> dict[str, Any]:
     return state
 
 
-def save_encoder(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write an encoder's weights as safetensors, whole or not at all.
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a module's weights as safetensors, whole or not at all.
 
     Args:
-        state: the encoder's state dict, from any device and in any memory format.
+        state: the module's state dict, from any device and in any memory format.
         metadata: text to text, kept in the file's header.
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -83,8 +83,8 @@ def save_encoder(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     write_atomically(path, save(tensors, {"format": "pt", **metadata}))
 
 
-def load_encoder(path: Path) -> dict[str, Tensor]:
-    """The state dict that `save_encoder` wrote, on the CPU.
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict that `save_weights` wrote, on the CPU.
 
     Raises:
         UserError: no such file, or not a complete safetensors file.
@@ -93,7 +93,7 @@ def load_encoder(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise UserError(f"{path}: no such encoder; finish the run with `sslbench pretrain`.")
+        raise UserError(f"{path}: no such file; finish the run with `sslbench pretrain`.")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

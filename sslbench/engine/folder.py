@@ -70,6 +70,10 @@ class RunFolder:
         return self.path / "encoder.safetensors"
 
     @property
+    def projector_path(self) -> Path:
+        return self.path / "projector.safetensors"
+
+    @property
     def features_dir(self) -> Path:
         return self.path / "features"
 

@@ -97,14 +97,27 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
             "diverged",
             "The loss is not finite: the learning rate is too high for this batch and warm-up.",
         )
-    if final["std"] < COLLAPSED_STD / math.sqrt(out_dim):
-        return Verdict("collapsed", _cause(recipe, complete=True))
     allowed = min(out_dim, recipe.batch_size - 1, MAX_ROWS - 1)
+    state = collapse(final["std"], final["effective_rank"], out_dim=out_dim, allowed=allowed)
+    if state == "healthy" or (
+        state == "dimensional" and isinstance(recipe.objective, CrossEntropy)
+    ):
+        return Verdict("healthy")
+    return Verdict(state, _cause(recipe, complete=state == "collapsed"))
+
+
+def collapse(std: float, rank: float, *, out_dim: int, allowed: int) -> State:
+    """Collapsed, dimensional or healthy, by the limits that `verdict` states.
+
+    Args:
+        std: of unit embeddings; rank: their effective rank.
+        out_dim: D, the embeddings' width.
+        allowed: the rank that D and the number of embeddings allow.
+    """
+    if std < COLLAPSED_STD / math.sqrt(out_dim):
+        return "collapsed"
     least = max(DIMENSIONAL_RANK * allowed, min(DIMENSIONAL_FLOOR, allowed / 4))
-    judged = not isinstance(recipe.objective, CrossEntropy)
-    if judged and final["effective_rank"] < least:
-        return Verdict("dimensional", _cause(recipe, complete=False))
-    return Verdict("healthy")
+    return "dimensional" if rank < least else "healthy"
 
 
 def _cause(recipe: Recipe, *, complete: bool) -> str:

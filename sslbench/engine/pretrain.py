@@ -17,7 +17,7 @@ import torch
 from sslbench import distributed
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.engine import hardware
-from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint, save_encoder
+from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from sslbench.engine.environment import environment
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
@@ -26,7 +26,7 @@ from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed
-from sslbench.methods import StepOutput
+from sslbench.methods import JointEmbedding, StepOutput
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -281,9 +281,10 @@ class _Run:
     def _finish(self) -> None:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
-            save_encoder(
-                self.folder.encoder_path, self.trainer.method.encoder.state_dict(), metadata
-            )
+            method = self.trainer.method
+            save_weights(self.folder.encoder_path, method.encoder.state_dict(), metadata)
+            if isinstance(method, JointEmbedding) and (head := method.projector.state_dict()):
+                save_weights(self.folder.projector_path, head, metadata)
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()

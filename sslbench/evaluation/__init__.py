@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sslbench.evaluation.comparing import Comparison, compare
     from sslbench.evaluation.evaluating import evaluate
-    from sslbench.evaluation.foreign import evaluate_encoder_file
+    from sslbench.evaluation.foreign import import_encoder_file
     from sslbench.evaluation.knn import make_knn_monitor
     from sslbench.evaluation.scores import Score, comparable
     from sslbench.evaluation.transferring import transfer
@@ -22,7 +22,7 @@ __all__ = [
     "comparable",
     "compare",
     "evaluate",
-    "evaluate_encoder_file",
+    "import_encoder_file",
     "make_knn_monitor",
     "transfer",
 ]
@@ -34,7 +34,7 @@ _HOMES = {
     "comparable": "sslbench.evaluation.scores",
     "compare": "sslbench.evaluation.comparing",
     "evaluate": "sslbench.evaluation.evaluating",
-    "evaluate_encoder_file": "sslbench.evaluation.foreign",
+    "import_encoder_file": "sslbench.evaluation.foreign",
     "make_knn_monitor": "sslbench.evaluation.knn",
     "transfer": "sslbench.evaluation.transferring",
 }

@@ -63,11 +63,6 @@ def evaluate(
         UserError: an unfinished run, unknown protocol, unlabelled or missing data.
     """
     wanted = find_protocols(protocols)
-    if folder.status() != "finished":
-        raise UserError(
-            f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
-            "again, then evaluate it."
-        )
     target = _target(folder, data, root)
     encoder = file_hash(folder.encoder_path)
     scores: dict[str, Score] = {}
@@ -75,10 +70,34 @@ def evaluate(
         scores = {p.name: s for p in wanted if (s := target.known(p, encoder)) is not None}
     missing = [p for p in wanted if p.name not in scores]
     if missing:
-        subject = target.subject(torch.device(device), root, dataset)
+        subject = target.subject(torch.device(device), _scorable(target.loaded(root, dataset)))
         for protocol in missing:
             scores[protocol.name] = _score(protocol, subject, encoder)
     return {p.name: scores[p.name] for p in wanted}
+
+
+def open_subject(
+    folder: RunFolder,
+    *,
+    data: Data | None = None,
+    root: Path,
+    device: str = "cpu",
+    dataset: Dataset | None = None,
+    labelled: bool = True,
+) -> Subject:
+    """A finished run on loaded data, for what is not a protocol.
+
+    Args:
+        labelled: refuse data without labels; without it, a subject's labels may not be read.
+        folder, data, root, device, dataset: as `evaluate` takes them.
+    Raises:
+        UserError: an unfinished run; unlabelled or missing data.
+    """
+    target = _target(folder, data, root)
+    subject = target.subject(torch.device(device), target.loaded(root, dataset))
+    if labelled:
+        subject.dataset.require_labels()
+    return subject
 
 
 @dataclass(frozen=True)
@@ -100,16 +119,14 @@ class _Target:
         wanted = (protocol.name, protocol.definition, self.fingerprint, encoder)
         return score if found == wanted else None
 
-    def subject(self, device: torch.device, root: Path, dataset: Dataset | None) -> Subject:
-        """With the data loaded. Raises UserError when it has no labels or too few images."""
+    def loaded(self, root: Path, dataset: Dataset | None) -> Dataset:
+        """The data: what the caller has, if it is that, or loaded now."""
         if dataset is None or dataset.fingerprint != self.fingerprint:
             dataset = load(self.data, root=root)
-        dataset.require_labels()
-        if len(dataset.heldout) == 0 or len(dataset.heldout) == len(dataset.train):
-            raise UserError(
-                f"Data set '{dataset.name}' has {len(dataset.train)} training images, too few to "
-                "hold some out for choosing settings; use more."
-            )
+        return dataset
+
+    def subject(self, device: torch.device, dataset: Dataset) -> Subject:
+        """The run's encoder on its data."""
         summary = self.folder.summary()
         return Subject(
             self.folder,
@@ -122,7 +139,23 @@ class _Target:
         )
 
 
+def _scorable(dataset: Dataset) -> Dataset:
+    """The data set itself. Raises UserError when it has no labels or too few images."""
+    dataset.require_labels()
+    if len(dataset.heldout) == 0 or len(dataset.heldout) == len(dataset.train):
+        raise UserError(
+            f"Data set '{dataset.name}' has {len(dataset.train)} training images, too few to "
+            "hold some out for choosing settings; use more."
+        )
+    return dataset
+
+
 def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
+    if folder.status() != "finished":
+        raise UserError(
+            f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
+            "again, then evaluate it."
+        )
     experiment, summary = folder.experiment(), folder.summary()
     chosen = experiment.data
     if data is not None:

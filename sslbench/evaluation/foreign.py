@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from sslbench.data import fingerprint
-from sslbench.engine.checkpoint import save_encoder
+from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
-from sslbench.evaluation.evaluating import evaluate, resolution_of
+from sslbench.evaluation.evaluating import resolution_of
 from sslbench.evaluation.features import file_hash
-from sslbench.evaluation.scores import Score
 from sslbench.models.export import load_encoder_file
 from sslbench.recipes import RECIPES
 from sslbench.recipes.recipe import Encoder, Experiment
@@ -22,32 +20,30 @@ IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
-def evaluate_encoder_file(
+def import_encoder_file(
     path: Path,
     encoder: Encoder,
-    protocols: Sequence[str],
     *,
     data: Data,
     root: Path,
     runs: Path,
-    device: str = "cpu",
     mean: Channels = IMAGENET_MEAN,
     std: Channels = IMAGENET_STD,
-    force: bool = False,
-) -> tuple[RunFolder, dict[str, Score]]:
-    """Score an encoder file of any known layout.
+) -> RunFolder:
+    """An encoder file of any known layout as a finished run.
 
     Args:
         path: the file; see `sslbench.models.export.load_encoder_file`.
         encoder: what the file holds.
-        data: what it is scored on; its resolution is the encoder's input.
+        data: what it is judged on; its resolution is the encoder's input.
+        root: where data sets lie.
         runs: the encoder is kept there as the finished run `external-<hash>`, whose hash covers
             the file, the encoder, the data and the normalisation.
         mean, std: the normalisation it was trained with; most public encoders use ImageNet's.
     Returns:
-        The run folder, which reports and `compare` read like any other, and the scores.
+        The run folder, which reports, `compare` and `analyze` read like any other.
     Raises:
-        UserError: a file that does not hold the encoder, or as `evaluate`.
+        UserError: a file that does not hold the encoder, or missing data.
     """
     recipe = RECIPES["untrained"].but(
         name="external", source=f"encoder file {path.name}", encoder=encoder
@@ -57,7 +53,7 @@ def evaluate_encoder_file(
     with folder.lock():
         if folder.status() != "finished":
             _write(folder, path, experiment, root=root, mean=mean, std=std)
-    return folder, evaluate(folder, protocols, root=root, device=device, force=force)
+    return folder
 
 
 def _folder(
@@ -77,7 +73,7 @@ def _write(
     encoder, report = load_encoder_file(path, spec, resolution=resolution)
     folder.write_experiment(experiment, {})
     digest = folder.path.name.removeprefix("external-")
-    save_encoder(folder.encoder_path, encoder.state_dict(), {"digest": digest})
+    save_weights(folder.encoder_path, encoder.state_dict(), {"digest": digest})
     summary = {
         "status": "finished",
         "digest": digest,

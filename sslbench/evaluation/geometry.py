@@ -27,18 +27,10 @@ def geometry(protocol: Geometry, subject: Subject) -> Outcome:
         protocol: the powers, and how many images take part.
         subject: run and data; the views are the run's own.
     """
-    key = stream_key(protocol.seed, "geometry images", len(subject.test_labels))
-    order = permutation(key, len(subject.test_labels))
-    rows = order[: protocol.max_images].sort().values
+    rows = test_rows(protocol, subject)
     features = subject.features.test[rows].to(subject.device)
     z = F.normalize(features, dim=1)
-    own = subject.recipe.views
-    first, second = subject.encode_views(
-        subject.dataset.test.images,
-        rows,
-        Views(first=own.first, second=own.second, common=own.common),
-        key=stream_key(protocol.seed, "geometry views"),
-    )
+    first, second = positive_pairs(protocol, subject, rows)
     labels = subject.test_labels[rows].to(subject.device)
     values = {
         "alignment": alignment(first, second, power=protocol.alignment_power),
@@ -48,6 +40,25 @@ def geometry(protocol: Geometry, subject: Subject) -> Outcome:
         "std": float(embedding_std(features)),
     }
     return Outcome(values=values, chosen={}, heldout={})
+
+
+def test_rows(protocol: Geometry, subject: Subject) -> Tensor:
+    """Positions of the test images that take part, in order, int64 on the CPU."""
+    count = len(subject.dataset.test)
+    order = permutation(stream_key(protocol.seed, "geometry images", count), count)
+    return order[: protocol.max_images].sort().values
+
+
+def positive_pairs(protocol: Geometry, subject: Subject, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of two views of each of N test images under the run's own recipe: N×D and N×D."""
+    own = subject.recipe.views
+    first, second = subject.encode_views(
+        subject.dataset.test.images,
+        rows,
+        Views(first=own.first, second=own.second, common=own.common),
+        key=stream_key(protocol.seed, "geometry views"),
+    )
+    return first, second
 
 
 def alignment(first: Tensor, second: Tensor, *, power: float) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.data import Dataset
-from sslbench.engine.checkpoint import load_encoder
+from sslbench.engine.checkpoint import load_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
@@ -25,17 +25,19 @@ from sslbench.evaluation.features import (
     read_features,
     write_features,
 )
-from sslbench.models import build_encoder
+from sslbench.methods.output import width
+from sslbench.models import build_encoder, build_head
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import Views
+from sslbench.recipes.specs import CrossEntropy, Views
 from sslbench.views import Augmenter
 
 Channels = tuple[float, float, float]
+_ROWS = 4096  # features projected at a time
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A finished run's encoder on a labelled data set.
+    """A finished run's encoder on a data set; labelled, unless it was opened without.
 
     Attributes:
         label: names the data set in the files beside the run.
@@ -85,6 +87,15 @@ class Subject:
         ).to(self.device)  # fmt: skip
 
     @functools.cached_property
+    def projector(self) -> nn.Module:
+        """The trained projector on the device, in evaluation mode; without one, the identity.
+
+        Raises:
+            UserError: supervised training has none, the run kept none, or its file is damaged.
+        """
+        return loaded_projector(self.folder, self.recipe, self.encoder).to(self.device)
+
+    @functools.cached_property
     def features(self) -> Features:
         """From the cache beside the run, or extracted now and kept there.
 
@@ -107,6 +118,12 @@ class Subject:
             features = compute()
             write_features(path, features, key=key)
         return features
+
+    @torch.no_grad()
+    def project(self, features: Tensor) -> Tensor:
+        """z = g(h): features N×D to projections N×D' on the device. Raises UserError."""
+        parts = chunks(features, _ROWS)
+        return torch.cat([self.projector(part.to(self.device)).float() for part in parts])
 
     @torch.no_grad()
     def encode_views(self, images: Tensor, rows: Tensor, views: Views, *, key: int) -> list[Tensor]:
@@ -137,11 +154,36 @@ def loaded_encoder(
     """A run's encoder on the CPU, in evaluation mode. Raises UserError."""
     with torch.random.fork_rng(devices=[]):  # the initialisation is drawn, then overwritten
         encoder = build_encoder(recipe.encoder, resolution=resolution, mean=mean, std=std)
+    what = f"{type(recipe.encoder).__name__} at {resolution} pixels"
+    return _filled(encoder, folder.encoder_path, what)
+
+
+def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> nn.Module:
+    """A run's projector on the CPU, in evaluation mode. Raises UserError."""
+    if isinstance(recipe.objective, CrossEntropy) and recipe.epochs > 0:
+        raise UserError(
+            f"{folder.path.name} was trained with labels and has no projector; choose another run, "
+            "or --space representation where there is a choice."
+        )
+    with torch.random.fork_rng(devices=[]):
+        projector = build_head(recipe.projector, width(encoder, "num_features"))
+    if not projector.state_dict():
+        return projector.eval()
+    if not folder.projector_path.is_file():
+        raise UserError(
+            f"{folder.path.name} was finished by an earlier version, which kept no projector; move "
+            "the folder away and train it again, or use --space representation where there is a "
+            "choice."
+        )
+    return _filled(projector, folder.projector_path, "the recipe's projector")
+
+
+def _filled(module: nn.Module, path: Path, what: str) -> nn.Module:
     try:
-        encoder.load_state_dict(load_encoder(folder.encoder_path))
+        module.load_state_dict(load_weights(path))
     except RuntimeError as error:
         raise UserError(
-            f"{folder.encoder_path} does not fit {type(recipe.encoder).__name__} at {resolution} "
-            f"pixels ({str(error).splitlines()[-1].strip()}); train or export it again."
+            f"{path} does not fit {what} ({str(error).splitlines()[-1].strip()}); train or export "
+            "it again."
         ) from None
-    return encoder.eval()
+    return module.eval()

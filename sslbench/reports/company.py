@@ -41,11 +41,16 @@ def company_line(table: MeasuredTable) -> str:
         facts.get("protocols", ""),
         f"{len(table.seeds)} seed{'s' if len(table.seeds) != 1 else ''}",
         facts.get("device class", ""),
-        f"commit {table.commit[:10]}" if table.commit else "",
+        f"commit {_short(table.commit)}" if table.commit else "",
         facts["run time"],
         f"set {facts['overrides']}" if "overrides" in facts else "",
     )
     return " · ".join(filter(None, shown))
+
+
+def _short(commits: str) -> str:
+    """Ten digits of each commit that a table's runs were trained at."""
+    return " + ".join(commit[:10] for commit in commits.split(" + "))
 
 
 def protocols(table: MeasuredTable) -> list[str]:

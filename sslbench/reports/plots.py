@@ -97,7 +97,7 @@ def curve_plot(
     axes.set_xlabel(plain(x))
     axes.set_ylabel(plain(y))
     if log2:
-        _log2_axis(axes, sorted({value for line in lines for value in line.x}))
+        log2_axis(axes, sorted({value for line in lines for value in line.x}))
     return to_svg(figure, salt)
 
 
@@ -209,7 +209,8 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _log2_axis(axes: Axes, ticks: list[float]) -> None:
+def log2_axis(axes: Axes, ticks: list[float]) -> None:
+    """A logarithmic axis with at most eight of the ticks, as plain numbers."""
     axes.set_xscale("log", base=2)
     shown = ticks[:: -(-len(ticks) // 7)]
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
@@ -222,6 +223,12 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
+    house_style(axes)
+    return figure, axes
+
+
+def house_style(axes: Axes) -> None:
+    """A light grid below the marks, two spines, the page's ink."""
     axes.patch.set_visible(False)
     axes.grid(color=INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -231,7 +238,6 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes.tick_params(colors=INK, labelsize=9, length=3)
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
-    return figure, axes
 
 
 def to_svg(figure: Figure, salt: str) -> str:

@@ -206,7 +206,9 @@ def test_a_read_only_place_is_refused_in_a_sentence(run, tmp_path):
     assert "Cannot write" in err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "tables"], ["ablate", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "tables"], ["ablate", "--help"], ["analyze", "--help"]]
+)
 def test_what_answers_at_once_imports_neither_torch_nor_pandas(words):
     code = (
         "import sys\nfrom sslbench.cli import main\n"

@@ -15,9 +15,9 @@ import torch
 from sslbench.engine import checkpoint, folder
 from sslbench.engine.checkpoint import (
     load_checkpoint,
-    load_encoder,
+    load_weights,
     save_checkpoint,
-    save_encoder,
+    save_weights,
 )
 from sslbench.errors import UserError
 
@@ -99,10 +99,10 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_old_encoder(tmp_path):
         with pytest.raises(UserError, match="the disk is full; free some space"):
             save_checkpoint(path, LARGE)
         assert_intact(path)
-        save_encoder(encoder, {"w": torch.ones(2)}, {})
+        save_weights(encoder, {"w": torch.ones(2)}, {})
         with pytest.raises(UserError, match="the disk is full; free some space"):
-            save_encoder(encoder, {"w": LARGE["w"]}, {})
-        assert torch.equal(load_encoder(encoder)["w"], torch.ones(2))
+            save_weights(encoder, {"w": LARGE["w"]}, {})
+        assert torch.equal(load_weights(encoder)["w"], torch.ones(2))
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_run_is_refused(path):
         load_checkpoint(path, digest="def")
 
 
-@pytest.mark.parametrize("load", [load_checkpoint, load_encoder])
+@pytest.mark.parametrize("load", [load_checkpoint, load_weights])
 def test_a_missing_file_is_a_sentence(tmp_path, load):
     with pytest.raises(UserError, match="no such"):
         load(tmp_path / "absent")
@@ -180,8 +180,8 @@ def test_an_encoder_and_its_metadata_come_back(tmp_path):
 
     weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
     state = {"conv.weight": weight, "tied": weight, "steps": torch.tensor(3)}
-    save_encoder(tmp_path / "e.safetensors", state, {"digest": "abc"})
-    loaded = load_encoder(tmp_path / "e.safetensors")
+    save_weights(tmp_path / "e.safetensors", state, {"digest": "abc"})
+    loaded = load_weights(tmp_path / "e.safetensors")
     assert loaded.keys() == state.keys()
     assert all(torch.equal(loaded[name], state[name]) for name in state)
     with safe_open(tmp_path / "e.safetensors", "pt") as file:
@@ -189,14 +189,14 @@ def test_an_encoder_and_its_metadata_come_back(tmp_path):
 
 
 def test_an_encoder_without_weights_is_a_file_too(tmp_path):
-    save_encoder(tmp_path / "e.safetensors", {}, {})
-    assert load_encoder(tmp_path / "e.safetensors") == {}
+    save_weights(tmp_path / "e.safetensors", {}, {})
+    assert load_weights(tmp_path / "e.safetensors") == {}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_encoder_is_refused(tmp_path, share):
     path = tmp_path / "e.safetensors"
-    save_encoder(path, {"w": torch.zeros(100)}, {})
+    save_weights(path, {"w": torch.zeros(100)}, {})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(UserError, match="not a complete safetensors file"):
-        load_encoder(path)
+        load_weights(path)

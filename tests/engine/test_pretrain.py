@@ -15,7 +15,7 @@ import torch
 
 from sslbench.data import load
 from sslbench.engine import pretrain as module
-from sslbench.engine.checkpoint import load_encoder
+from sslbench.engine.checkpoint import load_weights
 from sslbench.engine.pretrain import Options, pretrain, run_folder
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
@@ -29,7 +29,7 @@ def train(experiment, path: Path, **more):
 
 
 def encoder_of(folder):
-    return load_encoder(folder.encoder_path)
+    return load_weights(folder.encoder_path)
 
 
 def assert_same_encoder(a, b):

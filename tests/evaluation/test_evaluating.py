@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sslbench.data import load
-from sslbench.engine.checkpoint import load_encoder, save_encoder
+from sslbench.engine.checkpoint import load_weights, save_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation import Score, evaluate, evaluating, transfer
@@ -96,8 +96,8 @@ def test_it_is_scored_again_when_something_changed(
         other = dataclasses.replace(PROTOCOLS["knn.v1"], neighbors=(3,))
         monkeypatch.setitem(PROTOCOLS, "knn.v1", other)
     elif change == "encoder":
-        state = {k: 2 * v for k, v in load_encoder(run.encoder_path).items()}
-        save_encoder(run.encoder_path, state, {})
+        state = {k: 2 * v for k, v in load_weights(run.encoder_path).items()}
+        save_weights(run.encoder_path, state, {})
     elif change == "damaged":
         path.write_text("{")
     after = evaluate(run, ["knn"], root=root_of(run), force=change == "force")["knn.v1"]
@@ -212,6 +212,6 @@ def test_a_damaged_encoder_is_named(run: RunFolder) -> None:
 
 
 def test_an_encoder_of_another_architecture_is_named(run: RunFolder) -> None:
-    save_encoder(run.encoder_path, {"weight": torch.ones(2)}, {})
+    save_weights(run.encoder_path, {"weight": torch.ones(2)}, {})
     with pytest.raises(UserError, match="does not fit NarrowResNet"):
         evaluate(run, ["knn"], root=root_of(run))

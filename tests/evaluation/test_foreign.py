@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslbench.errors import UserError
-from sslbench.evaluation import compare, evaluate, evaluate_encoder_file
+from sslbench.evaluation import compare, evaluate, import_encoder_file
 from sslbench.models import build_encoder
 from sslbench.models.export import export_encoder
 from sslbench.recipes.specs import NarrowResNet, ResNet
@@ -23,9 +23,10 @@ def encoder_file(tmp_path: Path) -> Path:
 
 
 def test_an_encoder_file_becomes_a_finished_run(encoder_file: Path, tmp_path: Path) -> None:
-    folder, scores = evaluate_encoder_file(
-        encoder_file, SPEC, ["knn", "geometry"], data=DATA, root=tmp_path, runs=tmp_path / "runs"
+    folder = import_encoder_file(
+        encoder_file, SPEC, data=DATA, root=tmp_path, runs=tmp_path / "runs"
     )
+    scores = evaluate(folder, ["knn", "geometry"], root=tmp_path)
     assert folder.path.name.startswith("external-")
     assert folder.status() == "finished"
     assert folder.summary()["encoder_file"]["loaded"] > 0
@@ -37,12 +38,12 @@ def test_the_same_file_is_the_same_run_and_another_is_not(
     encoder_file: Path, tmp_path: Path
 ) -> None:
     common = {"data": DATA, "root": tmp_path, "runs": tmp_path / "runs"}
-    first, _ = evaluate_encoder_file(encoder_file, SPEC, ["knn"], **common)
-    again, _ = evaluate_encoder_file(encoder_file, SPEC, ["knn"], **common)
-    normalised, _ = evaluate_encoder_file(encoder_file, SPEC, ["knn"], mean=(0.5,) * 3, **common)
+    first = import_encoder_file(encoder_file, SPEC, **common)
+    again = import_encoder_file(encoder_file, SPEC, **common)
+    normalised = import_encoder_file(encoder_file, SPEC, mean=(0.5,) * 3, **common)
     other = tmp_path / "other.pt"
     torch.save(build_encoder(SPEC, resolution=16).state_dict(), other)
-    retrained, _ = evaluate_encoder_file(other, SPEC, ["knn"], **common)
+    retrained = import_encoder_file(other, SPEC, **common)
     assert first.path == again.path
     assert len({first.path, normalised.path, retrained.path}) == 3
 
@@ -51,6 +52,6 @@ def test_another_architecture_is_refused_and_leaves_no_run(
     encoder_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"theirs\.safetensors"):
-        evaluate_encoder_file(encoder_file, ResNet(arch="resnet18"), ["knn"], data=DATA,
-                              root=tmp_path, runs=tmp_path / "runs")  # fmt: skip
+        import_encoder_file(encoder_file, ResNet(arch="resnet18"), data=DATA,
+                            root=tmp_path, runs=tmp_path / "runs")  # fmt: skip
     assert not list((tmp_path / "runs").glob("*/experiment.yaml"))

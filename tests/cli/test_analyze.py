@@ -1,0 +1,163 @@
+"""`sslbench analyze` as a user meets it: figures, numbers, one sentence for every wrong input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from sslbench.cli.app import app
+from sslbench.engine.folder import RunFolder
+from sslbench.engine.pretrain import pretrain
+from sslbench.errors import UserError
+from sslbench.evaluation.analyses import coupling
+from sslbench.models import build_encoder
+from sslbench.models.export import export_encoder
+from sslbench.recipes.specs import ResNet
+from tests.tiny import tiny
+
+NAMES = ("similarity", "hypersphere", "spectrum", "coupling", "sampling-bias")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained SimCLR, a supervised, an untrained and an unfinished run."""
+    folder = tmp_path_factory.mktemp("cli") / "runs"
+    for recipe in ("simclr", "supervised", "untrained"):
+        last = pretrain(tiny(recipe), provenance={}, runs=folder, root=folder)
+    RunFolder(folder / "begun-s0").write_experiment(last.experiment(), {})
+    return folder
+
+
+@pytest.fixture
+def call(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Call `sslbench analyze` in an empty folder; UserError is what main() turns into code 2."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        options = ["--runs", str(runs), "--data-root", str(tmp_path), "--device", "cpu"]
+        result = CliRunner().invoke(app, ["analyze", *words, *options])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_analysis_prints_numbers_and_leaves_its_files_beside_the_run(call, runs, name):
+    out = call(name, "simclr")
+    (run,) = runs.glob("simclr-*")
+    paths = [Path(line) for line in out.splitlines() if line.endswith((".svg", ".png", ".csv"))]
+    assert {p.name.removeprefix(name) for p in paths} == {".svg", ".png", ".csv", ".points.csv"}
+    assert {p.parent for p in paths} == {run / "analyses"}
+    assert all(p.stat().st_size > 100 for p in paths)
+    assert not list((run / "analyses").glob(".*"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_is_the_csv(call, name, tmp_path):
+    plain = json.loads(call(name, "simclr", "--out", "here", "--json"))
+    assert plain["analysis"] == name
+    frame = pd.read_csv(tmp_path / "here" / f"{name}.csv")
+    assert list(frame.columns) == list(plain["summary"][0])
+    assert len(frame) == len(plain["summary"])
+    assert plain["files"] == [f"here/{name}.{s}" for s in ("svg", "png", "csv", "points.csv")]
+
+
+def test_what_cannot_be_measured_is_null_in_json(call, monkeypatch):
+    monkeypatch.setattr(coupling, "coefficient_of_variation", lambda q: float("nan"))
+    assert json.loads(call("coupling", "simclr", "--json"))["summary"][0]["variation"] is None
+
+
+def test_several_runs_share_a_figure_in_the_current_folder(call, tmp_path):
+    out = call("spectrum", "simclr", "untrained", "supervised", "--space", "representation",
+               "--json")  # fmt: skip
+    assert [r["run"].split("-")[0] for r in json.loads(out)["summary"]] == [
+        "simclr", "untrained", "supervised",
+    ]  # fmt: skip
+    assert (tmp_path / "analyses" / "spectrum.svg").is_file()
+
+
+def test_all_runs_make_a_landscape(call, tmp_path):
+    plain = json.loads(call("hypersphere", "--all", "--protocol", "knn", "--json"))
+    assert {r["run"].split("-")[0] for r in plain["summary"]} == {
+        "simclr", "untrained", "supervised",
+    }  # fmt: skip
+    assert (tmp_path / "analyses" / "landscape.png").is_file()
+    only = json.loads(call("hypersphere", "--match", "s*", "--protocol", "knn", "--json"))
+    assert len(only["summary"]) == 2
+
+
+def test_an_encoder_file_is_analyzed_like_a_run(call, tmp_path):
+    spec = ResNet(arch="resnet18")
+    export_encoder(build_encoder(spec, resolution=16), spec, tmp_path / "theirs.safetensors")
+    words = ["theirs.safetensors", "--encoder", "resnet18", "--dataset", "shapes",
+             "--scale", "smoke", "--resolution", "16", "--json"]  # fmt: skip
+    plain = json.loads(call("spectrum", *words))
+    (record,) = plain["summary"]
+    assert record["run"].startswith("external-")
+    assert record["dimensions"] == 512
+    again = json.loads(call("coupling", record["run"], "--temperature", "0.2", "--json"))
+    assert again["summary"][0]["temperature"] == 0.2
+
+
+def test_another_data_set_is_analyzed_at_the_runs_resolution(call, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(40):
+        Image.new("RGB", (20, 20), (6 * i, 255 - 6 * i, 9)).save(folder / f"{i}.png")
+    words = ["simclr", "--dataset", "flat:pictures", "--json"]
+    (record,) = json.loads(call("spectrum", *words))["summary"]
+    assert record["images"] == 4
+    with pytest.raises(UserError, match="no labels"):
+        call("similarity", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["similarity", "nothing"], "No run 'nothing'"),
+        (["similarity", "begun"], "not finished"),
+        (["similarity", "simclr", "--space", "projektion"], "did you mean 'projection'"),
+        (["similarity", "supervised"], "no projector"),
+        (["spectrum", "supervised"], "--space representation"),
+        (["coupling", "supervised"], "--temperature"),
+        (["coupling", "supervised", "--temperature", "0.1"], "no projector"),
+        (["coupling", "untrained"], "--temperature 0.1"),
+        (["coupling", "simclr", "--temperature", "0"], "above 0"),
+        (["coupling", "simclr", "--batch-sizes", "1,8"], "--batch-sizes 1"),
+        (["coupling", "simclr", "--batch-sizes", "64"], "2 to 32"),
+        (["coupling", "simclr", "--batch-sizes", "8;16"], "commas"),
+        (["sampling-bias", "simclr", "--class-prior", "1"], "between 0 and 1"),
+        (["sampling-bias", "simclr", "--class-prior", "a"], "commas"),
+        (["hypersphere"], "Name a run"),
+        (["hypersphere", "simclr", "--all"], "name no run"),
+        (["hypersphere", "--all", "--space", "projection"], "leave out --space"),
+        (["hypersphere", "--match", "x*"], "No finished run 'x*'"),
+        (["spectrum", "simclr", "--dataset", "cifar11"], "did you mean 'cifar1"),
+        (["spectrum", "pyproject.toml"], "No run"),
+    ],
+)
+def test_wrong_input_is_one_sentence(call, words, expected):
+    with pytest.raises(UserError) as caught:
+        call(*words)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_encoder_needs_to_be_named(call, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(UserError, match="say on what data"):
+        call("spectrum", "model.pt")
+
+
+def test_a_place_that_cannot_be_written_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="Cannot write"):
+        call("spectrum", "simclr", "--out", "file/here")

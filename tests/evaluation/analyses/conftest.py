@@ -1,0 +1,39 @@
+"""A trained run of a second, and random directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbench.engine.folder import RunFolder
+from sslbench.engine.pretrain import pretrain
+from sslbench.evaluation.evaluating import open_subject
+from sslbench.evaluation.subject import Subject
+from tests.tiny import tiny
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """SimCLR on 96 training and 32 test images of 16 pixels, with its projector."""
+    folder = tmp_path_factory.mktemp("analyses")
+    return pretrain(tiny("simclr"), provenance={}, runs=folder / "runs", root=folder)
+
+
+@pytest.fixture(scope="session")
+def subject(trained: RunFolder) -> Subject:
+    return open_subject(trained, root=trained.path.parent)
+
+
+@pytest.fixture(scope="session")
+def sphere() -> Callable[..., Tensor]:
+    """N unit vectors of D dimensions, float64, by seed."""
+
+    def draw(n: int, d: int, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return F.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1)
+
+    return draw
