@@ -25,6 +25,7 @@ from sslbench.evaluation.analyses.analysis import (
     temperature_of,
 )
 from sslbench.evaluation.subject import Subject
+from sslbench.objectives.denominator import log_debiased_mean
 
 BINS = 40
 DISTRIBUTION = 1024  # images whose pairs are listed as distributions
@@ -155,7 +156,7 @@ def estimates(
         scaled = block.cosines / temperature
         biased, unbiased = _log_mean(scaled, block.negative), _log_mean(scaled, true)
         positive = block.positive / temperature
-        found = [debiased(biased, positive, class_prior=p, temperature=temperature)
+        found = [log_debiased_mean(biased, positive, class_prior=p, temperature=temperature)
                  for p in class_priors]  # fmt: skip
         parts.append(
             Estimates(
@@ -168,18 +169,6 @@ def estimates(
             )
         )
     return _joined(parts)
-
-
-def debiased(biased: Tensor, positive: Tensor, *, class_prior: float, temperature: float) -> Tensor:
-    """Logarithm of the debiased negative term, at least -1/temperature.
-
-    Args:
-        biased: N, logarithm of the mean of e^{s/t} over negatives; positive: N, s+/t.
-        class_prior: tau+ in (0, 1).
-    """
-    rest = 1 - class_prior * (positive - biased).exp()  # over `biased`, so that nothing overflows
-    value = biased + (rest.clamp_min(0) / (1 - class_prior)).log()
-    return value.clamp_min(-1 / temperature)
 
 
 def loss(positive: Tensor, term: Tensor, *, num_negatives: int) -> Tensor:

@@ -10,9 +10,9 @@ from sslbench.errors import UserError
 from sslbench.evaluation.analyses import analyze_sampling_bias
 from sslbench.evaluation.analyses.sampling_bias import (
     any_false,
-    debiased,
     estimates,
     false_share,
+    log_debiased_mean,
     loss,
 )
 
@@ -83,7 +83,7 @@ def test_an_anchor_without_true_negatives_has_no_unbiased_estimate(sphere):
 def test_debiasing_stays_finite_and_above_its_floor(temperature):
     biased = torch.tensor([-1.0, 0.0, 0.9], dtype=torch.float64) / temperature
     for positive in (-1 / temperature, 1 / temperature):
-        value = debiased(
+        value = log_debiased_mean(
             biased,
             torch.full_like(biased, positive),
             class_prior=0.1,
@@ -95,7 +95,7 @@ def test_debiasing_stays_finite_and_above_its_floor(temperature):
 
 def test_a_vanishing_prior_is_the_biased_estimate():
     biased = torch.tensor([0.3, 1.2], dtype=torch.float64)
-    value = debiased(biased, torch.ones_like(biased), class_prior=1e-12, temperature=0.5)
+    value = log_debiased_mean(biased, torch.ones_like(biased), class_prior=1e-12, temperature=0.5)
     assert value.tolist() == pytest.approx(biased.tolist())
 
 
