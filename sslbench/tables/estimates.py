@@ -91,13 +91,12 @@ def positive(c: Contrast) -> Outcome:
 
 
 def not_negative(c: Contrast) -> Outcome:
-    """Is the contrast not below 0? Held when it is above, or when a loss of MARGIN is excluded."""
+    """Is the contrast not below 0? Held when its interval excludes a loss of MARGIN."""
     if c.exact:
         return "held" if c.value > -1e-9 else "not held"
     if c.value < -c.half:
         return "not held"
-    certain = math.isfinite(c.half) and (c.value >= 0 or c.value - c.half >= -MARGIN)
-    return "held" if certain else "undecided"
+    return "held" if c.value - c.half >= -MARGIN else "undecided"
 
 
 _WORST_FIRST: tuple[Outcome, ...] = ("not held", "not measured", "undecided", "held")

@@ -66,6 +66,7 @@ def test_exact_values_need_no_margin() -> None:
         ((51.0, 51.2), "held"),  # above
         ((49.8, 49.9), "held"),  # below by less than a point, surely
         ((40.0, 58.0), "undecided"),  # below by nobody knows how much
+        ((44.0, 62.0), "undecided"),  # above, and perhaps far below
         ((45.0, 45.1), "not held"),  # below
     ],
 )
