@@ -42,12 +42,14 @@ class Estimate:
 class Contrast:
     """A weighted sum of estimates plus a constant: `value` ± `half` (95 %, Welch).
 
-    `exact` says that no term has uncertainty, so that the value alone decides.
+    `exact` says that no term has uncertainty, so that the value alone decides; `margin` is the loss
+    that "not below" forgives, 0 unless the terms are percentages.
     """
 
     value: float
     half: float
     exact: bool
+    margin: float = 0.0
 
     def __str__(self) -> str:
         if self.exact:
@@ -63,15 +65,16 @@ def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> 
     noisy = [(c * c * e.variance, e.dof) for c, e in terms if e.dof < math.inf]
     if not noisy:
         return Contrast(value, 0.0, exact=True)
-    floor = LEAST if any(e.points and e.dof < math.inf for _, e in terms) else 0.0
+    in_points = any(e.points and e.dof < math.inf for _, e in terms)
+    floor, margin = (LEAST, MARGIN) if in_points else (0.0, 0.0)
     variance = math.fsum(v for v, _ in noisy)
     if not math.isfinite(variance):
-        return Contrast(value, math.inf, exact=False)
+        return Contrast(value, math.inf, exact=False, margin=margin)
     half = 0.0
     if variance > 0:
         dof = variance**2 / math.fsum(v**2 / d for v, d in noisy)
         half = t_quantile(dof) * math.sqrt(variance)
-    return Contrast(value, max(half, floor), exact=False)
+    return Contrast(value, max(half, floor), exact=False, margin=margin)
 
 
 def t_quantile(dof: float) -> float:
@@ -91,12 +94,12 @@ def positive(c: Contrast) -> Outcome:
 
 
 def not_negative(c: Contrast) -> Outcome:
-    """Is the contrast not below 0? Held when its interval excludes a loss of MARGIN."""
+    """Is the contrast not below 0? Held when its interval excludes a loss above the margin."""
     if c.exact:
         return "held" if c.value > -1e-9 else "not held"
     if c.value < -c.half:
         return "not held"
-    return "held" if c.value - c.half >= -MARGIN else "undecided"
+    return "held" if c.value - c.half >= -c.margin else "undecided"
 
 
 _WORST_FIRST: tuple[Outcome, ...] = ("not held", "not measured", "undecided", "held")

@@ -77,6 +77,12 @@ def test_not_below_is_settled_by_what_the_interval_excludes(
     assert not_negative(c) == outcome
 
 
+def test_what_is_no_percentage_has_no_margin() -> None:
+    uniformity = Estimate.of((1.30, 1.32), points=False)
+    assert not_negative(contrast([(1, uniformity)], -1.2)) == "undecided"
+    assert not_negative(contrast([(1, uniformity)], -1.1)) == "held"
+
+
 OUTCOMES: tuple[Outcome, ...] = ("held", "not held", "undecided", "not measured")
 
 
