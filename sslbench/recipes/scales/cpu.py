@@ -142,8 +142,8 @@ LAPTOP = Scale(
     },
     notes=(
         "Settings found on the held-out tenth of the built-in set, November 2026; the test set was "
-        "not read. They hold for every data set at this scale. Seed 0, unless a note names others; the "
-        "accuracies in these notes are of that search, whose runs were not kept.",
+        "not read. They hold for every data set at this scale. Seed 0, unless a note names others; "
+        "the accuracies in these notes are of that search, whose runs were not kept.",
         "Crops of at least 0.4 of the area, no blur and no solarisation: at 32 pixels and 1,500 "
         "steps the published views hide everything from the methods without negatives.",
         "SimSiam and Barlow Twins see half of their views in grey: with the published fifth they "
