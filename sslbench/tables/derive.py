@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sslbench.tables.results import CellState, MeasuredRow
 from sslbench.tables.schema import Table
+
+_WITHOUT_VALUE: tuple[CellState, ...] = ("missing", "failed", "diverged", "published-only")
 
 
 def fill_derived(table: Table, rows: list[MeasuredRow]) -> list[MeasuredRow]:
@@ -16,7 +19,10 @@ def fill_derived(table: Table, rows: list[MeasuredRow]) -> list[MeasuredRow]:
             means = [m for row in rows if (m := row.cells[column.key].mean) is not None]
             rows = [_shifted(row, column.key, max(means)) for row in rows] if means else rows
         elif column.derive == "row_mean":
-            rows = [_averaged(row, column.key, table) for row in rows]
+            parts = [c.key for c in table.columns if c.derive is None]
+            rows = [_combined(row, column.key, dict.fromkeys(parts, 1 / len(parts))) for row in rows]
+        elif column.derive == "difference":
+            rows = [_combined(row, column.key, dict(zip(column.of, (1, -1), strict=True))) for row in rows]
     return rows
 
 
@@ -26,12 +32,15 @@ def _shifted(row: MeasuredRow, key: str, best: float) -> MeasuredRow:
     return replace(row, cells={**row.cells, key: replace(cell, seeds=seeds)})
 
 
-def _averaged(row: MeasuredRow, key: str, table: Table) -> MeasuredRow:
-    """The mean over the row's measured columns, seed by seed where all of them have a value."""
-    cells = [row.cells[c.key] for c in table.columns if c.derive is None]
-    values = [dict(cell.seeds) for cell in cells]
+def _combined(row: MeasuredRow, key: str, weights: Mapping[str, float]) -> MeasuredRow:
+    """The weighted sum of measured columns, seed by seed where all of them have a value."""
+    parts = [row.cells[name] for name in weights]
+    values = [dict(cell.seeds) for cell in parts]
     shared = [s for s in values[0] if all(v.get(s) is not None for v in values)]
-    seeds = tuple((s, math.fsum(v[s] or 0.0 for v in values) / len(values)) for s in shared)
-    state: CellState = "measured" if seeds else "missing"
-    mean = replace(row.cells[key], state=state, seeds=seeds)
-    return replace(row, cells={**row.cells, key: mean})
+    seeds = tuple(
+        (s, math.fsum(w * (v[s] or 0.0) for w, v in zip(weights.values(), values, strict=True)))
+        for s in shared
+    )
+    states = {cell.state for cell in parts}
+    state = "measured" if seeds else next((s for s in _WITHOUT_VALUE if s in states), "missing")
+    return replace(row, cells={**row.cells, key: replace(row.cells[key], state=state, seeds=seeds)})

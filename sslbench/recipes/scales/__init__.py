@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from sslbench.recipes.scales.cpu import LAPTOP, SMOKE
 from sslbench.recipes.scales.gpu import CIFAR, PAPER
-from sslbench.recipes.scales.scale import Changes, PublishedAt, Scale
+from sslbench.recipes.scales.scale import Axis, Changes, PublishedAt, Scale
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE, LAPTOP, CIFAR, PAPER)}
 
-__all__ = ["SCALES", "Changes", "PublishedAt", "Scale"]
+__all__ = ["SCALES", "Axis", "Changes", "PublishedAt", "Scale"]
