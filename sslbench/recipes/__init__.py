@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
+from sslbench.recipes.baselines import (
+    color_histogram,
+    raw_pixels,
+    supervised,
+    supervised_multicrop,
+    supervised_vit,
+    untrained,
+    untrained_vit,
+)
 from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, simclr
 from sslbench.recipes.distillation import byol, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
@@ -16,7 +24,10 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         supervised,
+        supervised_multicrop,
+        supervised_vit,
         untrained,
+        untrained_vit,
         raw_pixels,
         color_histogram,
         simclr,

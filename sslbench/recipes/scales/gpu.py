@@ -112,6 +112,11 @@ CIFAR = Scale(
         "byol/optimizer.weight_decay": {1.5e-6: 1e-5},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
         "directclr/projector.out": {360: 90},
+        "encoder.arch": {"small": "tiny", "base": "tiny"},
+        "views.first.size": {224: 32, 160: 24},
+        "views.local.size": {96: 16},
+        "views.local.crop.scale": {0.05: 0.08, 0.14: 0.5},
+        "moco-v3-vit/batch_size": {1024: 128, 2048: 256, 4096: 512, 6144: 768},
     },
     small_axes={"objective.queue": {65536: 4096}},
     notes=(
