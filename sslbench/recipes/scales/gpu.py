@@ -80,16 +80,16 @@ CIFAR = Scale(
         **_CIFAR_NEGATIVES,
         **_CIFAR_OTHERS,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
-        "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
-        "simclr-multicrop": {
-            **_CIFAR_SIMCLR,
-            "projector.hidden": (512,),
+        "supervised-multicrop": {
+            "optimizer": {**_CIFAR_SGD, "lr": 0.05},
             "views.first.size": 24,
             "views.local.size": 16,
             "views.local.crop.scale": (0.08, 0.5),
         },
-        "supervised-multicrop": {
-            "optimizer": {**_CIFAR_SGD, "lr": 0.05},
+        "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
+        "simclr-multicrop": {
+            **_CIFAR_SIMCLR,
+            "projector.hidden": (512,),
             "views.first.size": 24,
             "views.local.size": 16,
             "views.local.crop.scale": (0.08, 0.5),
