@@ -14,15 +14,18 @@ _WITHOUT_VALUE: tuple[CellState, ...] = ("missing", "failed", "diverged", "publi
 
 def fill_derived(table: Table, rows: list[MeasuredRow]) -> list[MeasuredRow]:
     """The rows with the columns filled that have a `derive`."""
+    shown = [c.key for c in table.columns if c.derive is None]
     for column in table.columns:
+        key = column.key
         if column.derive == "minus_best":
-            means = [m for row in rows if (m := row.cells[column.key].mean) is not None]
-            rows = [_shifted(row, column.key, max(means)) for row in rows] if means else rows
+            means = [m for row in rows if (m := row.cells[key].mean) is not None]
+            rows = [_shifted(row, key, max(means)) for row in rows] if means else rows
         elif column.derive == "row_mean":
-            parts = [c.key for c in table.columns if c.derive is None]
-            rows = [_combined(row, column.key, dict.fromkeys(parts, 1 / len(parts))) for row in rows]
+            share = dict.fromkeys(shown, 1 / len(shown))
+            rows = [_combined(row, key, share) for row in rows]
         elif column.derive == "difference":
-            rows = [_combined(row, column.key, dict(zip(column.of, (1, -1), strict=True))) for row in rows]
+            signs = dict(zip(column.of, (1.0, -1.0), strict=True))
+            rows = [_combined(row, key, signs) for row in rows]
     return rows
 
 
@@ -42,5 +45,7 @@ def _combined(row: MeasuredRow, key: str, weights: Mapping[str, float]) -> Measu
         for s in shared
     )
     states = {cell.state for cell in parts}
-    state = "measured" if seeds else next((s for s in _WITHOUT_VALUE if s in states), "missing")
+    state: CellState = (
+        "measured" if seeds else next((s for s in _WITHOUT_VALUE if s in states), "missing")
+    )
     return replace(row, cells={**row.cells, key: replace(row.cells[key], state=state, seeds=seeds)})

@@ -190,9 +190,7 @@ def test_a_column_can_be_the_difference_of_two(places: Places, fake: list[str]) 
     assert result.complete
 
 
-def test_a_claim_about_one_data_set_is_judged_there_only(
-    places: Places, fake: list[str]
-) -> None:
+def test_a_claim_about_one_data_set_is_judged_there_only(places: Places, fake: list[str]) -> None:
     rows = [{"id": f"{name}{dataset}", "label": name, "dataset": dataset, "paper": {"top1": 50.0}}
             for name in ("a-", "b-") for dataset in ("shapes", "svhn")]  # fmt: skip
     same = {"within": ["a-svhn", "b-svhn"], "tolerance": 5}

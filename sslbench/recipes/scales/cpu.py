@@ -155,8 +155,11 @@ LAPTOP = Scale(
         "views.first.crop.scale": {0.08: 0.4, 0.14: 0.4},
         "views.second.crop.scale": {0.08: 0.4, 0.14: 0.4},
         "views.local.crop.scale": {0.05: 0.15, 0.14: 0.4},
-        **{f"{name}/{path}": axis for name in ("moco-v3-vit", "swav-vit")
-           for path, axis in _NARROW_VIT_AXES.items()},
+        **{
+            f"{name}/{path}": axis
+            for name in ("moco-v3-vit", "swav-vit")
+            for path, axis in _NARROW_VIT_AXES.items()
+        },
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
