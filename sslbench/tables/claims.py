@@ -52,8 +52,14 @@ class Claim:
         if forms["published"] is None and not data.get("words"):
             raise UserError(f"{where}: give 'holds', 'published', or 'words' saying why not.")
         parsed = {n: None if f is None else parse(f, where=where) for n, f in forms.items()}
-        plain = {key: data.get(key, "") for key in ("words", "note", "dataset")}
-        return cls(id=data["id"], says=data["says"], **plain, **parsed)
+        return cls(
+            id=data["id"],
+            says=data["says"],
+            words=data.get("words", ""),
+            note=data.get("note", ""),
+            dataset=data.get("dataset", ""),
+            **parsed,
+        )
 
     def operands(self) -> set[str]:
         """The names of all cells in both forms."""
