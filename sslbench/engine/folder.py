@@ -130,6 +130,10 @@ class RunFolder:
                     points[point["step"]] = point
         return [points[step] for step in sorted(points)]
 
+    def knn_curve(self) -> list[tuple[int, float]]:
+        """(step, top-1 in percent) of the kNN monitor, in step order."""
+        return [(p["step"], p["knn"]) for p in self.metrics() if "knn" in p]
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder. Raises UserError when another living process does.

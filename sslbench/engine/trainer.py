@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
 from sslbench.data import Dataset
+from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
     ParameterGroup,
     build_optimizer,
@@ -76,6 +77,7 @@ class Trainer:
         self.optimizer = build_optimizer(
             self.recipe.optimizer, _groups(self.recipe, self.method), batch_size=group
         )
+        self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
         start = distributed.rank() * self.local_batch
         self._samples = torch.arange(start, start + self.local_batch, device=device)
@@ -116,6 +118,7 @@ class Trainer:
             output = self._forward(epoch, within * self.recipe.accumulate + part)
             (output.loss / self.recipe.accumulate).backward()
             outputs.append(output)
+        self.gradients.update()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._after(outputs)
@@ -174,12 +177,15 @@ class Trainer:
             "step": self.step_count,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "gradients": self.gradients.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()` of the same experiment."""
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if "gradients" in state:  # a run begun by an earlier version has none
+            self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
 
 
