@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -192,8 +193,7 @@ class Trainer:
 def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:
     """The experiment's network at its seeded initialisation, on the CPU."""
     recipe = experiment.recipe
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_key(experiment.seed, "init") & _SEED_MASK)
+    with initialisation(experiment.seed):
         if isinstance(recipe.objective, CrossEntropy):
             return Supervised(
                 recipe,
@@ -206,6 +206,14 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
             num_images=len(dataset.pretraining),
             seed=experiment.seed,
         )
+
+
+@contextlib.contextmanager
+def initialisation(seed: int) -> Iterator[None]:
+    """Where a run's networks draw their first weights; the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "init") & _SEED_MASK)
+        yield
 
 
 def _labels(dataset: Dataset) -> Tensor:

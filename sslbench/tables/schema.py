@@ -111,8 +111,8 @@ class Table:
     `source` were taken from. `chance` is the published setting's chance accuracy in
     percent (None where the table has no published values, or several data sets). `published_at`
     is the scale whose settings the published values have: there the rows' values are taken
-    literally, elsewhere mapped. `monitor_points` asks for that many points of the kNN curve in every
-    run (None: the usual ones); they change nothing of what is trained, nor a run's identity.
+    literally, elsewhere mapped. `monitor_points` asks for that many points of the kNN curve in
+    every run (None: the usual ones); they change nothing of what is trained, nor a run's identity.
     """
 
     id: str

@@ -15,7 +15,8 @@ from rich.console import Console
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.analyses import show_analysis, write_analysis
-from sslbench.reports.figures import FIGURES, short_names
+from sslbench.reports.figures import FIGURES
+from sslbench.reports.panels import short_names
 
 RUNS = ("simclr-s0-1a2b3c4d5e6f7a8b", "byol-s1-0f0e0d0c0b0a0908")
 BATCHES = (32, 64)

@@ -1,0 +1,123 @@
+"""Figures of images: neighbours of queries, attention maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from sslbench.evaluation.analyses import Analysis
+from sslbench.reports.panels import frames
+from sslbench.reports.plots import INK, OURS, PUBLISHED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CELL = 0.86  # inches, an image
+MAX_ROWS = 64  # of a grid of images
+_OUTLINE = 16  # sub-pixels of a patch, so that an outline follows its sides
+
+
+def neighbours_figure(analysis: Analysis) -> Figure:
+    """A row a query and run: the query, then its nearest training images; a solid blue border
+    where the class is the query's, a dashed orange one where it is not."""
+    summary, points = frames(analysis)
+    labels = dict(zip(summary.run, summary.label, strict=True))
+    queries = list(dict.fromkeys(points["query"]))
+    rows = [(query, run) for query in queries for run in labels]
+    figure, grid = _grid(len(rows), 1 + int(points["rank"].max()), captions=True)
+    for line, (query, run) in zip(grid, rows, strict=True):
+        own = points[(points["query"] == query) & (points.run == run)]
+        if own.empty:  # another run, on other data
+            continue
+        _image(line[0], analysis.pictures[query])
+        line[0].set_title(own["class"].iloc[0])
+        _row_label(line[0], labels[run] if len(labels) > 1 else "")
+        for axes, (_, found) in zip(line[1:], own.iterrows(), strict=False):
+            _image(axes, analysis.pictures[str(found.picture)])
+            axes.set_title(f"{found.neighbour_class} {found.cosine:.2f}")
+            _border(axes, OURS if found.same_class else PUBLISHED, dashed=not found.same_class)
+    shares = ", ".join(f"{r.label} {r.same_class_percent:.0f} %" for _, r in summary.iterrows())
+    figure.suptitle(f"neighbours of the query's class, over all test images: {shares}")
+    return figure
+
+
+def attention_figure(analysis: Analysis) -> Figure:
+    """A row an image and run: the image, then a map a head, bright where the class token looks; an
+    outline around what holds the kept share of its mass, a frame around the best head.
+
+    Source: Caron et al. 2021, Figs. 1 and 4.
+    """
+    summary, points = frames(analysis)
+    labels = dict(zip(summary.run, summary.label, strict=True))
+    rows = [(image, run) for image in dict.fromkeys(points.image) for run in labels]
+    figure, grid = _grid(len(rows), 2 + int(points["head"].max()), captions=False)
+    for place, (line, (image, run)) in enumerate(zip(grid, rows, strict=True)):
+        own = points[(points.image == image) & (points.run == run)]
+        if own.empty:
+            continue
+        _image(line[0], analysis.pictures[image])
+        _row_label(line[0], labels[run] if len(labels) > 1 else "")
+        for axes, (_, found) in zip(line[1:], own.iterrows(), strict=False):
+            name = str(found.picture)
+            _map(axes, analysis.pictures[name], analysis.pictures[f"{name} kept"])
+            if found.best:
+                _border(axes, OURS, dashed=False)
+            if place == 0:
+                axes.set_title(f"head {found['head']}")
+    shares = [
+        f"{r.label}: {r.jaccard:.1f} (untrained {r.untrained_jaccard:.1f})"
+        for _, r in summary.iterrows()
+        if pd.notna(r.jaccard)
+    ]
+    kept = f"outline: {summary.keep_percent.iloc[0]:g} % of the mass"
+    best = f"Jaccard index of the best head, {'; '.join(shares)}" if shares else ""
+    figure.suptitle("\n".join(filter(None, (kept, best))))
+    return figure
+
+
+def _grid(rows: int, columns: int, *, captions: bool) -> tuple[Figure, list[list[Axes]]]:
+    """Empty cells for images in rows."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    height = CELL * (1.25 if captions else 1.08)
+    size = (max(3.2, CELL * columns * (1.08 if captions else 1)), height * rows + 0.5)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure = Figure(figsize=size, layout=layout)
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for axes in cells.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.title.set_fontsize(7)
+        axes.title.set_color(INK)
+    return figure, [list(line) for line in cells]
+
+
+def _image(axes: Axes, image: Tensor) -> None:
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+
+
+def _map(axes: Axes, values: Tensor, kept: Tensor) -> None:
+    height, width = values.shape
+    extent = (0.0, float(width), float(height), 0.0)
+    axes.imshow(values.numpy(), cmap="inferno", interpolation="nearest", extent=extent)
+    inside = np.pad(np.kron(kept.numpy(), np.ones((_OUTLINE, _OUTLINE))), 1)
+    step = 1 / _OUTLINE
+    x, y = (np.arange(-0.5, n * _OUTLINE + 1) * step for n in (width, height))
+    axes.contour(x, y, inside, levels=[0.5], colors="#7fd4ff", linewidths=0.8)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+
+
+def _row_label(axes: Axes, label: str) -> None:
+    axes.set_ylabel(label, fontsize=7, color=INK)
+
+
+def _border(axes: Axes, color: str, *, dashed: bool) -> None:
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(color)
+    axes.spines[:].set_linewidth(2)
+    axes.spines[:].set_linestyle((0, (2, 1)) if dashed else "-")
