@@ -215,6 +215,28 @@ def attention(
 
 @app.command()
 @shared_options
+def prototypes(
+    request: Request,
+    name: Run,
+    shown: Annotated[
+        int, typer.Option("--prototypes", help="How many to show images of, the most used.")
+    ] = 8,
+    images: Annotated[int, typer.Option(help="Nearest training images of each.")] = 8,
+    temperature: Temperature = None,
+) -> None:
+    """Usage of a run's prototypes, entropy of its assignments, the images nearest to them."""
+    request.prepare()
+    from sslbench.evaluation.analyses import analyze_prototypes
+
+    request.each(
+        [name],
+        lambda subject: analyze_prototypes(subject, shown=shown, k=images, temperature=temperature),
+        labelled=False,
+    )
+
+
+@app.command()
+@shared_options
 def stability(request: Request, names: Runs) -> None:
     """Gradient norms by layer, their spikes, and the dips of the kNN curve (2104.02057, Figs. 1 and
     4). Reads the run's log only."""

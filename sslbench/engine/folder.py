@@ -74,6 +74,10 @@ class RunFolder:
         return self.path / "projector.safetensors"
 
     @property
+    def prototypes_path(self) -> Path:
+        return self.path / "prototypes.safetensors"
+
+    @property
     def features_dir(self) -> Path:
         return self.path / "features"
 

@@ -36,8 +36,9 @@ def layer_of(name: str) -> str:
 class GradientNorms:
     """Mean and maximum, since the last `flush`, of the l2 norm of each layer's gradient.
 
-    A norm is over all parameters of a layer together; parameters without a gradient at a step
-    (frozen for now) count as zero. Sums and maxima stay on the device: a step adds a few small
+    A norm is over all parameters of a layer together, as the loss gives it: before prototypes that
+    are still frozen drop theirs, and before any clipping. A parameter that the loss does not reach
+    counts as zero. Sums and maxima stay on the device: a step adds a few small
     kernels and no synchronisation. Measured: under 1 % of a step (docs/analyses.md).
 
     Args:

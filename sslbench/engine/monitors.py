@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def knn_dips(curve: Sequence[float]) -> float | None:
     """
     if len(curve) < 2:
         return None
-    return math.fsum(max(0.0, a - b) for a, b in zip(curve, curve[1:], strict=False))
+    return math.fsum(max(0.0, a - b) for a, b in itertools.pairwise(curve))
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
-from sslbench.methods import JointEmbedding, StepOutput
+from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -225,7 +225,7 @@ class _Run:
 
     def _monitored(self) -> dict[str, float]:
         assert self.monitor is not None
-        return {"knn": self.monitor(self.trainer.method.encoder)}
+        return {"knn": self.monitor(self.trainer.method.evaluated[0])}
 
     def _place(self) -> dict[str, float]:
         step = self.trainer.step_count
@@ -305,10 +305,13 @@ class _Run:
     def _finish(self) -> None:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
-            method = self.trainer.method
-            save_weights(self.folder.encoder_path, method.encoder.state_dict(), metadata)
-            if isinstance(method, JointEmbedding) and (head := method.projector.state_dict()):
+            encoder, projector = self.trainer.method.evaluated
+            save_weights(self.folder.encoder_path, encoder.state_dict(), metadata)
+            if head := projector.state_dict():
                 save_weights(self.folder.projector_path, head, metadata)
+            prototypes = getattr(self.trainer.method, "evaluated_prototypes", None)
+            if prototypes is not None:
+                save_weights(self.folder.prototypes_path, prototypes.state_dict(), metadata)
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()

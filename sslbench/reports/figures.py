@@ -15,6 +15,7 @@ from sslbench.reports.panels import frames, legend, panels_of
 from sslbench.reports.picture_figures import (
     attention_figure,
     neighbours_figure,
+    prototypes_figure,
 )
 from sslbench.reports.plots import INK, OURS, PALETTE, PUBLISHED, colour, log2_axis
 from sslbench.reports.stability_figure import stability_figure
@@ -218,6 +219,7 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "sampling-bias": sampling_bias_figure,
     "neighbours": neighbours_figure,
     "attention": attention_figure,
+    "prototypes": prototypes_figure,
     "stability": stability_figure,
 }
 

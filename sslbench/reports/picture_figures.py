@@ -1,20 +1,20 @@
-"""Figures of images: neighbours of queries, attention maps."""
+"""Figures of images: neighbours of queries, attention maps, what is near prototypes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from sslbench.evaluation.analyses import Analysis
-from sslbench.reports.panels import frames
-from sslbench.reports.plots import INK, OURS, PUBLISHED
+from sslbench.reports.panels import frames, legend
+from sslbench.reports.plots import INK, OURS, PUBLISHED, colour, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 CELL = 0.86  # inches, an image
 MAX_ROWS = 64  # of a grid of images
@@ -79,6 +79,42 @@ def attention_figure(analysis: Analysis) -> Figure:
     return figure
 
 
+def prototypes_figure(analysis: Analysis) -> Figure:
+    """The share of the images that each prototype is nearest to, sorted, a line a head; beside it
+    a row of images for each of the most used prototypes, nearest first."""
+    from matplotlib.figure import Figure
+
+    _, points = frames(analysis)
+    usage, images = points[points.kind == "usage"], points[points.kind == "image"]
+    shown = list(dict.fromkeys(zip(images["head"], images.prototype, strict=True)))
+    columns = int(images["rank"].max())
+    height = max(3.2, CELL * 1.25 * len(shown) + 0.3)
+    figure = Figure(figsize=(4.2 + CELL * 1.08 * columns, height), layout="constrained")
+    left, right = cast("Any", figure.subfigures(1, 2, width_ratios=[4.2, CELL * 1.08 * columns]))
+    axes = left.subplots()
+    house_style(axes)
+    for place, (number, own) in enumerate(usage.groupby("head")):
+        shares = 100 * np.sort(own.value.to_numpy())[::-1]
+        axes.plot(
+            np.arange(1, len(shares) + 1), shares, color=colour(place), label=f"head {number}"
+        )
+    even = 100 / len(usage[usage["head"] == usage["head"].iloc[0]])
+    axes.axhline(even, color=INK, linewidth=0.8, linestyle=":", label="all alike")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("prototypes, the most used first")
+    axes.set_ylabel("nearest to so many images (%)")
+    axes.set_title(str(analysis.summary[0]["run"]), color=INK)
+    legend(axes)
+    grid = _cells(right, len(shown), columns)
+    for line, (number, prototype) in zip(grid, shown, strict=True):
+        own = images[(images["head"] == number) & (images.prototype == prototype)]
+        for cell, (_, found) in zip(line, own.iterrows(), strict=True):
+            _image(cell, analysis.pictures[str(found.picture)])
+            cell.set_title(f"{found['class']} {found.value:.2f}".strip())
+        _row_label(line[0], f"{prototype}" if usage["head"].max() == 0 else f"{number}/{prototype}")
+    return figure
+
+
 def _grid(rows: int, columns: int, *, captions: bool) -> tuple[Figure, list[list[Axes]]]:
     """Empty cells for images in rows."""
     from matplotlib.figure import Figure
@@ -88,13 +124,17 @@ def _grid(rows: int, columns: int, *, captions: bool) -> tuple[Figure, list[list
     size = (max(3.2, CELL * columns * (1.08 if captions else 1)), height * rows + 0.5)
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     figure = Figure(figsize=size, layout=layout)
+    return figure, _cells(figure, rows, columns)
+
+
+def _cells(figure: FigureBase, rows: int, columns: int) -> list[list[Axes]]:
     cells = figure.subplots(rows, columns, squeeze=False)
     for axes in cells.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         axes.title.set_fontsize(7)
         axes.title.set_color(INK)
-    return figure, [list(line) for line in cells]
+    return [list(line) for line in cells]
 
 
 def _image(axes: Axes, image: Tensor) -> None:

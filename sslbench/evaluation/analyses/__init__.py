@@ -13,6 +13,7 @@ from sslbench.evaluation.analyses.coupling import analyze_coupling
 from sslbench.evaluation.analyses.hypersphere import analyze_hypersphere
 from sslbench.evaluation.analyses.landscape import analyze_landscape
 from sslbench.evaluation.analyses.neighbours import analyze_neighbours
+from sslbench.evaluation.analyses.prototypes import analyze_prototypes
 from sslbench.evaluation.analyses.sampling_bias import analyze_sampling_bias
 from sslbench.evaluation.analyses.similarity import analyze_similarity
 from sslbench.evaluation.analyses.spectrum import analyze_spectrum
@@ -26,6 +27,7 @@ __all__ = [
     "analyze_hypersphere",
     "analyze_landscape",
     "analyze_neighbours",
+    "analyze_prototypes",
     "analyze_sampling_bias",
     "analyze_similarity",
     "analyze_spectrum",

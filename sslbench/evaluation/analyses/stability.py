@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -131,7 +132,7 @@ def running_median(values: Sequence[float]) -> float | None:
 
 def find_dips(curve: Sequence[tuple[int, float]]) -> list[Dip]:
     """Downward steps of a kNN curve, (step, percent) in order, by at least a point."""
-    pairs = zip(curve, curve[1:], strict=False)
+    pairs = itertools.pairwise(curve)
     return [Dip(a, b, x - y) for (a, x), (b, y) in pairs if x - y >= DIP]
 
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from sslbench.recipes.specs.clustering import (
+    Centering,
+    ClusterAssignment,
+    EpochSinkhorn,
+    KMeans,
+    Sinkhorn,
+)
 from sslbench.recipes.specs.data import Data, ImageSet, Shapes
 from sslbench.recipes.specs.networks import (
     MLP,
@@ -10,6 +17,7 @@ from sslbench.recipes.specs.networks import (
     ColorHistogram,
     NarrowResNet,
     Projector,
+    Prototypes,
     RawPixels,
     ResNet,
     SmallAlexNet,
@@ -61,7 +69,9 @@ __all__ = [
     "AlignUniform",
     "BatchNorm",
     "Blur",
+    "Centering",
     "Channels",
+    "ClusterAssignment",
     "ColorHistogram",
     "ConstantRandom",
     "Cosine",
@@ -69,10 +79,12 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "EpochSinkhorn",
     "FeatureTransformation",
     "ImageSet",
     "InfoNCE",
     "Jitter",
+    "KMeans",
     "MemoryBank",
     "NarrowResNet",
     "NegativeCosine",
@@ -81,6 +93,7 @@ __all__ = [
     "Op",
     "Optimizer",
     "Projector",
+    "Prototypes",
     "RawPixels",
     "ResNet",
     "Ring",
@@ -88,6 +101,7 @@ __all__ = [
     "Shapes",
     "Shared",
     "SimpleContrast",
+    "Sinkhorn",
     "SmallAlexNet",
     "Steps",
     "Target",

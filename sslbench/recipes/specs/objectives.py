@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
+from sslbench.recipes.specs.clustering import ClusterAssignment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,7 @@ class CrossCorrelation(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Spec):
-    """Supervised: a linear classifier over the data's classes, on the first view."""
+    """Supervised: a linear classifier over the data's classes, a mean over views."""
 
     label_smoothing: float = 0.0
 
@@ -252,5 +253,6 @@ Objective = (
     | AlignUniform
     | NegativeCosine
     | CrossCorrelation
+    | ClusterAssignment
     | CrossEntropy
 )
