@@ -245,11 +245,17 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None,
     results: Annotated[Path, typer.Option(help="Where measured tables lie.")] = o.RESULTS,
     runs: o.Runs = o.RUNS,
+    analyses: Annotated[
+        Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
+    ] = Path("analyses"),
 ) -> None:
     """Write measured tables for people: terminal, Markdown, CSV, LaTeX, one HTML page."""
     from sslbench.cli import reporting
 
-    reporting.report(tables, format_=format_, scale=scale, out=out, results=results, runs=runs)
+    reporting.report(
+        tables, format_=format_, scale=scale, out=out, results=results, runs=runs,
+        analyses=analyses,
+    )  # fmt: skip
 
 
 @app.command()

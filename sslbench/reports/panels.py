@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.plots import INK, PALETTE, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+
+    from sslbench.evaluation.analyses import Analysis
 
 MAX_RUNS = len(PALETTE)  # more cannot be told apart
 

@@ -40,8 +40,8 @@ def neighbours_figure(analysis: Analysis) -> Figure:
             _image(axes, analysis.pictures[str(found.picture)])
             axes.set_title(f"{found.neighbour_class} {found.cosine:.2f}")
             _border(axes, OURS if found.same_class else PUBLISHED, dashed=not found.same_class)
-    shares = ", ".join(f"{r.label} {r.same_class_percent:.0f} %" for _, r in summary.iterrows())
-    figure.suptitle(f"neighbours of the query's class, over all test images: {shares}")
+    shares = [f"{r.label}: {r.same_class_percent:.1f} %" for _, r in summary.iterrows()]
+    _title(figure, ["neighbours of the query's class, all queries", *shares])
     return figure
 
 
@@ -74,8 +74,7 @@ def attention_figure(analysis: Analysis) -> Figure:
         if pd.notna(r.jaccard)
     ]
     kept = f"outline: {summary.keep_percent.iloc[0]:g} % of the mass"
-    best = f"Jaccard index of the best head, {'; '.join(shares)}" if shares else ""
-    figure.suptitle("\n".join(filter(None, (kept, best))))
+    _title(figure, [kept, *(["Jaccard index of the framed head", *shares] if shares else [])])
     return figure
 
 
@@ -101,6 +100,8 @@ def prototypes_figure(analysis: Analysis) -> Figure:
     even = 100 / len(usage[usage["head"] == usage["head"].iloc[0]])
     axes.axhline(even, color=INK, linewidth=0.8, linestyle=":", label="all alike")
     axes.set_ylim(bottom=0)
+    axes.set_box_aspect(0.8)
+    axes.set_anchor("N")
     axes.set_xlabel("prototypes, the most used first")
     axes.set_ylabel("nearest to so many images (%)")
     axes.set_title(str(analysis.summary[0]["run"]), color=INK)
@@ -121,7 +122,7 @@ def _grid(rows: int, columns: int, *, captions: bool) -> tuple[Figure, list[list
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     height = CELL * (1.25 if captions else 1.08)
-    size = (max(3.2, CELL * columns * (1.08 if captions else 1)), height * rows + 0.5)
+    size = (max(3.4, CELL * columns * (1.08 if captions else 1)), height * rows + 0.5)
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     figure = Figure(figsize=size, layout=layout)
     return figure, _cells(figure, rows, columns)
@@ -135,6 +136,10 @@ def _cells(figure: FigureBase, rows: int, columns: int) -> list[list[Axes]]:
         axes.title.set_fontsize(7)
         axes.title.set_color(INK)
     return [list(line) for line in cells]
+
+
+def _title(figure: Figure, lines: list[str]) -> None:
+    figure.suptitle("\n".join(lines), fontsize=8, color=INK)
 
 
 def _image(axes: Axes, image: Tensor) -> None:
@@ -160,4 +165,5 @@ def _border(axes: Axes, color: str, *, dashed: bool) -> None:
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(color)
     axes.spines[:].set_linewidth(2)
-    axes.spines[:].set_linestyle((0, (2, 1)) if dashed else "-")
+    axes.spines[:].set_capstyle("butt")
+    axes.spines[:].set_linestyle((0, (2.5, 1.5)) if dashed else "-")

@@ -244,16 +244,16 @@ class _Reader:
         wanted = self.table.monitor_points
         if wanted is None:
             return []
-        steps = {
-            run: summary["steps"]
+        finished = [
+            (len(run.folder.knn_curve()), summary["steps"])
             for run in self.plan.runs
             if (summary := self.summaries[run.folder.path.name]).get("status") == "finished"
-        }
-        sparse = [r for r, n in steps.items() if len(r.folder.knn_curve()) < min(wanted, n)]
+        ]
+        sparse = [points for points, steps in finished if points < min(wanted, steps)]
         if not sparse:
             return []
         return [
-            f"{len(sparse)} of {len(steps)} finished runs have fewer points of the kNN curve than "
+            f"{len(sparse)} of {len(finished)} finished runs have fewer points of the kNN curve than "
             f"the {wanted} that the table asks for: they were trained before it did."
         ]
 

@@ -38,7 +38,7 @@ class Spike:
 
 @dataclass(frozen=True)
 class Dip:
-    """A downward step of the kNN curve by `depth` points, between steps `begin` and `end`."""
+    """A fall of the kNN curve by `depth` points, without a rise between steps `begin` and `end`."""
 
     begin: int
     end: int
@@ -50,9 +50,9 @@ def analyze_stability(folder: RunFolder) -> Analysis:
 
     A window is what lies between two log points. It is a spike of a layer where its maximum is
     above 3 times the median of the maxima of the up to 20 windows before (at least 5). A dip is a
-    downward step of the kNN curve by at least a point. A spike is matched where one of its windows
-    overlaps the steps between the two points of a dip; `dips_percent`, the share of the curve's
-    steps that are dips, is what a spike at a random place would be matched with.
+    fall of the kNN curve, one downward step or several in a row, by at least a point. A spike is
+    matched where one of its windows shares a step with a dip; `dips_percent`, the share of the
+    curve's steps that are dips, is what a spike at a random place would be matched with.
 
     Args:
         folder: a run, finished or not, of any encoder.
@@ -131,9 +131,17 @@ def running_median(values: Sequence[float]) -> float | None:
 
 
 def find_dips(curve: Sequence[tuple[int, float]]) -> list[Dip]:
-    """Downward steps of a kNN curve, (step, percent) in order, by at least a point."""
-    pairs = itertools.pairwise(curve)
-    return [Dip(a, b, x - y) for (a, x), (b, y) in pairs if x - y >= DIP]
+    """Falls of a kNN curve, (step, percent) in order, by at least a point; downward steps one after
+    the other are one fall."""
+    falls: list[Dip] = []
+    for (a, x), (b, y) in itertools.pairwise(curve):
+        if y >= x:
+            continue
+        if falls and falls[-1].end == a:
+            falls[-1] = Dip(falls[-1].begin, b, falls[-1].depth + x - y)
+        else:
+            falls.append(Dip(a, b, x - y))
+    return [fall for fall in falls if fall.depth >= DIP]
 
 
 def overlaps(spike: Spike, dip: Dip) -> bool:
