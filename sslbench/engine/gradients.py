@@ -43,7 +43,7 @@ class GradientNorms:
 
     Args:
         parameters: the method's `named_parameters`; those that need no gradient are left out.
-    Source: the monitor of Chen et al. 2021, arXiv:2104.02057, Sec. 4.1 and Fig. 4.
+    Source: the monitor of Chen et al. 2021, arXiv:2104.02057, Sec. 4.2 and Fig. 4.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:

@@ -253,8 +253,8 @@ class _Reader:
         if not sparse:
             return []
         return [
-            f"{len(sparse)} of {len(finished)} finished runs have fewer points of the kNN curve than "
-            f"the {wanted} that the table asks for: they were trained before it did."
+            f"{len(sparse)} of {len(finished)} finished runs have fewer points of the kNN curve "
+            f"than the {wanted} that the table asks for: they were trained before it did."
         ]
 
     def _twin(self, row: Row) -> str:

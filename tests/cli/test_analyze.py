@@ -26,7 +26,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained SimCLR, a supervised, an untrained, an unfinished run, one with prototypes, a ViT."""
+    """SimCLR, supervised and untrained runs, one with prototypes, a ViT, one not finished."""
     folder = tmp_path_factory.mktemp("cli") / "runs"
     for recipe in ("simclr", "supervised", "untrained"):
         last = pretrain(tiny(recipe), provenance={}, runs=folder, root=folder)
@@ -78,8 +78,8 @@ def test_what_needs_a_certain_run_is_written_as_the_others_are(call, name, run, 
 
 def test_help_lists_the_options_of_the_command_before_the_shared_ones():
     result = CliRunner().invoke(app, ["analyze", "neighbours", "--help"], terminal_width=200)
-    places = [result.stdout.index(word) for word in
-              ("--queries", "--neighbours", "--index", "--dataset", "--out", "--runs", "--json")]  # fmt: skip
+    options = ("--queries", "--neighbours", "--index", "--dataset", "--out", "--runs", "--json")
+    places = [result.stdout.index(option) for option in options]
     assert places == sorted(places)
     assert "How many test images to show." in result.stdout
 

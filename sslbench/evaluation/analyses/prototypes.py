@@ -35,8 +35,9 @@ def analyze_prototypes(
         temperature: None is the objective's.
     Raises:
         UserError: a run without prototypes, or more to show than there is.
-    Source: the quantities of Caron et al. 2021, arXiv:2104.14294, App. D (Fig. 7: entropy of the
-        target, and whether one dimension dominates).
+    Source: the two kinds of collapse in Caron et al. 2021, arXiv:2104.14294, Sec. 5.3: one
+        dimension that dominates (an even share of none), or an output that is uniform whatever
+        the image.
     """
     temperature = temperature_of(subject, temperature)
     heads, count, _ = subject.prototypes.weight.shape
