@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
+from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
@@ -104,28 +105,6 @@ def pretrain(
     return folder
 
 
-@dataclass
-class _Window:
-    """Losses since the last log point, and the recent ones that the summary's spread is from."""
-
-    losses: list[torch.Tensor] = field(default_factory=list)
-    recent: deque[float] = field(default_factory=deque)
-
-    def flush(self) -> float:
-        """The mean since the last log point; the window is empty afterwards."""
-        values = self.pending()
-        self.losses = []
-        self.recent.extend(values)
-        return sum(values) / len(values)
-
-    def pending(self) -> list[float]:
-        """Losses of the steps since the last log point, each the mean over processes."""
-        if not self.losses:
-            return []
-        values: list[float] = distributed.mean(torch.stack(self.losses).float()).tolist()
-        return values
-
-
 class _Run:
     """One execution of a run: from its checkpoint, if any, to its end or to a stop."""
 
@@ -158,7 +137,7 @@ class _Run:
         )
         total = self.trainer.total_steps
         self.log_every = max(1, total // LOG_POINTS)
-        self.window = _Window(recent=deque(maxlen=max(2, total // 5)))
+        self.window = LossWindow(recent=deque(maxlen=max(2, total // 5)))
         self.elapsed = 0.0  # of earlier executions, seconds
         self.begin: float | None = None
         self.first_step = 0

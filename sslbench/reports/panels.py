@@ -61,6 +61,7 @@ def panels_of(
 
 
 def legend(axes: Axes, title: str | None = None) -> Legend:
+    """A small legend over a pale ground."""
     return axes.legend(
         title=title, frameon=True, framealpha=0.75, edgecolor="none", fontsize=8,
         title_fontsize=8, handlelength=1.6,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.panels import frames, legend
 from sslbench.reports.plots import INK, OURS, PUBLISHED, colour, house_style
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
 
 CELL = 0.86  # inches, an image
-MAX_ROWS = 64  # of a grid of images
+MAX_SIDE = 40  # rows or columns of a grid of images
 _OUTLINE = 16  # sub-pixels of a patch, so that an outline follows its sides
 
 
@@ -129,6 +130,11 @@ def _grid(rows: int, columns: int, *, captions: bool) -> tuple[Figure, list[list
 
 
 def _cells(figure: FigureBase, rows: int, columns: int) -> list[list[Axes]]:
+    if max(rows, columns) > MAX_SIDE:
+        raise UserError(
+            f"{rows} rows of {columns} images are too many for a figure, which shows at most "
+            f"{MAX_SIDE}; ask for fewer images or runs."
+        )
     cells = figure.subplots(rows, columns, squeeze=False)
     for axes in cells.flat:
         axes.set(xticks=[], yticks=[])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import struct
@@ -255,6 +256,15 @@ def test_neighbours_have_a_row_a_query_and_run_and_a_border_a_neighbour():
     assert (right.get_linestyle(), wrong.get_linestyle()) != ("-", "-")
     assert rows[0][1].get_title() == "<d$g$> 0.50"
     assert "40.0 %" in figure.get_suptitle()
+
+
+def test_a_grid_that_nobody_could_read_is_refused(tmp_path: Path):
+    one = neighbours()
+    points = [p | {"query": f"test {i}"} for i in range(21) for p in one.points]
+    many = dataclasses.replace(one, points=points)
+    with pytest.raises(UserError, match="42 rows of 4 images"):
+        write_analysis(many, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_attention_has_a_map_a_head_and_a_frame_around_the_best():

@@ -35,9 +35,8 @@ def analyze_prototypes(
         temperature: None is the objective's.
     Raises:
         UserError: a run without prototypes, or more to show than there is.
-    Source: the two kinds of collapse in Caron et al. 2021, arXiv:2104.14294, Sec. 5.3: one
-        dimension that dominates (an even share of none), or an output that is uniform whatever
-        the image.
+    Source: the two forms of collapse in Caron et al. 2021, arXiv:2104.14294, Sec. 5.3: an output
+        that is uniform whatever the image, or one in which one dimension dominates.
     """
     temperature = temperature_of(subject, temperature)
     heads, count, _ = subject.prototypes.weight.shape
