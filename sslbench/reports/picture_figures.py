@@ -42,7 +42,7 @@ def neighbours_figure(analysis: Analysis) -> Figure:
             axes.set_title(f"{found.neighbour_class} {found.cosine:.2f}")
             _border(axes, OURS if found.same_class else PUBLISHED, dashed=not found.same_class)
     shares = [f"{r.label}: {r.same_class_percent:.1f} %" for _, r in summary.iterrows()]
-    _title(figure, ["neighbours of the query's class, all queries", *shares])
+    _title(figure, ["neighbours of the query's class, over all test images", *shares])
     return figure
 
 
