@@ -36,7 +36,8 @@ def stability_figure(analysis: Analysis) -> Figure:
                 axes.axvspan(spike.begin, spike.step, color=PUBLISHED, alpha=0.25, linewidth=0)
             axes.set_xlabel("step")
             axes.set_xlim(0, own.step.max())
-        gradients.set_title(f"{record.label}: {record.spikes} spike{'' if record.spikes == 1 else 's'}")
+        plural = "" if record.spikes == 1 else "s"
+        gradients.set_title(f"{record.label}: {record.spikes} spike{plural}")
         curve.set_title(f"{record.dips_with_spike} of {record.dips} dips with a spike")
     return figure
 
