@@ -16,14 +16,16 @@ from sslbench.data import Dataset
 from sslbench.engine.optimizers import (
     ParameterGroup,
     build_optimizer,
+    clip_gradients,
     ema_update,
     set_learning_rate,
+    set_weight_decay,
 )
-from sslbench.engine.schedules import ema_momentum, learning_rate_factor
+from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, StepOutput, Supervised
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.specs import EMA, MLP, CrossEntropy
+from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
 from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
 
@@ -103,6 +105,24 @@ class Trainer:
     def step(self) -> StepOutput:
         """One optimiser step: views, forward, backward, update, target, queue or memory bank."""
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
+        self._follow_schedules()
+        self.method.train()
+        outputs = []
+        for part in range(self.recipe.accumulate):
+            output = self._forward(epoch, within * self.recipe.accumulate + part)
+            (output.loss / self.recipe.accumulate).backward()
+            outputs.append(output)
+        clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
+        if clip_norm is not None:
+            clip_gradients(self.optimizer, clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._after(outputs)
+        self.step_count += 1
+        return output
+
+    def _follow_schedules(self) -> None:
+        """Learning rate and weight decay of the coming step."""
         factor = learning_rate_factor(
             self.recipe.schedule,
             step=self.step_count,
@@ -110,17 +130,10 @@ class Trainer:
             total_epochs=self.recipe.epochs,
         )
         set_learning_rate(self.optimizer, factor)
-        self.method.train()
-        outputs = []
-        for part in range(self.recipe.accumulate):
-            output = self._forward(epoch, within * self.recipe.accumulate + part)
-            (output.loss / self.recipe.accumulate).backward()
-            outputs.append(output)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._after(outputs)
-        self.step_count += 1
-        return output
+        spec = self.recipe.optimizer
+        if isinstance(spec, AdamW) and spec.weight_decay_end is not None:
+            decay = weight_decay(spec, step=self.step_count, total_steps=self.total_steps)
+            set_weight_decay(self.optimizer, decay)
 
     def _forward(self, epoch: int, batch: int) -> StepOutput:
         begin = time.perf_counter()

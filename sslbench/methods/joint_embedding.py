@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sslbench import distributed
 from sslbench.errors import UserError
 from sslbench.methods.output import StepOutput, width
-from sslbench.models import build_encoder, build_head, convert_batch_norm
+from sslbench.models import build_encoder, build_head, convert_batch_norm, keep_all_paths
 from sslbench.objectives import OBJECTIVES, Bank, Context, Partition, Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
@@ -60,10 +60,11 @@ class JointEmbedding(nn.Module):
         self.target_encoder: nn.Module | None = None
         self.target_projector: nn.Module | None = None
         if isinstance(recipe.target, EMA):
-            self.target_encoder = copy.deepcopy(self.encoder)
+            self.target_encoder = keep_all_paths(copy.deepcopy(self.encoder))
             self.target_projector = copy.deepcopy(self.projector)
         elif isinstance(recipe.target, ConstantRandom):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
+            keep_all_paths(self.target_encoder)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
         self.queue: Queue | None = None

@@ -92,11 +92,34 @@ class Recipe(Spec):
             "a supervised recipe has neither projector nor predictor; set them to null.",
         )
         self._validate_bank(supervised=supervised)
+        if self.epochs > 0:
+            self._validate_sizes()
         trainable = not isinstance(self.encoder, RawPixels | ColorHistogram)
         self.require(
             trainable or self.epochs == 0,
             f"{type(self.encoder).__name__} has nothing to train; set epochs=0.",
         )
+
+    def _validate_sizes(self) -> None:
+        """Whether the encoder takes views of the sizes that are asked for."""
+        encoder = self.encoder
+        for name in ("first", "second", "local"):
+            view = getattr(self.views, name)
+            size = None if view is None else view.size
+            if size is None:
+                continue
+            self.require(
+                not isinstance(encoder, SmallAlexNet | RawPixels | ColorHistogram),
+                f"{type(encoder).__name__} takes images of one size; set views.{name}.size=null"
+                + (", or views.num_local=0." if name == "local" else "."),
+            )
+            if isinstance(encoder, ViT):
+                near = max(1, round(size / encoder.patch)) * encoder.patch
+                self.require(
+                    size % encoder.patch == 0,
+                    f"the encoder's patch of {encoder.patch} does not divide a view of {size} "
+                    f"pixels; try views.{name}.size={near}, or another encoder.patch.",
+                )
 
     def _validate_bank(self, *, supervised: bool) -> None:
         bank, kind = isinstance(self.target, MemoryBank), type(self.objective).__name__

@@ -28,6 +28,7 @@ from sslbench.recipes.specs.objectives import (
     SimpleContrast,
 )
 from sslbench.recipes.specs.optimization import (
+    LAMB,
     LARS,
     SGD,
     AdamW,
@@ -54,6 +55,7 @@ from sslbench.recipes.specs.views import (
 
 __all__ = [
     "EMA",
+    "LAMB",
     "LARS",
     "MLP",
     "SGD",
