@@ -45,7 +45,8 @@ def build_optimizer(
     """
     scale = {"linear": batch_size / 256, "sqrt": math.sqrt(batch_size), "none": 1.0}[spec.scaling]
     made = [made for group in groups for made in _split(spec, group, scale)]
-    made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True}]
+    made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True,
+                     "adapt": False}]  # fmt: skip
     if isinstance(spec, LARSSpec):
         return LARS(made, momentum=spec.momentum, trust_coefficient=spec.trust_coefficient)
     if isinstance(spec, AdamW):

@@ -95,6 +95,16 @@ def test_initialisation_is_pytorchs_default() -> None:
     assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
 
 
+def test_dinos_head_has_gelu_and_small_weights() -> None:
+    torch.manual_seed(0)
+    spec = MLP(hidden=(200,), out=100, hidden_norm=False, activation="gelu", init="trunc_normal")
+    head = build_head(spec, 300)
+    assert layers(head) == ["300>200+b", "GELU", "200>100+b"]
+    for layer in (head[0], head[2]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert (layer.bias == 0).all()
+
+
 def test_a_frozen_head_passes_gradient_to_its_input_only() -> None:
     head = build_head(MLP(hidden=(4,), out=2, trainable=False), 3)
     x: Tensor = torch.randn(5, 3, requires_grad=True)
