@@ -23,6 +23,7 @@ from sslbench.objectives.negative_cosine import negative_cosine
 from sslbench.objectives.noise_contrastive import noise_contrastive
 from sslbench.objectives.partition import Partition
 from sslbench.objectives.queue import Queue
+from sslbench.objectives.relational import relational
 from sslbench.objectives.simple_contrast import simple_contrast
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
@@ -31,6 +32,7 @@ from sslbench.recipes.specs import (
     InfoNCE,
     NegativeCosine,
     NoiseContrastive,
+    Relational,
     SimpleContrast,
 )
 
@@ -40,6 +42,7 @@ OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = 
     NoiseContrastive: noise_contrastive,
     AlignUniform: align_uniform,
     NegativeCosine: negative_cosine,
+    Relational: relational,
     CrossCorrelation: cross_correlation,
 }
 

@@ -238,6 +238,19 @@ def uniformity(x: Tensor, scale: float, queue: Tensor | None = None) -> Tensor:
     return torch.log(sum(terms) / len(terms))
 
 
+def relational(
+    student: Tensor, teacher: Tensor, queue: Tensor, temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Zheng et al. 2021, Eq. 4 to 6: one direction; the teacher is given without gradient."""
+    total = torch.zeros((), dtype=torch.float64)
+    for z, z_teacher in zip(student, teacher, strict=True):
+        ours = [torch.exp(cosine(z, old) / temperature) for old in queue]
+        theirs = [torch.exp(cosine(z_teacher, old) / teacher_temperature) for old in queue]
+        for e, e_teacher in zip(ours, theirs, strict=True):
+            total = total - e_teacher / sum(theirs) * torch.log(e / sum(ours))
+    return total / len(student)
+
+
 def byol(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
     """Grill et al. 2020, Eq. 2, both directions: squared distances of unit vectors."""
     total = torch.zeros((), dtype=torch.float64)

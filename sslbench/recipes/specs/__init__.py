@@ -24,6 +24,7 @@ from sslbench.recipes.specs.objectives import (
     NegativeCosine,
     NoiseContrastive,
     Objective,
+    Relational,
     Ring,
     SimpleContrast,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Optimizer",
     "Projector",
     "RawPixels",
+    "Relational",
     "ResNet",
     "Ring",
     "Schedule",

@@ -1,0 +1,56 @@
+"""ReSSL: the similarities of a view to past images, as a teacher sees them, are what to predict."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbench.errors import UserError
+from sslbench.objectives.context import NOTHING, Context
+from sslbench.objectives.embeddings import Embeddings, directions, require_same_shape, select
+from sslbench.recipes.specs import Relational
+
+
+def relational(
+    spec: Relational, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the student's relations to the queue under the teacher's.
+
+    A relation is softmax(cos(z, queue) / temperature) over the K entries. The teacher's lower
+    temperature makes its relation the sharper one; it carries no gradient. The batch itself is
+    not in the queue, so that no image is related to itself: enqueue after the backward pass.
+
+    Args:
+        online: the student's embeddings, N×D of each view; computed in float32.
+        target: the teacher's, N×D of each view. One-sided, the student sees view 0 (strongly
+            augmented), the teacher view 1 (weakly).
+        context: its queue is read, K×D unit vectors.
+    Returns:
+        Scalar loss, the mean over rows and pairs of views, and `teacher_entropy` and
+        `divergence` (nats): the loss is the entropy of the teacher's relations plus the
+        Kullback-Leibler divergence of the student's from them.
+    Raises:
+        UserError: shapes differ, a view that is read is absent, or there is no queue.
+    Source: Zheng et al. 2021, arXiv:2107.09282, Sec. 3.2, Eq. 4 to 6.
+    """
+    if context.queue is None:
+        raise UserError("A relational loss compares with a queue; set objective.queue.")
+    losses, entropies = [], []
+    for view, other in directions(symmetric=spec.symmetric):
+        student = select(online, view, name="online")
+        teacher = select(target, other, name="target").detach()
+        require_same_shape(student, teacher)
+        with torch.autocast(student.device.type, enabled=False):
+            past = context.queue.to(student.dtype)
+            relation = F.softmax(_cosines(teacher, past) / spec.teacher_temperature, dim=1)
+            log_student = F.log_softmax(_cosines(student, past) / spec.temperature, dim=1)
+            losses.append(-(relation * log_student).sum(dim=1).mean())
+            entropies.append(torch.special.entr(relation).sum(dim=1).mean())
+    loss, entropy = torch.stack(losses).mean(), torch.stack(entropies).mean()
+    return loss, {"teacher_entropy": entropy, "divergence": loss.detach() - entropy}
+
+
+def _cosines(embeddings: Tensor, entries: Tensor) -> Tensor:
+    """N×K, of embeddings N×D of any length and unit entries K×D."""
+    return F.normalize(embeddings, dim=1) @ entries.T
