@@ -11,6 +11,8 @@ from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_r
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
+from sslbench.recipes.self_distillation import ressl
+from sslbench.recipes.transformers import moco_v3, moco_v3_vit
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -42,6 +44,9 @@ RECIPES: dict[str, Recipe] = {
         directclr,
         simclr_linear_projector,
         simclr_no_projector,
+        ressl,
+        moco_v3,
+        moco_v3_vit,
     )
 }
 

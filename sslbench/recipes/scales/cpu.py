@@ -66,9 +66,43 @@ _NARROW_OTHERS: Mapping[str, Changes] = {
     "simclr-linear-projector": _NARROW_PROJECTOR,
     "simclr-no-projector": _NARROW_PROJECTOR,
 }
+# A ViT of 16 patches; what else its recipe says of the encoder is said again where it is used.
+_TINY_VIT: Changes = {
+    "kind": "ViT", "arch": "tiny", "patch": 8, "width": 96, "depth": 4, "heads": 3,
+}  # fmt: skip
+_MOCO_V3_VIT: Changes = {
+    **_TINY_VIT, "positions": "sincos", "patch_projection": "random", "init": "mocov3",
+}  # fmt: skip
+_NARROW_MOCO_V3: Changes = {
+    "projector.hidden": (256,),
+    "predictor.hidden": (256,),
+    "objective.temperature": 0.2,
+    "objective.scale": 0.8,
+    "target.momentum": 0.9,
+    "optimizer": _adamw(2e-2),
+}
+_NARROW_DISTILLATION: Mapping[str, Changes] = {
+    "ressl": {
+        "projector.hidden": (256,),
+        "projector.hidden_norm": True,
+        "projector.out": 128,
+        "objective.queue": 2048,
+        "target.momentum": 0.9,
+        "batch_norm.splits": 4,
+        "optimizer": _adamw(2e-2),
+    },
+    "moco-v3": _NARROW_MOCO_V3,
+    "moco-v3-vit": {
+        **_NARROW_MOCO_V3,
+        "encoder": _MOCO_V3_VIT,
+        "projector.hidden": (256, 256),
+        "optimizer": {**_adamw(4e-3), "weight_decay": 0.1},
+    },
+}
 _NARROW_HEADS: Mapping[str, Changes] = {
     **_NARROW_NEGATIVES,
     **_NARROW_OTHERS,
+    **_NARROW_DISTILLATION,
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": _NARROW_SIMCLR,
     "moco-v1": _NARROW_MOCO,

@@ -63,6 +63,46 @@ _CIFAR_OTHERS: Mapping[str, Changes] = {
     "simclr-linear-projector": _CIFAR_SIMCLR,
     "simclr-no-projector": _CIFAR_SIMCLR,
 }
+_CIFAR_VIT: Changes = {"kind": "ViT", "arch": "tiny", "patch": 4}
+_CIFAR_MOCO_V3: Changes = {
+    "batch_size": 256,
+    "objective.temperature": 0.2,
+    "objective.scale": 0.8,
+    "views.*.crop.scale": (0.08, 1.0),
+    "schedule.warmup_epochs": 10,
+}
+_CIFAR_DISTILLATION: Mapping[str, Changes] = {
+    "ressl": {
+        "views.first.blur": {"probability": 0.5},
+        "projector.hidden": (512,),
+        "projector.out": 128,
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.06, "exclude_bias_and_norm": True},
+        "schedule.warmup_epochs": 5,
+        "batch_size": 256,
+    },
+    "moco-v3": {
+        **_CIFAR_MOCO_V3,
+        "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-6},
+    },
+    "moco-v3-vit": {
+        **_CIFAR_MOCO_V3,
+        "encoder": {
+            **_CIFAR_VIT,
+            "positions": "sincos",
+            "patch_projection": "random",
+            "init": "mocov3",
+        },
+        "optimizer": {
+            "kind": "AdamW",
+            "lr": 3e-4,
+            "weight_decay": 0.1,
+            "scaling": "linear",
+            "exclude_bias_and_norm": False,
+        },
+    },
+}
 
 CIFAR = Scale(
     name="cifar",
@@ -79,6 +119,7 @@ CIFAR = Scale(
     recipes={
         **_CIFAR_NEGATIVES,
         **_CIFAR_OTHERS,
+        **_CIFAR_DISTILLATION,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
         "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
@@ -124,6 +165,8 @@ CIFAR = Scale(
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
         "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "ReSSL: its code's small-image settings (8 BN splits, queue 4096, blur). MoCo v3: "
+        "solo-learn's, on a ViT its ImageNet-100 rate.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),
