@@ -28,6 +28,10 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets["projector.out"] = 4
     elif spec.projector is not None:
         sets |= {"projector.hidden": [16] * len(spec.projector.hidden), "projector.out": 8}
+    if spec.views.num_local:
+        sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
+    if spec.prototypes is not None:
+        sets["prototypes.count"] = 8
     if spec.predictor is not None:
         sets["predictor.hidden"] = [8]
     if getattr(spec.objective, "queue", None):

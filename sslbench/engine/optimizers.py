@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbench.recipes.specs import LAMB, SGD, AdamW, Optimizer
+from sslbench.recipes.specs import LAMB, AdamW, Optimizer
 from sslbench.recipes.specs import LARS as LARSSpec
 
 

@@ -26,7 +26,7 @@ from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed
-from sslbench.methods import JointEmbedding, StepOutput
+from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -226,7 +226,7 @@ class _Run:
             )
         epoch = trainer.step_count // trainer.steps_per_epoch
         if epoch_end and self.monitor is not None and epoch % self.monitor_every == 0:
-            self.last["knn"] = self.monitor(trainer.method.encoder)
+            self.last["knn"] = self.monitor(trainer.method.evaluated[0])
         if log is not None:
             log.write(self.last)
         if self.progress is not None and self.main:
@@ -281,9 +281,9 @@ class _Run:
     def _finish(self) -> None:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
-            method = self.trainer.method
-            save_weights(self.folder.encoder_path, method.encoder.state_dict(), metadata)
-            if isinstance(method, JointEmbedding) and (head := method.projector.state_dict()):
+            encoder, projector = self.trainer.method.evaluated
+            save_weights(self.folder.encoder_path, encoder.state_dict(), metadata)
+            if head := projector.state_dict():
                 save_weights(self.folder.projector_path, head, metadata)
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)

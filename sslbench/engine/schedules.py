@@ -14,8 +14,8 @@ def learning_rate_factor(
 
     With W = warm-up steps and T = all steps, step k < W takes (k + 1) / W: the line starts at 0
     one step before the first, so that no step is wasted, and step W - 1 has the full rate. From
-    `warmup_start` s it is s + (1 - s) (k + 1) / W. The warm-up rises per step also where the cosine falls per epoch. A warm-up longer than the run
-    never reaches the full rate.
+    `warmup_start` s it is s + (1 - s) (k + 1) / W. The warm-up rises per step also where the
+    cosine falls per epoch. A warm-up longer than the run never reaches the full rate.
 
     `Cosine`: floor + (1 - floor) (1 + cos pi u) / 2, where u = (k - W) / (T - W) is the share of
     the rest that is done, with k at the start of its epoch under `per="epoch"` (SimSiam, MoCo v2).

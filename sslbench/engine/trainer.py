@@ -112,6 +112,8 @@ class Trainer:
             output = self._forward(epoch, within * self.recipe.accumulate + part)
             (output.loss / self.recipe.accumulate).backward()
             outputs.append(output)
+        if isinstance(self.method, JointEmbedding):
+            self.method.before_update(epoch=self._epochs_done())
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
         if clip_norm is not None:
             clip_gradients(self.optimizer, clip_norm)
@@ -153,8 +155,12 @@ class Trainer:
                     indices=chosen,
                     key=stream_key(self.seed, "shuffle", epoch, batch),
                     progress=self.step_count / self.total_steps,
+                    epoch=self._epochs_done(),
                 )
         return result
+
+    def _epochs_done(self) -> float:
+        return self.step_count / self.steps_per_epoch
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(
@@ -172,6 +178,7 @@ class Trainer:
     def _after(self, outputs: list[StepOutput]) -> None:
         if not isinstance(self.method, JointEmbedding):
             return
+        self.method.after_update()
         if isinstance(self.recipe.target, EMA):
             momentum = ema_momentum(
                 self.recipe.target, step=self.step_count, total_steps=self.total_steps

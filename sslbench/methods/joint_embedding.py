@@ -1,7 +1,7 @@
 """Joint embedding: online encoder, projector, predictor; a target; an objective on their outputs.
 
-SimCLR, MoCo, NPID, BYOL, SimSiam and Barlow Twins are settings of this one forward. It reads the
-recipe's fields and never its name, so that every combination of them runs.
+SimCLR, MoCo, NPID, BYOL, SimSiam, Barlow Twins, SwAV and DINO are settings of this one forward. It
+reads the recipe's fields and never its name, so that every combination of them runs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from torch import Tensor, nn
 from sslbench import distributed
 from sslbench.errors import UserError
 from sslbench.methods.output import StepOutput, width
-from sslbench.models import build_encoder, build_head, convert_batch_norm, keep_all_paths
-from sslbench.objectives import OBJECTIVES, Bank, Context, Partition, Queue
+from sslbench.models import (
+    Prototypes,
+    build_encoder,
+    build_head,
+    convert_batch_norm,
+    keep_all_paths,
+)
+from sslbench.objectives import OBJECTIVES, Bank, Centre, Context, Partition, Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
+    Centering,
+    ClusterAssignment,
     ConstantRandom,
+    InfoNCE,
     MemoryBank,
     NoiseContrastive,
     Shared,
@@ -38,7 +47,8 @@ class JointEmbedding(nn.Module):
         seed: of the first entries of the queue or bank.
     Raises:
         UserError: a memory bank without the number of images, or a predictor of another width.
-    Source: methods.md, Sec. 0: z = g(f(v)), p = q(z), target z' = g'(f'(v)) without predictor.
+    Source: methods.md, Sec. 0: z = g(f(v)), p = q(z), target z' = g'(f'(v)) without predictor;
+        with prototypes C the objective compares the scores of p by C with those of z' by C'.
     """
 
     def __init__(
@@ -48,10 +58,15 @@ class JointEmbedding(nn.Module):
         self.objective_spec = recipe.objective
         self.target_spec = recipe.target
         self.norm_spec = recipe.batch_norm
+        self.num_global = recipe.views.num_global
         self.objective = OBJECTIVES[type(recipe.objective)]
         self.one_sided = not getattr(recipe.objective, "symmetric", True) and (
             getattr(recipe.objective, "negatives", None) != "both_views"
         )
+        self.all_pairs = isinstance(recipe.objective, InfoNCE) and (
+            recipe.objective.negatives == "both_views"
+        )
+        self.frozen_epochs = 0.0 if recipe.prototypes is None else recipe.prototypes.frozen_epochs
         self.encoder, self.projector = self._networks(recipe, resolution)
         out = width(self.projector, "out_features")
         predictor = build_head(recipe.predictor, out)
@@ -65,6 +80,10 @@ class JointEmbedding(nn.Module):
         elif isinstance(recipe.target, ConstantRandom):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
             keep_all_paths(self.target_encoder)
+        self.prototypes: Prototypes | None = None
+        self.target_prototypes: Prototypes | None = None
+        if recipe.prototypes is not None:
+            self._add_prototypes(recipe, out)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
         self.queue: Queue | None = None
@@ -73,6 +92,7 @@ class JointEmbedding(nn.Module):
             normalize = getattr(recipe.objective, "normalize", True)
             self.queue = Queue(length, out, seed=seed, normalize=normalize)
         self.bank = self._bank(recipe.target, out, num_images, seed)
+        self.centre = self._centre(recipe)
         self.partition: Partition | None = None
         if isinstance(recipe.objective, NoiseContrastive):
             self.partition = Partition()
@@ -100,35 +120,75 @@ class JointEmbedding(nn.Module):
             )
         return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
+    def _add_prototypes(self, recipe: Recipe, projected: int) -> None:
+        assert recipe.prototypes is not None
+        if self.out_features != projected:
+            raise UserError(
+                f"The prototypes score projections of width {projected}, the predictor gives "
+                f"{self.out_features}; set predictor.out=null."
+            )
+        self.prototypes = Prototypes(recipe.prototypes, projected)
+        if isinstance(recipe.target, EMA):
+            self.target_prototypes = copy.deepcopy(self.prototypes)
+        elif isinstance(recipe.target, ConstantRandom):
+            self.target_prototypes = Prototypes(recipe.prototypes, projected)
+
+    @staticmethod
+    def _centre(recipe: Recipe) -> Centre | None:
+        objective, prototypes = recipe.objective, recipe.prototypes
+        if prototypes is None or not isinstance(objective, ClusterAssignment):
+            return None
+        if not isinstance(objective.assignment, Centering):
+            return None
+        momentum = objective.assignment.momentum
+        return Centre(prototypes.heads, prototypes.count, momentum=momentum)
+
     def target_parameters(self) -> list[nn.Parameter]:
         """Parameters of a separate target network, in the order of `online_parameters`."""
-        if self.target_encoder is None or self.target_projector is None:
-            return []
-        return [*self.target_encoder.parameters(), *self.target_projector.parameters()]
+        parts = (self.target_encoder, self.target_projector, self.target_prototypes)
+        return [p for part in parts if part is not None for p in part.parameters()]
 
     def online_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the online encoder and projector (what a target follows)."""
-        return [*self.encoder.parameters(), *self.projector.parameters()]
+        """Parameters of the online encoder, projector and prototypes (what a target follows)."""
+        parts = (self.encoder, self.projector, self.prototypes)
+        return [p for part in parts if part is not None for p in part.parameters()]
+
+    @property
+    def evaluated(self) -> tuple[nn.Module, nn.Module]:
+        """Encoder and projector that a run exports: the online ones, or the target's where the
+        recipe says so."""
+        if isinstance(self.target_spec, EMA) and self.target_spec.evaluate:
+            assert self.target_encoder is not None and self.target_projector is not None
+            return self.target_encoder, self.target_projector
+        return self.encoder, self.projector
 
     def forward(
         self, views: list[Tensor], *, indices: Tensor | None = None, key: int = 0,
-        progress: float = 0.0,
+        progress: float = 0.0, epoch: float = 0.0,
     ) -> StepOutput:  # fmt: skip
         """The loss of one batch.
 
         Args:
-            views: V tensors N×3×H×W; the first is the query where the objective is one-sided.
+            views: V tensors N×3×h×w, the global views and then the local crops, which may be of
+                another size; the first is the query where the objective is one-sided, the second
+                the key.
             indices: N int64, which training images these are; a memory bank needs them.
             key: of this step's random numbers: the permutation of the key batch, where batch norm
                 shuffles, and what the objective draws.
             progress: share of the training steps already done.
+            epoch: epochs already done, with the fraction of the running one.
         """
         separate = self.target_encoder is not None or self.bank is not None
-        queries = views[:1] if self.one_sided and separate else views
-        projections = self._project(queries)
-        predictions = [self.predictor(z) for z in projections]
-        predictions += predictions[:1] * (len(views) - len(predictions))  # one-sided: not read
+        asked = [v for v in range(len(views)) if v != 1 or not (self.one_sided and separate)]
+        outputs = dict(zip(asked, self._project(views, asked), strict=True))
+        projections = [outputs.get(v) for v in range(len(views))]
+        online = [None if z is None else self.predictor(z) for z in projections]
         target = self._targets(views, projections, indices, key)
+        embedded: list[Tensor] | None = None
+        if self.prototypes is not None:
+            embedded = [z.detach() for z in target]
+            online = [None if p is None else self.prototypes(p) for p in online]
+            target = self._target_scores(target)
         context = Context(
             queue=None if self.queue is None else self.queue.entries,
             bank=None if self.bank is None else self.bank.entries,
@@ -136,23 +196,45 @@ class JointEmbedding(nn.Module):
             indices=indices,
             key=key,
             progress=progress,
+            epoch=epoch,
+            centre=self.centre,
         )
-        loss, metrics = self.objective(self.objective_spec, predictions, target, context=context)
+        loss, metrics = self.objective(self.objective_spec, online, target, context=context)
+        query = outputs[0].detach()
         return StepOutput(
             loss=loss,
-            embeddings=projections[0].detach(),
+            embeddings=query,
             metrics={name: value.detach() for name, value in metrics.items()},
-            keys=self._keys_to_remember(projections, target),
+            keys=self._keys_to_remember(query, target),
             indices=indices,
+            target_embeddings=embedded,
+            target_scores=None if embedded is None else [scores.detach() for scores in target],
         )
 
-    def _keys_to_remember(self, projections: list[Tensor], target: list[Tensor]) -> Tensor | None:
+    def _keys_to_remember(self, query: Tensor, target: list[Tensor]) -> Tensor | None:
         if self.bank is not None:
-            return projections[0].detach()
+            return query
         return None if self.queue is None else target[1].detach()
 
+    def before_update(self, *, epoch: float) -> None:
+        """Drop the gradients of parameters that are frozen so early; after the backward pass.
+
+        Without a gradient an optimiser leaves a parameter alone, its decay and momentum included.
+        """
+        if self.prototypes is not None and epoch < self.frozen_epochs:
+            self.prototypes.weight.grad = None
+
+    def after_update(self) -> None:
+        """Put the prototypes back on the sphere; after the optimiser's step, before the target
+        follows."""
+        if self.prototypes is not None:
+            self.prototypes.renormalize()
+
     def remember(self, output: StepOutput) -> None:
-        """Put a forward's keys into the queue or the memory bank; after the optimiser's step."""
+        """Put a forward's keys into the queue or the memory bank, its scores into the centre;
+        after the optimiser's step."""
+        if self.centre is not None and output.target_scores is not None:
+            self.centre.update(torch.cat(output.target_scores))
         if output.keys is None:
             return
         if self.bank is not None:
@@ -161,16 +243,48 @@ class JointEmbedding(nn.Module):
         if self.queue is not None:
             self.queue.enqueue(output.keys)
 
-    def _project(self, views: list[Tensor]) -> list[Tensor]:
-        if self.norm_spec.joint_views and len({v.shape for v in views}) == 1:
-            joint = self.projector(self.encoder(torch.cat(views)))
-            return list(joint.chunk(len(views)))
-        return [self.projector(self.encoder(v)) for v in views]
+    def _project(self, views: list[Tensor], asked: list[int]) -> list[Tensor]:
+        """Projections n×D of the views asked for, in their order.
+
+        The encoder takes all views of one size in one forward, and the projector all that it
+        made: the views share their batch statistics. Where the recipe keeps the global views'
+        statistics apart (`joint_views` false), each of these has a forward of its own, and the
+        local crops have theirs together.
+        """
+        if self.norm_spec.joint_views:
+            return self._project_together([views[v] for v in asked])
+        large = [v for v in asked if v < self.num_global]
+        projections = [self.projector(self.encoder(views[v])) for v in large]
+        return projections + self._project_together([views[v] for v in asked if v not in large])
+
+    def _project_together(self, views: list[Tensor]) -> list[Tensor]:
+        if not views:
+            return []
+        features: dict[int, Tensor] = {}
+        for shape in dict.fromkeys(v.shape for v in views):
+            same = [i for i, view in enumerate(views) if view.shape == shape]
+            together = self.encoder(torch.cat([views[i] for i in same]))
+            features |= zip(same, together.chunk(len(same)), strict=True)
+        projections: Tensor = self.projector(torch.cat([features[i] for i in range(len(views))]))
+        return list(projections.chunk(len(views)))
+
+    def _target_scores(self, target: list[Tensor]) -> list[Tensor]:
+        """The scores of what the target network made, n×H×K of each view."""
+        if self.target_prototypes is not None:
+            with torch.no_grad():
+                return [self.target_prototypes(z) for z in target]
+        assert self.prototypes is not None
+        return [self.prototypes(z) for z in target]
 
     def _targets(
-        self, views: list[Tensor], projections: list[Tensor], indices: Tensor | None, key: int
+        self,
+        views: list[Tensor],
+        projections: list[Tensor | None],
+        indices: Tensor | None,
+        key: int,
     ) -> list[Tensor]:
-        """What each view's prediction is compared with, a list of n×D, one per view."""
+        """What the predictions are compared with: n×D of each global view, or of all views where
+        NT-Xent compares each with every other."""
         if self.bank is not None:
             if indices is None:
                 raise UserError("A MemoryBank needs to know which images a batch holds.")
@@ -178,9 +292,12 @@ class JointEmbedding(nn.Module):
         if self.target_encoder is not None:
             if self.one_sided:
                 return [self._keys(views[1], key)] * 2  # only the second view's keys are read
-            return [self._keys(view, key) for view in views]
+            return [self._keys(view, key) for view in views[: self.num_global]]
         assert isinstance(self.target_spec, Shared)
-        return [z.detach() for z in projections] if self.target_spec.stop_gradient else projections
+        compared = [z for z in projections if z is not None]
+        if not self.all_pairs:
+            compared = compared[: self.num_global]
+        return [z.detach() for z in compared] if self.target_spec.stop_gradient else compared
 
     @torch.no_grad()
     def _keys(self, view: Tensor, shuffle_key: int) -> Tensor:

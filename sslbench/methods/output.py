@@ -11,13 +11,17 @@ from torch import Tensor, nn
 class StepOutput:
     """`loss`: scalar, mean over this process's images. `embeddings`: N×D, detached, what the
     collapse monitor looks at. `metrics`: detached scalars by name. `keys`: n×D projections to
-    remember (a queue, a memory bank), or None; `indices`: n int64, the images they are of."""
+    remember (a queue, a memory bank), or None; `indices`: n int64, the images they are of.
+    `target_embeddings`, `target_scores`: with prototypes, of each global view what was scored,
+    n×D, and its scores n×H×K, detached; else None."""
 
     loss: Tensor
     embeddings: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
     keys: Tensor | None = None
     indices: Tensor | None = None
+    target_embeddings: list[Tensor] | None = None
+    target_scores: list[Tensor] | None = None
 
 
 def width(module: nn.Module, name: str) -> int:

@@ -30,11 +30,21 @@ class Supervised(nn.Module):
         self.classifier = nn.Linear(width(encoder, "num_features"), num_classes)
         self.out_features = num_classes
 
+    @property
+    def evaluated(self) -> tuple[nn.Module, nn.Module]:
+        """The encoder, which is what a run exports, and no projector."""
+        return self.encoder, nn.Identity()
+
     def forward(self, views: list[Tensor], labels: Tensor) -> StepOutput:
-        """Cross-entropy of the first view. views: list of N×3×H×W; labels: N int64."""
-        features = self.encoder(views[0])
+        """Cross-entropy, a mean over views. views: V tensors N×3×h×w, those of one size in one
+        forward; labels: N int64."""
+        sizes = dict.fromkeys(view.shape for view in views)
+        features = torch.cat(
+            [self.encoder(torch.cat([v for v in views if v.shape == size])) for size in sizes]
+        )
         logits = self.classifier(features)
-        loss = cross_entropy(self.objective_spec, logits, labels)
+        every = labels.repeat(len(views))
+        loss = cross_entropy(self.objective_spec, logits, every)
         with torch.no_grad():
-            accuracy = 100.0 * (logits.argmax(1) == labels).float().mean()
-        return StepOutput(loss, features.detach(), {"train_accuracy": accuracy})
+            accuracy = 100.0 * (logits.argmax(1) == every).float().mean()
+        return StepOutput(loss, features[: len(labels)].detach(), {"train_accuracy": accuracy})

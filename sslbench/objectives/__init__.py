@@ -1,10 +1,12 @@
 """Losses: one function for each objective spec.
 
-Each takes the spec, `online` and `target` (a tensor N×D for each view, two at most, this process's
-rows) and a `Context` (queue, memory bank, ...), and returns the loss and a dictionary of scalar
-metrics. A loss is a mean over local rows: averaged over processes, as DDP averages gradients, it
-is the loss of one process with all rows. Entries of `online` and `target` that an asymmetric loss
-does not read may be None. `cross_entropy` is apart: it takes logits and labels.
+Each takes the spec, `online` (a tensor N×D for each of V views, this process's rows), `target` (the
+same for the two global views; for all views where NT-Xent compares each with every other) and a
+`Context` (queue, memory bank, ...), and returns the loss and a dictionary of scalar metrics. With
+prototypes the tensors are scores N×H×K. A loss is a mean over local rows: averaged over processes,
+as DDP averages gradients, it is the loss of one process with all rows. Entries of `online` and
+`target` that an asymmetric loss does not read may be None. `cross_entropy` is apart: it takes
+logits and labels.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from sslbench.objectives.align_uniform import align_uniform
 from sslbench.objectives.bank import Bank
+from sslbench.objectives.centre import Centre
+from sslbench.objectives.cluster_assignment import cluster_assignment
 from sslbench.objectives.context import Context
 from sslbench.objectives.cross_correlation import cross_correlation
 from sslbench.objectives.cross_entropy import cross_entropy
@@ -28,6 +32,7 @@ from sslbench.objectives.simple_contrast import simple_contrast
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
     AlignUniform,
+    ClusterAssignment,
     CrossCorrelation,
     InfoNCE,
     NegativeCosine,
@@ -44,6 +49,7 @@ OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = 
     NegativeCosine: negative_cosine,
     Relational: relational,
     CrossCorrelation: cross_correlation,
+    ClusterAssignment: cluster_assignment,
 }
 
-__all__ = ["OBJECTIVES", "Bank", "Context", "Partition", "Queue", "cross_entropy"]
+__all__ = ["OBJECTIVES", "Bank", "Centre", "Context", "Partition", "Queue", "cross_entropy"]

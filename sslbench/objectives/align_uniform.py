@@ -26,7 +26,7 @@ def align_uniform(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Pull the views of an image together and spread the images over the sphere.
 
-    Of unit vectors, with power a and scale t, averaged over directions:
+    Of unit vectors, with power a and scale t, averaged over directions and over online views:
 
     - alignment: mean |z_i - z'_i|^a, from online view to the other target view;
     - uniformity: log mean exp(-t |z_i - z_j|^2) over the pairs of distinct images of the *global*
@@ -51,14 +51,16 @@ def align_uniform(
         raise UserError("AlignUniform with negatives 'queue' was given no queue.")
     queue = context.queue if spec.negatives == "queue" else None
     alignments, uniformities = [], []
-    for view, other in directions(symmetric=spec.symmetric):
+    pairs = directions(symmetric=spec.symmetric, num_views=len(online))
+    for view in dict.fromkeys(view for view, _ in pairs):
         z = select(online, view, name="online")
-        positive = select(target, other, name="target")
-        require_same_shape(z, positive)
         with torch.autocast(z.device.type, enabled=False):
-            z, positive = F.normalize(z, dim=1), F.normalize(positive, dim=1)
-            distances = torch.linalg.vector_norm(z - positive, dim=1)
-            alignments.append(distances.pow(spec.align_power).mean())
+            z = F.normalize(z, dim=1)
+            for other in (other for anchor, other in pairs if anchor == view):
+                positive = select(target, other, name="target")
+                require_same_shape(z, positive)
+                distances = torch.linalg.vector_norm(z - F.normalize(positive, dim=1), dim=1)
+                alignments.append(distances.pow(spec.align_power).mean())
             uniformities.append(_uniformity(spec, z, queue))
     alignment, uniformity = torch.stack(alignments).mean(), torch.stack(uniformities).mean()
     loss = spec.align_weight * alignment + spec.uniform_weight * uniformity

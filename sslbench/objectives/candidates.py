@@ -13,6 +13,7 @@ from sslbench.errors import UserError
 from sslbench.objectives.context import Context
 from sslbench.objectives.embeddings import (
     Embeddings,
+    anchor_views,
     directions,
     gather_rows,
     require_same_shape,
@@ -55,20 +56,25 @@ def compare(
     Args:
         online, target, context: as `info_nce`'s.
     Returns:
-        Candidates of N anchors a direction: all images' rows of one or both views, the positive
-        and the queue (both as `transform` moves them), or the memory bank.
+        Candidates of N anchors a direction: all images' rows of one or all target views, the
+        positive and the queue (both as `transform` moves them), or the memory bank. An anchor of
+        several positives is there once for each, without the others among its candidates.
     Raises:
         UserError: shapes differ, fewer than two images without a queue, no queue or bank given.
     """
-    pairs = directions(symmetric=spec.symmetric)
     if spec.negatives == "bank":
-        parts = [_with_bank(spec, _anchors(spec, online, view), context) for view, _ in pairs]
+        views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
+        parts = [_with_bank(spec, _anchors(spec, online, view), context) for view in views]
         return _concatenate(parts)
-    needed = {0, 1} if spec.symmetric or spec.negatives == "both_views" else {1}
-    rows = {v: _unit(spec, select(target, v, name="target")) for v in sorted(needed)}
+    every = spec.negatives == "both_views"
+    num_targets = len(target) if every else 2
+    pairs = directions(symmetric=spec.symmetric, num_views=len(online), num_targets=num_targets)
+    needed = range(num_targets) if every else sorted({other for _, other in pairs})
+    rows = {v: _unit(spec, select(target, v, name="target")) for v in needed}
     parts = []
     if spec.negatives == "queue":
-        queue = _queue(spec, context, batch_size=world_size() * len(rows[1]))
+        # Every view of the global batch has draws of its own, before the queue's.
+        queue = _queue(spec, context, batch_size=world_size() * len(rows[1]), views=len(online))
         for view, other in pairs:
             anchors = _anchors(spec, online, view, like=rows[other])
             parts.append(_with_queue(spec, anchors, rows[other], queue, view, context))
@@ -78,7 +84,7 @@ def compare(
     everyone = {view: gather_rows(x) for view, x in rows.items()}
     for view, other in pairs:
         anchors = _anchors(spec, online, view, like=rows[other])
-        parts.append(_with_batch(spec, anchors, everyone, view, other))
+        parts.append(_with_batch(spec, anchors, everyone, other))
     return _concatenate(parts)
 
 
@@ -89,30 +95,33 @@ def _anchors(spec: InfoNCE, online: Embeddings, view: int, like: Tensor | None =
     return _unit(spec, anchors)
 
 
-def _with_batch(
-    spec: InfoNCE, anchors: Tensor, rows: dict[int, Tensor], view: int, other: int
-) -> Candidates:
+def _with_batch(spec: InfoNCE, anchors: Tensor, rows: dict[int, Tensor], other: int) -> Candidates:
+    """Against the rows of view `other`, the positive among them, and with `both_views` against
+    those of all other views, the anchor's own included, that show other images."""
     n = len(anchors)
     own = torch.arange(n, device=anchors.device) + rank() * n
     logits = anchors @ rows[other].T / spec.temperature
     num_negatives = logits.shape[1] - 1
     if spec.negatives == "both_views":
-        same = anchors @ rows[view].T / spec.temperature
-        itself = torch.zeros_like(same, dtype=torch.bool).scatter_(1, own[:, None], True)
-        same = same.masked_fill(itself, torch.finfo(same.dtype).min)
-        logits = torch.cat([logits, same], dim=1)
-        num_negatives *= 2
+        itself = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, own[:, None], True)
+        least = torch.finfo(logits.dtype).min
+        for rest in (rows[view] for view in rows if view != other):
+            more = (anchors @ rest.T / spec.temperature).masked_fill(itself, least)
+            logits = torch.cat([logits, more], dim=1)
+        num_negatives *= len(rows)
     return Candidates(logits, own, num_negatives)
 
 
-def _queue(spec: InfoNCE, context: Context, *, batch_size: int) -> Tensor:
+def _queue(spec: InfoNCE, context: Context, *, batch_size: int, views: int) -> Tensor:
     """The negatives of this step, K×D."""
     if context.queue is None:
         raise UserError("InfoNCE with negatives 'queue' was given no queue.")
     if spec.transform is None or spec.transform.negative_alpha is None:
         return context.queue
     alpha = spec.transform.negative_alpha
-    return interpolate(context.queue, alpha=alpha, key=context.key, batch_size=batch_size)
+    return interpolate(
+        context.queue, alpha=alpha, key=context.key, batch_size=batch_size, views=views
+    )
 
 
 def _with_queue(

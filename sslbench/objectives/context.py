@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sslbench.objectives.centre import Centre
 from sslbench.objectives.partition import Partition
 
 
@@ -21,6 +22,11 @@ class Context:
         indices: N int64, the training images of this process's rows, or None.
         key: of this step's random numbers (`streams`), equal on all processes.
         progress: share of the training steps already done, 0 <= progress < 1.
+        epoch: epochs already done, with the fraction of the running one.
+        centre: of the target's scores, or None.
+        stored: scores Q×H×K of past embeddings, one tensor for each global view, or None.
+        assignments: N×2×H int64, the cluster of each image by its last embedding in each global
+            view, -100 where it has none yet, or None.
     """
 
     queue: Tensor | None = None
@@ -29,6 +35,10 @@ class Context:
     indices: Tensor | None = None
     key: int = 0
     progress: float = 0.0
+    epoch: float = 0.0
+    centre: Centre | None = None
+    stored: list[Tensor] | None = None
+    assignments: Tensor | None = None
 
 
 NOTHING = Context()

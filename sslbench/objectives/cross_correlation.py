@@ -34,9 +34,10 @@ def cross_correlation(
       `scale * (-on * log sum_i exp(C_ii / t) + off * log sum_{i != j} exp(max(C_ij, 0) / t))`.
 
     Args:
-        online: N×D of each view; view 0 is read. Computed in float32.
-        target: N×D of each view; view 1 is read. One direction only: without predictor and
-            stop-gradient the other has the transposed matrix and the same loss.
+        online: N×D of each view; view 0 and the local crops are read. Computed in float32.
+        target: N×D of each global view; view 1, and for local crops both. One direction only:
+            without predictor and stop-gradient the other has the transposed matrix and the same
+            loss. A mean over pairs of views.
         context: not read.
     Returns:
         Scalar loss, equal on all processes, and `correlation_diagonal` (mean of C_ii),
@@ -45,27 +46,46 @@ def cross_correlation(
         UserError: shapes differ, or N < 2 or D < 2 over all processes.
     Source: Zbontar et al. 2021, arXiv:2103.03230, Eq. 1, Algorithm 1, Table 5.
     """
-    first, second = select(online, 0, name="online"), select(target, 1, name="target")
-    require_same_shape(first, second)
+    losses, metrics = [], []
+    for view, other in _pairs(len(online)):
+        first, second = select(online, view, name="online"), select(target, other, name="target")
+        require_same_shape(first, second)
+        with torch.autocast(first.device.type, enabled=False):
+            loss, of_pair = _one_pair(spec, first, second)
+        losses.append(loss)
+        metrics.append(of_pair)
+    means = {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}
+    return spec.scale * torch.stack(losses).mean(), means
+
+
+def _pairs(num_views: int) -> list[tuple[int, int]]:
+    """(online view, target view), each pair of views once: the two global ones, then every local
+    crop with each of them."""
+    return [(0, 1), *((view, other) for view in range(2, num_views) for other in (0, 1))]
+
+
+def _one_pair(
+    spec: CrossCorrelation, first: Tensor, second: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, not scaled, and the metrics of two views, N×D each."""
     num_images = world_size() * len(first)
     if num_images < 2 or first.shape[1] < 2:
         raise UserError("CrossCorrelation needs at least two images in a batch and two features.")
-    with torch.autocast(first.device.type, enabled=False):
-        first, second = _normalize(spec, first), _normalize(spec, second)
-        correlation = sum_with_gradient(first.T @ second) / num_images
-        diagonal, rest = correlation.diagonal(), _off_diagonal(correlation)
-        if spec.form == "cross_entropy":
-            attraction = -torch.logsumexp(diagonal / spec.temperature, dim=0)
-            redundancy = torch.logsumexp(rest.clamp_min(0).flatten() / spec.temperature, dim=0)
-        else:
-            attraction = (1 - diagonal).square().sum()
-            redundancy = rest.square().sum()
-        loss = spec.on_diagonal_weight * attraction + spec.off_diagonal_weight * redundancy
+    first, second = _normalize(spec, first), _normalize(spec, second)
+    correlation = sum_with_gradient(first.T @ second) / num_images
+    diagonal, rest = correlation.diagonal(), _off_diagonal(correlation)
+    if spec.form == "cross_entropy":
+        attraction = -torch.logsumexp(diagonal / spec.temperature, dim=0)
+        redundancy = torch.logsumexp(rest.clamp_min(0).flatten() / spec.temperature, dim=0)
+    else:
+        attraction = (1 - diagonal).square().sum()
+        redundancy = rest.square().sum()
+    loss = spec.on_diagonal_weight * attraction + spec.off_diagonal_weight * redundancy
     metrics = {
         "correlation_diagonal": diagonal.detach().mean(),
         "correlation_off_diagonal": rest.detach().square().mean().sqrt(),
     }
-    return spec.scale * loss, metrics
+    return loss, metrics
 
 
 def _normalize(spec: CrossCorrelation, x: Tensor) -> Tensor:

@@ -13,29 +13,43 @@ from sslbench.errors import UserError
 Embeddings = Sequence[Tensor | None]
 
 
-def directions(*, symmetric: bool) -> list[tuple[int, int]]:
-    """(online view, target view) pairs: view 0 against 1, and 1 against 0 where symmetric."""
-    return [(0, 1), (1, 0)] if symmetric else [(0, 1)]
+def directions(
+    *, symmetric: bool, num_views: int = 2, num_targets: int = 2
+) -> list[tuple[int, int]]:
+    """(online view, target view) pairs of a loss, which is their mean.
+
+    Every online view against every target view but its own: with two views 0 against 1 and 1
+    against 0. Not symmetric, view 1 is the only target, and no anchor: 0 against 1, and every
+    local crop (views from 2 on) against 1.
+    """
+    targets = range(num_targets) if symmetric else (1,)
+    views = anchor_views(symmetric=symmetric, num_views=num_views)
+    return [(view, other) for view in views for other in targets if view != other]
+
+
+def anchor_views(*, symmetric: bool, num_views: int) -> list[int]:
+    """The online views that a loss reads: all of them, without view 1 where not symmetric."""
+    return [view for view in range(max(2, num_views)) if symmetric or view != 1]
 
 
 def select(embeddings: Embeddings, view: int, *, name: str) -> Tensor:
-    """One view's embeddings N×D as float32 (float64 stays), after checks.
+    """One view's embeddings N×D, or scores N×H×K, as float32 (float64 stays), after checks.
 
     Raises:
-        UserError: more than two views, the view is absent, or not N×D with N >= 1.
+        UserError: the view is absent, or of another shape; N >= 1.
     """
-    if len(embeddings) > 2:
-        raise UserError(f"{name}: this loss takes two views, got {len(embeddings)}.")
     chosen = embeddings[view] if view < len(embeddings) else None
     if chosen is None:
         raise UserError(f"{name}: the loss reads view {view}, which is absent.")
-    if chosen.dim() != 2 or len(chosen) == 0:
-        raise UserError(f"{name}: needs N×D embeddings, got shape {tuple(chosen.shape)}.")
+    if chosen.dim() not in (2, 3) or len(chosen) == 0:
+        raise UserError(
+            f"{name}: needs N×D embeddings or N×H×K scores, got shape {tuple(chosen.shape)}."
+        )
     return chosen if chosen.dtype == torch.float64 else chosen.float()
 
 
 def require_same_shape(online: Tensor, target: Tensor) -> None:
-    """Raises UserError unless both are N×D of one shape."""
+    """Raises UserError unless both are of one shape."""
     if online.shape != target.shape:
         raise UserError(
             f"online and target embeddings differ in shape: {tuple(online.shape)} and "

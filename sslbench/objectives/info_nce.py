@@ -15,7 +15,7 @@ from sslbench.distributed import gather
 from sslbench.objectives.candidates import compare
 from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.denominator import log_denominator
-from sslbench.objectives.embeddings import Embeddings, directions, select
+from sslbench.objectives.embeddings import Embeddings, select
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import InfoNCE
 
@@ -29,7 +29,9 @@ def info_nce(
     `scale * (-l+ + negative_weight * logsumexp(logits))`, where logits are similarities over the
     temperature and include the positive; its mean over anchors and directions is returned.
     With weight and scale 1 it is the cross-entropy: over `both_views`, with the target the online
-    projections, NT-Xent as a mean over 2N anchors (SimCLR, Eq. 1); over `other_view` MoCo v3's
+    projections, NT-Xent as a mean over 2N anchors (SimCLR, Eq. 1), and over V views as a mean over
+    N V (V - 1) pairs with the views of other images as negatives (SwAV's multi-crop form of it);
+    over `other_view` MoCo v3's
     loss without its factor 2 * temperature; over the `queue` MoCo's (Eq. 1); over the `bank` the
     full softmax of instance discrimination (NPID, Eq. 2). With scale 2 * temperature it is BYOL's
     Eq. 8 (App. F.5), negated.
@@ -64,7 +66,8 @@ def info_nce(
         log_sum = torch.logsumexp(candidates.scores, dim=1)
         attraction = positive
         if spec.positive_sigma is not None:
-            attraction = _positive_weights(spec, positive) * positive
+            batch_size = len(select(online, 0, name="online"))
+            attraction = _positive_weights(spec, positive, batch_size) * positive
         loss = -attraction.mean()
         if spec.negative_weight > 0:
             below = log_sum if _is_softmax(spec) else log_denominator(spec, candidates)
@@ -77,14 +80,14 @@ def _is_softmax(spec: InfoNCE) -> bool:
 
 
 @torch.no_grad()
-def _positive_weights(spec: InfoNCE, positive: Tensor) -> Tensor:
+def _positive_weights(spec: InfoNCE, positive: Tensor, batch_size: int) -> Tensor:
     """DCLW: 2 - N softmax_i(s_i / sigma) over the global batch of each direction; mean 1.
 
     Without gradient: the paper does not say, and with it a pair could lower the loss by moving
     apart, for a larger weight.
     """
     assert spec.positive_sigma is not None
-    by_direction = positive.view(len(directions(symmetric=spec.symmetric)), -1)
+    by_direction = positive.view(-1, batch_size)
     exponents = by_direction * spec.temperature / spec.positive_sigma
     everyone = gather(exponents.T)  # (world N)×directions
     log_mean = torch.logsumexp(everyone, dim=0) - math.log(len(everyone))

@@ -29,7 +29,7 @@ def negative_cosine(
         UserError: shapes differ, or a view that is read is absent.
     """
     similarities = []
-    for view, other in directions(symmetric=spec.symmetric):
+    for view, other in directions(symmetric=spec.symmetric, num_views=len(online)):
         prediction = select(online, view, name="online")
         projection = select(target, other, name="target")
         require_same_shape(prediction, projection)

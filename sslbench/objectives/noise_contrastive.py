@@ -11,7 +11,7 @@ from torch import Tensor
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
 from sslbench.objectives.context import NOTHING, Context
-from sslbench.objectives.embeddings import Embeddings, directions, select
+from sslbench.objectives.embeddings import Embeddings, anchor_views, select
 from sslbench.recipes.specs import NoiseContrastive
 from sslbench.streams import integers
 
@@ -41,7 +41,7 @@ def noise_contrastive(
     """
     if context.bank is None or context.indices is None or context.partition is None:
         raise UserError("NoiseContrastive needs a memory bank; set target to MemoryBank.")
-    views = [view for view, _ in directions(symmetric=spec.symmetric)]
+    views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
     with torch.autocast(context.bank.device.type, enabled=False):
         rows = [_logits(spec, select(online, view, name="online"), view, context) for view in views]
         logits = torch.cat(rows)

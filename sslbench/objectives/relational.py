@@ -23,8 +23,8 @@ def relational(
 
     Args:
         online: the student's embeddings, N×D of each view; computed in float32.
-        target: the teacher's, N×D of each view. One-sided, the student sees view 0 (strongly
-            augmented), the teacher view 1 (weakly).
+        target: the teacher's, N×D of each global view. One-sided, the student sees view 0
+            (strongly augmented) and the local crops, the teacher view 1 (weakly).
         context: its queue is read, K×D unit vectors.
     Returns:
         Scalar loss, the mean over rows and pairs of views, and `teacher_entropy` and
@@ -37,7 +37,7 @@ def relational(
     if context.queue is None:
         raise UserError("A relational loss compares with a queue; set objective.queue.")
     losses, entropies = [], []
-    for view, other in directions(symmetric=spec.symmetric):
+    for view, other in directions(symmetric=spec.symmetric, num_views=len(online)):
         student = select(online, view, name="online")
         teacher = select(target, other, name="target").detach()
         require_same_shape(student, teacher)

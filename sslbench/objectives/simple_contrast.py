@@ -9,7 +9,7 @@ from torch import Tensor
 from sslbench.errors import UserError
 from sslbench.objectives.candidates import Candidates
 from sslbench.objectives.context import NOTHING, Context
-from sslbench.objectives.embeddings import Embeddings, directions, select
+from sslbench.objectives.embeddings import Embeddings, anchor_views, select
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import SimpleContrast
 
@@ -36,7 +36,7 @@ def simple_contrast(
     if context.bank is None or context.indices is None:
         raise UserError("SimpleContrast needs a memory bank; set target to MemoryBank.")
     positives, means = [], []
-    for view, _ in directions(symmetric=spec.symmetric):
+    for view in anchor_views(symmetric=spec.symmetric, num_views=len(online)):
         anchors = select(online, view, name="online")
         with torch.autocast(anchors.device.type, enabled=False):
             anchors = F.normalize(anchors, dim=1)

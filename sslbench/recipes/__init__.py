@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
-from sslbench.recipes.contrastive import moco_v1, moco_v2, moco_v2_symmetric, simclr
+from sslbench.recipes.contrastive import (
+    moco_v1,
+    moco_v2,
+    moco_v2_symmetric,
+    simclr,
+    simclr_multicrop,
+)
 from sslbench.recipes.distillation import byol, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
 from sslbench.recipes.memory_bank import instdisc, instdisc_hard, npid, simple, simple_hard
@@ -22,6 +28,7 @@ RECIPES: dict[str, Recipe] = {
         raw_pixels,
         color_histogram,
         simclr,
+        simclr_multicrop,
         moco_v1,
         moco_v2,
         moco_v2_symmetric,

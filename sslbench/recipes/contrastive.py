@@ -36,6 +36,16 @@ simclr = Recipe(
     batch_size=4096,
 )
 
+simclr_multicrop = simclr.but(
+    name="simclr-multicrop",
+    source="Caron et al. 2020, arXiv:2006.09882, Fig. 3 left and the appendix on multi-crop",
+    departures=(
+        "All else is this bench's SimCLR at 100 epochs; the paper's row has 400, its own "
+        "projector and rates.",
+    ),
+    views=PRESETS["swav-small"],
+)
+
 moco_v1 = Recipe(
     name="moco-v1",
     source="He et al. 2019, arXiv:1911.05722, Sec. 3 and 4",

@@ -10,6 +10,7 @@ from sslbench.recipes.specs import (
     MLP,
     SGD,
     BatchNorm,
+    ClusterAssignment,
     ColorHistogram,
     Cosine,
     CrossEntropy,
@@ -21,6 +22,7 @@ from sslbench.recipes.specs import (
     Objective,
     Optimizer,
     Projector,
+    Prototypes,
     RawPixels,
     ResNet,
     Schedule,
@@ -46,6 +48,7 @@ class Recipe(Spec):
     """
 
     DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset({"name", "source", "departures"})
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"prototypes"})
 
     name: str
     source: str
@@ -54,6 +57,7 @@ class Recipe(Spec):
     encoder: Encoder = ResNet()
     projector: Projector | None = None
     predictor: MLP | None = None
+    prototypes: Prototypes | None = None
     target: Target = Shared()
     objective: Objective = InfoNCE()
     batch_norm: BatchNorm = BatchNorm()
@@ -94,6 +98,7 @@ class Recipe(Spec):
         self._validate_bank(supervised=supervised)
         if self.epochs > 0:
             self._validate_sizes()
+        self._validate_prototypes()
         trainable = not isinstance(self.encoder, RawPixels | ColorHistogram)
         self.require(
             trainable or self.epochs == 0,
@@ -120,6 +125,24 @@ class Recipe(Spec):
                     f"the encoder's patch of {encoder.patch} does not divide a view of {size} "
                     f"pixels; try views.{name}.size={near}, or another encoder.patch.",
                 )
+
+    def _validate_prototypes(self) -> None:
+        clusters, kind = (
+            isinstance(self.objective, ClusterAssignment),
+            type(self.objective).__name__,
+        )
+        self.require(
+            not clusters or self.prototypes is not None,
+            f"{kind} compares scores by prototypes; set prototypes=Prototypes.",
+        )
+        self.require(
+            clusters or self.prototypes is None,
+            f"{kind} compares embeddings, not scores by prototypes; set prototypes=null.",
+        )
+        self.require(
+            not clusters or not isinstance(self.target, MemoryBank),
+            f"{kind} compares views with each other; set target to Shared or EMA.",
+        )
 
     def _validate_bank(self, *, supervised: bool) -> None:
         bank, kind = isinstance(self.target, MemoryBank), type(self.objective).__name__

@@ -57,6 +57,11 @@ PRESETS: dict[str, Views] = {
         local=SIMCLR_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),
         num_local=6,
     ),
+    "swav-small": Views(
+        first=SIMCLR_VIEW.but(size=160),
+        local=SIMCLR_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),
+        num_local=4,
+    ),
     "weak": Views(first=WEAK_VIEW),
     "strong-weak": Views(first=MOCOV2_VIEW, second=WEAK_VIEW),
     "mae": Views(first=MAE_VIEW),

@@ -1,4 +1,4 @@
-"""LARS and LAMB against plain loops, clipping, what is excluded from what, rates, and the moving average."""
+"""LARS and LAMB against plain loops, clipping, exclusions, rates, and the moving average."""
 
 from __future__ import annotations
 

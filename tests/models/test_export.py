@@ -253,9 +253,9 @@ def test_moco_v3s_small_vit_is_refused_for_its_heads(tmp_path: Path) -> None:
     save_file(state, tmp_path / "theirs.safetensors")
     with pytest.raises(UserError, match=r"12 attention heads, not 6; set encoder\.heads=12"):
         load_encoder_file(tmp_path / "theirs.safetensors", ViT(arch="small"), resolution=32)
+    twelve = ViT(arch="small", heads=12)
     with pytest.raises(UserError, match="lacks"):
-        spec = ViT(arch="small", heads=12)
-        load_encoder_file(tmp_path / "theirs.safetensors", spec, resolution=32)
+        load_encoder_file(tmp_path / "theirs.safetensors", twelve, resolution=32)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

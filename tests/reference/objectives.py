@@ -32,6 +32,25 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return total / (2 * n)
 
 
+def multicrop_nt_xent(views: list[Tensor], temperature: float) -> Tensor:
+    """Caron et al. 2020, appendix, SimCLR with multi-crop: each crop against each other crop of
+    its image, with all crops of other images as negatives; a mean over pairs."""
+    terms = []
+    for m, anchors in enumerate(views):
+        for i, anchor in enumerate(anchors):
+            negatives = [
+                torch.exp(cosine(anchor, other[j]) / temperature)
+                for other in views
+                for j in range(len(other))
+                if j != i
+            ]
+            for p, positives in enumerate(views):
+                if p != m:
+                    positive = torch.exp(cosine(anchor, positives[i]) / temperature)
+                    terms.append(-torch.log(positive / (positive + sum(negatives))))
+    return torch.stack(terms).mean()
+
+
 def moco(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """He et al. 2019, Eq. 1: one positive and the queue."""
     total = torch.zeros((), dtype=torch.float64)

@@ -43,6 +43,12 @@ _NARROW_SIMCLR: Changes = {
     "optimizer": _adamw(2e-2),
     "views.*.jitter": SMALL_JITTER,
 }
+# 2 x 24 and 4 x 16 pixels square are the pixels of 2 x 32, as 2 x 160 and 4 x 96 those of 2 x 224.
+_SMALL_MULTICROP: Changes = {
+    "views.first.size": 24,
+    "views.local.size": 16,
+    "views.local.crop.scale": (0.15, 0.4),
+}
 _NARROW_NEGATIVES: Mapping[str, Changes] = {
     "dcl": _NARROW_SIMCLR,
     "dclw": _NARROW_SIMCLR,
@@ -105,6 +111,7 @@ _NARROW_HEADS: Mapping[str, Changes] = {
     **_NARROW_DISTILLATION,
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": _NARROW_SIMCLR,
+    "simclr-multicrop": {**_NARROW_SIMCLR, **_SMALL_MULTICROP},
     "moco-v1": _NARROW_MOCO,
     "moco-v2": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-v2-symmetric": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},

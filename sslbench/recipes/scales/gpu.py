@@ -122,6 +122,13 @@ CIFAR = Scale(
         **_CIFAR_DISTILLATION,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
         "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
+        "simclr-multicrop": {
+            **_CIFAR_SIMCLR,
+            "projector.hidden": (512,),
+            "views.first.size": 24,
+            "views.local.size": 16,
+            "views.local.crop.scale": (0.08, 0.5),
+        },
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,

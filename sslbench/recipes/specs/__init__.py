@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from sslbench.recipes.specs.clustering import (
+    Centering,
+    ClusterAssignment,
+    EpochSinkhorn,
+    KMeans,
+    Sinkhorn,
+)
 from sslbench.recipes.specs.data import Data, ImageSet, Shapes
 from sslbench.recipes.specs.networks import (
     MLP,
@@ -10,6 +17,7 @@ from sslbench.recipes.specs.networks import (
     ColorHistogram,
     NarrowResNet,
     Projector,
+    Prototypes,
     RawPixels,
     ResNet,
     SmallAlexNet,
@@ -64,7 +72,9 @@ __all__ = [
     "AlignUniform",
     "BatchNorm",
     "Blur",
+    "Centering",
     "Channels",
+    "ClusterAssignment",
     "ColorHistogram",
     "ConstantRandom",
     "Cosine",
@@ -72,10 +82,12 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "EpochSinkhorn",
     "FeatureTransformation",
     "ImageSet",
     "InfoNCE",
     "Jitter",
+    "KMeans",
     "MemoryBank",
     "NarrowResNet",
     "NegativeCosine",
@@ -84,6 +96,7 @@ __all__ = [
     "Op",
     "Optimizer",
     "Projector",
+    "Prototypes",
     "RawPixels",
     "Relational",
     "ResNet",
@@ -92,6 +105,7 @@ __all__ = [
     "Shapes",
     "Shared",
     "SimpleContrast",
+    "Sinkhorn",
     "SmallAlexNet",
     "Steps",
     "Target",

@@ -145,6 +145,26 @@ Projector = MLP | Channels
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prototypes(Spec):
+    """Unit vectors that embeddings are scored against by cosine, `heads` sets of `count` each.
+
+    SwAV's prototypes, DeepCluster's centroids, the last layer of DINO's head. `constraint`:
+    `renormalize` puts them back on the sphere after every update, `weight_norm` normalises a free
+    weight in the forward pass, with gradient. For the first `frozen_epochs` they get no gradient.
+    """
+
+    count: int = 3000
+    heads: int = 1
+    constraint: Literal["renormalize", "weight_norm"] = "renormalize"
+    frozen_epochs: float = 0.0
+
+    def check(self) -> None:
+        self.require(self.count >= 2, "count must be >= 2.")
+        self.require(self.heads >= 1, "heads must be >= 1.")
+        self.require(self.frozen_epochs >= 0, "frozen_epochs must be >= 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchNorm(Spec):
     """How batch statistics are taken.
 

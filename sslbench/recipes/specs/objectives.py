@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
+from sslbench.recipes.specs.clustering import ClusterAssignment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +263,7 @@ class CrossCorrelation(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Spec):
-    """Supervised: a linear classifier over the data's classes, on the first view."""
+    """Supervised: a linear classifier over the data's classes, a mean over views."""
 
     label_smoothing: float = 0.0
 
@@ -275,5 +276,6 @@ Objective = (
     | NegativeCosine
     | Relational
     | CrossCorrelation
+    | ClusterAssignment
     | CrossEntropy
 )

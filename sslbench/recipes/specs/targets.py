@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
 
@@ -17,10 +17,17 @@ class Shared(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class EMA(Spec):
-    """A moving average of the online encoder and projector; cosine raises momentum to 1."""
+    """A moving average of the online encoder, projector and prototypes.
+
+    The cosine schedule raises the momentum to 1. `evaluate`: the average, and not the online
+    encoder, is what a run exports and every protocol scores (DINO).
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"evaluate"})
 
     momentum: float = 0.996
     schedule: Literal["constant", "cosine"] = "constant"
+    evaluate: bool = False
 
     def check(self) -> None:
         self.require(0 <= self.momentum <= 1, "momentum must lie in [0, 1].")

@@ -1,0 +1,102 @@
+"""Assignment of views to prototypes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sslbench.recipes.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sinkhorn(Spec):
+    """Online codes: scores over `epsilon`, balanced over the prototypes in a few iterations.
+
+    With `queue`, that many past embeddings of each global view are balanced with the batch; it is
+    filled from `queue_start_epoch` on, and used once full.
+    """
+
+    epsilon: float = 0.05
+    iterations: int = 3
+    queue: int | None = None
+    queue_start_epoch: float = 15.0
+
+    def check(self) -> None:
+        self.require(self.epsilon > 0, "epsilon must be > 0.")
+        self.require(self.iterations >= 1, "iterations must be >= 1.")
+        self.require(self.queue is None or self.queue >= 1, "queue must be >= 1.")
+        self.require(self.queue_start_epoch >= 0, "queue_start_epoch must be >= 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centering(Spec):
+    """Sharpened, centred scores: softmax((scores - centre) / temperature).
+
+    The centre is a moving average of the batch mean with `momentum`. The temperature goes from
+    `start_temperature` to its value over the first `warmup_epochs`.
+    """
+
+    temperature: float = 0.04
+    start_temperature: float | None = None
+    warmup_epochs: float = 0.0
+    momentum: float = 0.9
+
+    def check(self) -> None:
+        temperatures = (self.temperature, self.start_temperature)
+        self.require(
+            all(t is None or t > 0 for t in temperatures),
+            "the teacher's temperature and start_temperature must be > 0.",
+        )
+        self.require(self.warmup_epochs >= 0, "warmup_epochs must be >= 0.")
+        self.require(0 <= self.momentum < 1, "momentum must lie in [0, 1).")
+
+    def temperature_at(self, epoch: float) -> float:
+        """The teacher's temperature after so many epochs."""
+        if self.start_temperature is None or epoch >= self.warmup_epochs:
+            return self.temperature
+        done = epoch / self.warmup_epochs
+        return self.start_temperature + done * (self.temperature - self.start_temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeans(Spec):
+    """Clusters of the last epoch's embeddings by spherical k-means; its centroids are the
+    prototypes of the epoch."""
+
+    iterations: int = 10
+
+    def check(self) -> None:
+        self.require(self.iterations >= 1, "iterations must be >= 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochSinkhorn(Spec):
+    """Clusters of the last epoch's embeddings by Sinkhorn over all of them, with learned
+    prototypes."""
+
+    epsilon: float = 0.05
+    iterations: int = 3
+
+    def check(self) -> None:
+        self.require(self.epsilon > 0, "epsilon must be > 0.")
+        self.require(self.iterations >= 1, "iterations must be >= 1.")
+
+
+Assignment = Sinkhorn | Centering | KMeans | EpochSinkhorn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterAssignment(Spec):
+    """Predict a view's assignment to the prototypes from the other views.
+
+    The target of a view is what `assignment` makes of its scores, without gradient; the
+    prediction softmax(scores / `temperature`).
+    """
+
+    temperature: float = 0.1
+    assignment: Assignment = Sinkhorn()
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    symmetric: bool = True
+
+    def check(self) -> None:
+        self.require(self.temperature > 0, "temperature must be > 0.")
