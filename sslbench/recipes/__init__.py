@@ -17,8 +17,14 @@ from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_r
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
-from sslbench.recipes.self_distillation import ressl
-from sslbench.recipes.transformers import moco_v3, moco_v3_vit
+from sslbench.recipes.self_distillation import dino, dino_resnet, ressl
+from sslbench.recipes.transformers import (
+    byol_vit,
+    moco_v2_vit,
+    moco_v3,
+    moco_v3_vit,
+    swav_vit,
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -51,9 +57,14 @@ RECIPES: dict[str, Recipe] = {
         directclr,
         simclr_linear_projector,
         simclr_no_projector,
+        dino,
+        dino_resnet,
         ressl,
         moco_v3,
         moco_v3_vit,
+        byol_vit,
+        moco_v2_vit,
+        swav_vit,
     )
 }
 

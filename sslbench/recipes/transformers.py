@@ -1,8 +1,14 @@
-"""MoCo v3, on a ResNet and on a Vision Transformer, ImageNet settings (methods.md, 1)."""
+"""MoCo v3, on a ResNet and on a Vision Transformer, and what DINO was compared with on the latter.
+
+ImageNet settings (methods.md, 1 and 3).
+"""
 
 from __future__ import annotations
 
+from sslbench.recipes.contrastive import moco_v2
+from sslbench.recipes.distillation import byol
 from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.self_distillation import dino
 from sslbench.recipes.specs import (
     EMA,
     LARS,
@@ -11,7 +17,10 @@ from sslbench.recipes.specs import (
     BatchNorm,
     Cosine,
     InfoNCE,
+    NegativeCosine,
     ResNet,
+    Shared,
+    Sinkhorn,
     ViT,
 )
 from sslbench.recipes.views import PRESETS
@@ -48,3 +57,42 @@ moco_v3_vit = moco_v3.but(
     optimizer=AdamW(lr=1.5e-4, weight_decay=0.1, exclude_bias_and_norm=False, scaling="linear"),
     schedule=Cosine(warmup_epochs=40),
 ).but({"views.*.crop.scale": (0.08, 1.0)})  # fmt: skip
+
+_STARRED = (
+    "The paper does not list the settings of this run; optimiser, schedule, encoder and colours "
+    "are DINO's."
+)
+_TWO_CROPS = dino.but(
+    {
+        "views.num_local": 0,
+        "views.local": None,
+        "views.*.crop.scale": (0.14, 1.0),
+        "prototypes": None,
+        "objective": NegativeCosine(scale=4.0),
+    }
+)
+
+byol_vit = _TWO_CROPS.but(
+    name="byol-vit",
+    source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'BYOL*', and Table 7, row 7",
+    departures=(_STARRED, "The heads and the scored encoder, the online one, are BYOL's."),
+    projector=byol.projector,
+    predictor=byol.predictor,
+    target=EMA(momentum=0.996, schedule="cosine"),
+)
+
+moco_v2_vit = _TWO_CROPS.but(
+    name="moco-v2-vit",
+    source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'MoCov2*', and Table 7, row 8",
+    departures=(_STARRED, "Head, queue and momentum are MoCo v2's."),
+    projector=moco_v2.projector,
+    target=moco_v2.target,
+    objective=moco_v2.objective,
+)
+
+swav_vit = dino.but(
+    name="swav-vit",
+    source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'SwAV*', and Table 7, row 9",
+    departures=(_STARRED, "The head and its 65,536 prototypes are DINO's too."),
+    target=Shared(stop_gradient=True),
+).but({"objective.assignment": Sinkhorn(epsilon=0.05, iterations=3)})

@@ -76,9 +76,6 @@ _NARROW_OTHERS: Mapping[str, Changes] = {
 _TINY_VIT: Changes = {
     "kind": "ViT", "arch": "tiny", "patch": 8, "width": 96, "depth": 4, "heads": 3,
 }  # fmt: skip
-_MOCO_V3_VIT: Changes = {
-    **_TINY_VIT, "positions": "sincos", "patch_projection": "random", "init": "mocov3",
-}  # fmt: skip
 _NARROW_MOCO_V3: Changes = {
     "projector.hidden": (256,),
     "predictor.hidden": (256,),
@@ -87,7 +84,49 @@ _NARROW_MOCO_V3: Changes = {
     "target.momentum": 0.9,
     "optimizer": _adamw(2e-2),
 }
+_NARROW_DINO: Changes = {
+    "views.local.size": 16,
+    "views.local.crop.scale": (0.15, 0.4),
+    "views.num_local": 4,
+    "projector.hidden": (256, 256),
+    "projector.out": 128,
+    "prototypes.count": 256,
+    "prototypes.frozen_epochs": 0.2,
+}
+# The rate of 1.5e-4 in MoCo v3's tables and the others in proportion, LAMB's too.
+_VIT_LR = 4e-3
+_MOCO_V3_RATES = {rate: _VIT_LR * rate / 1.5e-4 for rate in
+                  (5e-5, 1e-4, 1.5e-4, 2e-4, 5e-4, 6e-4, 8e-4)}  # fmt: skip
 _NARROW_DISTILLATION: Mapping[str, Changes] = {
+    "dino": {
+        **_NARROW_DINO,
+        "encoder": {**_TINY_VIT, "drop_path": 0.1},
+        "target.momentum": 0.92,
+        "objective.assignment.warmup_epochs": 1.2,
+        "optimizer.lr": _VIT_LR,
+    },
+    "dino-resnet": {**_NARROW_DINO, "target.momentum": 0.92, "optimizer": _adamw(2e-2)},
+    "swav-vit": {
+        **_NARROW_DINO,
+        "encoder": {**_TINY_VIT, "drop_path": 0.1},
+        "optimizer.lr": _VIT_LR,
+    },
+    "byol-vit": {
+        "encoder": {**_TINY_VIT, "drop_path": 0.1},
+        "projector.hidden": (256,),
+        "projector.out": 256,
+        "predictor.hidden": (256,),
+        "target.momentum": 0.9,
+        "optimizer.lr": _VIT_LR,
+    },
+    "moco-v2-vit": {
+        **_NARROW_MOCO_HEAD,
+        "encoder": {**_TINY_VIT, "drop_path": 0.1},
+        "objective.queue": 2048,
+        "objective.temperature": 0.1,
+        "target.momentum": 0.9,
+        "optimizer.lr": _VIT_LR,
+    },
     "ressl": {
         "projector.hidden": (256,),
         "projector.hidden_norm": True,
@@ -99,10 +138,15 @@ _NARROW_DISTILLATION: Mapping[str, Changes] = {
     },
     "moco-v3": _NARROW_MOCO_V3,
     "moco-v3-vit": {
-        **_NARROW_MOCO_V3,
-        "encoder": _MOCO_V3_VIT,
+        **{k: v for k, v in _NARROW_MOCO_V3.items() if k != "optimizer"},
+        "encoder": {
+            **_TINY_VIT,
+            "positions": "sincos",
+            "patch_projection": "random",
+            "init": "mocov3",
+        },
         "projector.hidden": (256, 256),
-        "optimizer": {**_adamw(4e-3), "weight_decay": 0.1},
+        "optimizer.lr": _VIT_LR,
     },
 }
 _NARROW_HEADS: Mapping[str, Changes] = {
@@ -174,6 +218,7 @@ LAPTOP = Scale(
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
         "directclr/projector.out": {360: 12},
+        "moco-v3-vit/optimizer.lr": _MOCO_V3_RATES,
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},

@@ -71,7 +71,39 @@ _CIFAR_MOCO_V3: Changes = {
     "views.*.crop.scale": (0.08, 1.0),
     "schedule.warmup_epochs": 10,
 }
+_CIFAR_CROPS: Changes = {
+    "views.first.crop.scale": (0.2, 1.0),
+    "views.second.crop.scale": (0.2, 1.0),
+    "views.local.crop.scale": (0.08, 0.5),
+    "views.local.size": 16,
+    "views.num_local": 6,
+}
+_CIFAR_DINO: Changes = {
+    **_CIFAR_CROPS,
+    "prototypes.count": 4096,
+    "schedule.warmup_epochs": 10,
+    "batch_size": 256,
+}
+_CIFAR_DINO_VIT: Changes = {
+    "encoder": {**_CIFAR_VIT, "drop_path": 0.1},
+    "schedule.warmup_epochs": 10,
+    "batch_size": 256,
+}
 _CIFAR_DISTILLATION: Mapping[str, Changes] = {
+    "dino": {**_CIFAR_DINO, **_CIFAR_DINO_VIT, "target.momentum": 0.9995},
+    "dino-resnet": {
+        **_CIFAR_DINO,
+        "target.momentum": 0.9995,
+        "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-6, "clip_norm": 3.0},
+    },
+    "swav-vit": {**_CIFAR_DINO, **_CIFAR_DINO_VIT},
+    "byol-vit": {**_CIFAR_DINO_VIT, "views.*.crop.scale": (0.2, 1.0)},
+    "moco-v2-vit": {
+        **_CIFAR_DINO_VIT,
+        "views.*.crop.scale": (0.2, 1.0),
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+    },
     "ressl": {
         "views.first.blur": {"probability": 0.5},
         "projector.hidden": (512,),
@@ -94,13 +126,7 @@ _CIFAR_DISTILLATION: Mapping[str, Changes] = {
             "patch_projection": "random",
             "init": "mocov3",
         },
-        "optimizer": {
-            "kind": "AdamW",
-            "lr": 3e-4,
-            "weight_decay": 0.1,
-            "scaling": "linear",
-            "exclude_bias_and_norm": False,
-        },
+        "optimizer.lr": 3e-4,
     },
 }
 
@@ -173,7 +199,9 @@ CIFAR = Scale(
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
         "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
         "ReSSL: its code's small-image settings (8 BN splits, queue 4096, blur). MoCo v3: "
-        "solo-learn's, on a ViT its ImageNet-100 rate.",
+        "solo-learn's, on a ViT its ImageNet-100 rate. DINO: solo-learn's prototypes and momentum, "
+        "on a ResNet its rate, with local crops, which it has not; on a ViT the paper's rate, also "
+        "for the recipes that the paper compares with it.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),
