@@ -52,7 +52,7 @@ def build_optimizer(
     if isinstance(spec, AdamW):
         return _fused(torch.optim.AdamW, made, betas=spec.betas)
     if isinstance(spec, LAMB):
-        from timm.optim import Lamb  # slow to import
+        from timm.optim.lamb import Lamb  # slow to import
 
         adapting = [{**g, "always_adapt": g["adapt"]} for g in made]
         return Lamb(adapting, betas=spec.betas, max_grad_norm=None)

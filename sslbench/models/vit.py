@@ -64,7 +64,7 @@ def keep_all_paths(network: nn.Module) -> nn.Module:
     """
     for module in network.modules():
         if hasattr(module, "drop_prob"):  # timm's DropPath, which is slow to import
-            module.drop_prob = 0.0
+            module.drop_prob = 0.0  # type: ignore[assignment]
     return network
 
 
