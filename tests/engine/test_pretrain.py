@@ -65,6 +65,18 @@ def test_every_recipe_trains_and_its_encoder_moves(recipe, dataset):
         assert torch.equal(old, parameter) != parameter.requires_grad
 
 
+@pytest.mark.parametrize("recipe", ["dino", "moco-v3-vit"])
+def test_a_vit_trains_in_bf16_as_in_float32(recipe, dataset):
+    exact, rounded = (
+        Trainer(tiny(recipe), dataset, device=torch.device("cpu"), precision=precision)
+        for precision in (None, torch.bfloat16)
+    )
+    fused = torch.backends.cuda.flash_sdp_enabled()
+    for _ in range(2):
+        assert rounded.step().loss.item() == pytest.approx(exact.step().loss.item(), rel=0.1)
+    assert torch.backends.cuda.flash_sdp_enabled() == fused
+
+
 @pytest.mark.parametrize("recipe", TRAINED)
 def test_a_stopped_and_resumed_run_is_the_uninterrupted_run(recipe, tmp_path):
     whole = train(tiny(recipe), tmp_path / "a")
