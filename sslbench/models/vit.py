@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sslbench.errors import UserError
 from sslbench.recipes.specs import ViT
 
 
@@ -23,13 +22,7 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
     """
     from timm.models.vision_transformer import VisionTransformer  # slow to import
 
-    if resolution % spec.patch:
-        fitting = [p for p in range(2, resolution) if resolution % p == 0]
-        near = min(fitting, key=lambda p: abs(p - spec.patch), default=resolution)
-        raise UserError(
-            f"encoder.patch: {spec.patch} does not divide the resolution {resolution}; "
-            f"try encoder.patch={near}."
-        )
+    spec.require_fit(resolution)
     width, depth, heads = spec.shape()
     network = VisionTransformer(
         img_size=resolution,

@@ -36,21 +36,27 @@ def relational(
     """
     if context.queue is None:
         raise UserError("A relational loss compares with a queue; set objective.queue.")
-    losses, entropies = [], []
-    for view, other in directions(symmetric=spec.symmetric, num_views=len(online)):
-        student = select(online, view, name="online")
-        teacher = select(target, other, name="target").detach()
-        require_same_shape(student, teacher)
-        with torch.autocast(student.device.type, enabled=False):
-            past = context.queue.to(student.dtype)
-            relation = F.softmax(_cosines(teacher, past) / spec.teacher_temperature, dim=1)
-            log_student = F.log_softmax(_cosines(student, past) / spec.temperature, dim=1)
-            losses.append(-(relation * log_student).sum(dim=1).mean())
-            entropies.append(torch.special.entr(relation).sum(dim=1).mean())
-    loss, entropy = torch.stack(losses).mean(), torch.stack(entropies).mean()
+    pairs = directions(symmetric=spec.symmetric, num_views=len(online))
+    teachers = {j: select(target, j, name="target").detach() for j in {j for _, j in pairs}}
+    with torch.autocast(context.queue.device.type, enabled=False):
+        relations = {
+            j: _log_relation(z, context.queue, spec.teacher_temperature).exp()
+            for j, z in teachers.items()
+        }
+        students: dict[int, Tensor] = {}
+        losses = []
+        for view, other in pairs:
+            if view not in students:
+                student = select(online, view, name="online")
+                require_same_shape(student, teachers[other])
+                students[view] = _log_relation(student, context.queue, spec.temperature)
+            losses.append(-(relations[other] * students[view]).sum(dim=1).mean())
+        loss = torch.stack(losses).mean()
+        entropy = torch.special.entr(torch.cat([*relations.values()])).sum(dim=1).mean()
     return loss, {"teacher_entropy": entropy, "divergence": loss.detach() - entropy}
 
 
-def _cosines(embeddings: Tensor, entries: Tensor) -> Tensor:
-    """N×K, of embeddings N×D of any length and unit entries K×D."""
-    return F.normalize(embeddings, dim=1) @ entries.T
+def _log_relation(embeddings: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """N×K log-probabilities, of embeddings N×D of any length and unit entries K×D."""
+    cosines = F.normalize(embeddings, dim=1) @ queue.to(embeddings.dtype).T
+    return F.log_softmax(cosines / temperature, dim=1)

@@ -190,3 +190,5 @@ class Experiment(Spec):
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")
         self.recipe.validate()
+        if isinstance(self.recipe.encoder, ViT) and self.data.resolution is not None:
+            self.recipe.encoder.require_fit(self.data.resolution)

@@ -59,8 +59,8 @@ moco_v3_vit = moco_v3.but(
 ).but({"views.*.crop.scale": (0.08, 1.0)})  # fmt: skip
 
 _STARRED = (
-    "The paper does not list the settings of this run; optimiser, schedule, encoder and colours "
-    "are DINO's."
+    "What the paper's tables do not say of this run is DINO's: optimiser, schedule, encoder, crops "
+    "and colours."
 )
 _TWO_CROPS = dino.but(
     {

@@ -95,3 +95,12 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         relational(Relational(queue=7), [z], [None, keys], context=Context(queue=queue))
+
+
+def test_local_crops_are_related_to_the_teachers_view_too() -> None:
+    z, (keys,) = embeddings(4), embeddings(1, seed=1)
+    spec = Relational(queue=7)
+    views = [z[0], None, *z[2:]]
+    loss, _ = relational(spec, views, [keys, keys], context=Context(queue=QUEUE))
+    asked = [z[0], *z[2:]]
+    assert_same(loss, sum(queue_loss(spec, x, keys, QUEUE) for x in asked) / 3, asked)

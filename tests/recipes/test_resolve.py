@@ -108,6 +108,10 @@ def test_a_real_set_follows_the_scale():
             {"encoder": {"kind": "ViT", "patch": 8}, "views.local.size": 20},
             r"patch of 8 does not divide a view of 20 pixels; try views\.local\.size=16",
         ),
+        (
+            {"encoder": {"kind": "ViT", "patch": 12}, "views.local.size": 24},
+            r"encoder\.patch: 12 does not divide the resolution 32; try encoder\.patch=8",
+        ),
         ({"encoder": "SmallAlexNet"}, r"SmallAlexNet takes images of one size; .*num_local=0"),
     ],
 )

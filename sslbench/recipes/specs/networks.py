@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from sslbench.errors import UserError
 from sslbench.recipes.base import Spec
 
 
@@ -73,6 +74,16 @@ class ViT(Spec):
         self.require(self.positions != "sincos" or width % 4 == 0,
                      f"sin-cos positions need a width that 4 divides, not {width}; set "
                      "encoder.width.")  # fmt: skip
+
+    def require_fit(self, resolution: int) -> None:
+        """Raise UserError unless the patch divides images of that side, in pixels."""
+        if resolution % self.patch:
+            fitting = [p for p in range(2, resolution) if resolution % p == 0]
+            near = min(fitting, key=lambda p: abs(p - self.patch), default=resolution)
+            raise UserError(
+                f"encoder.patch: {self.patch} does not divide the resolution {resolution}; "
+                f"try encoder.patch={near}."
+            )
 
     def shape(self) -> tuple[int, int, int]:
         """(width, depth, heads)."""
