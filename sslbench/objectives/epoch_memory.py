@@ -15,7 +15,6 @@ from sslbench import distributed
 from sslbench.objectives.sinkhorn import prototype_potentials
 from sslbench.streams import stream_key
 
-UNSEEN = -100  # the assignment of an image that is not in the memory
 _CHUNK = 4096  # images scored at a time
 
 
@@ -23,28 +22,25 @@ class EpochMemory(nn.Module):
     """Unit embeddings of both global views of every image, and the clusters they gave.
 
     It takes 8 M D bytes on every process and in every checkpoint: 1.3 GB for ImageNet's 1.28
-    million images at D = 128. An image that an epoch leaves out (the last, incomplete batch) keeps
-    the embeddings of its last visit.
+    million images at D = 128. Fill it before the first clustering. An image that an epoch leaves
+    out (its last, incomplete batch) keeps the embeddings of its last visit.
 
     Args:
         num_images: M.
         width: D.
         heads: H, sets of clusters; those of head h come from the embeddings of view h mod 2.
-    Source: Caron et al. 2020, arXiv:2006.09882, App. D, and the authors' code of DeepCluster-v2.
+    Source: Caron et al. 2020, arXiv:2006.09882, App. D.2, and the authors' code of DeepCluster-v2.
     """
 
     embeddings: Tensor
-    seen: Tensor
     assignments: Tensor
     epoch: Tensor
 
     def __init__(self, num_images: int, width: int, *, heads: int) -> None:
         super().__init__()
         self.register_buffer("embeddings", torch.zeros(2, num_images, width))
-        self.register_buffer("seen", torch.zeros(num_images, dtype=torch.bool))
-        assignments = torch.full((num_images, heads), UNSEEN, dtype=torch.int64)
-        self.register_buffer("assignments", assignments)
-        self.register_buffer("epoch", torch.full((), -1, dtype=torch.int64))
+        self.register_buffer("assignments", torch.zeros(num_images, heads, dtype=torch.int64))
+        self.register_buffer("epoch", torch.full((), -1, dtype=torch.int64))  # none clustered yet
 
     @torch.no_grad()
     def update(self, indices: Tensor, views: list[Tensor]) -> None:
@@ -52,20 +48,24 @@ class EpochMemory(nn.Module):
 
         Args:
             indices: N int64, the images of this process, each at most once in the global batch.
-            views: two tensors N×D, of any length.
+            views: N×D of each global view, of any length.
         """
         places = distributed.gather(indices)
         for memory, view in zip(self.embeddings, views, strict=True):
             rows = distributed.gather(F.normalize(view.float(), dim=1))
             memory.index_copy_(0, places, rows)
-        self.seen[places] = True
 
     @torch.no_grad()
     def cluster_by_k_means(
         self, *, count: int, iterations: int, epoch: int, seed: int
     ) -> Tensor:
-        """Assign every image seen to the nearest of `count` centroids, for each head.
+        """Assign every image to the nearest of `count` centroids, for each head.
 
+        Args:
+            count: K <= M.
+            iterations: of Lloyd's algorithm.
+            epoch: whose targets the assignments are.
+            seed: with the epoch, of where the centroids start.
         Returns:
             The centroids, H×K×D, K = count; the same on all processes, from the first.
         """
@@ -73,45 +73,43 @@ class EpochMemory(nn.Module):
         centroids = self.embeddings.new_empty(heads, count, self.embeddings.shape[2])
         for head in range(heads):
             if distributed.rank() == 0:
-                rows = self._rows(head).cpu()
+                rows = self.embeddings[head % 2].cpu()
                 key = stream_key(seed, "k-means", epoch, head)
                 centroids[head] = spherical_k_means(rows, count, iterations=iterations, key=key)
             distributed.broadcast(centroids[head])
-        self._assign(centroids.new_zeros(()), centroids, epoch=epoch)
+        self._assign(centroids, torch.zeros_like(centroids[..., 0]), epoch=epoch)
         return centroids
 
     @torch.no_grad()
     def cluster_by_sinkhorn(
         self, prototypes: Tensor, *, epsilon: float, iterations: int, epoch: int
     ) -> None:
-        """Assign every image seen to the prototype of its largest code, for each head.
+        """Assign every image to the prototype of its largest code, for each head.
 
-        Codes are rounded: over the whole set "discrete codes work well" (SwAV, Sec. 3.1, of SeLa).
+        The paper finds that codes may be rounded where they are of the whole set (Sec. 3.1, on
+        SeLa); of a batch they may not.
 
         Args:
             prototypes: H×K×D unit vectors.
             epsilon, iterations: of Sinkhorn over all images.
+            epoch: whose targets the assignments are.
         """
         potentials = []
         for head, weight in enumerate(prototypes):
-            share = self._rows(head)[distributed.rank() :: distributed.world_size()]
+            share = self.embeddings[head % 2, distributed.rank() :: distributed.world_size()]
 
             def parts(share: Tensor = share, weight: Tensor = weight) -> Iterator[Tensor]:
                 return (rows @ weight.T / epsilon for rows in share.split(_CHUNK))
 
             potentials.append(prototype_potentials(parts, iterations=iterations))
-        self._assign(epsilon * torch.stack(potentials), prototypes, epoch=epoch)
+        self._assign(prototypes, epsilon * torch.stack(potentials), epoch=epoch)
 
-    def _rows(self, head: int) -> Tensor:
-        """The embeddings of the images seen that this head clusters, m×D."""
-        return self.embeddings[head % 2][self.seen]
-
-    def _assign(self, offsets: Tensor, prototypes: Tensor, *, epoch: int) -> None:
-        """The best of score + offset, with offsets of shape H×K or none."""
-        offsets = offsets.expand(prototypes.shape[:2])
+    def _assign(self, prototypes: Tensor, offsets: Tensor, *, epoch: int) -> None:
+        """The best of cosine + offset, H×K, for each image and head."""
         for head, (weight, offset) in enumerate(zip(prototypes, offsets, strict=True)):
-            best = [(rows @ weight.T + offset).argmax(1) for rows in self._rows(head).split(_CHUNK)]
-            self.assignments[self.seen, head] = torch.cat(best)
+            parts = self.embeddings[head % 2].split(_CHUNK)
+            best = [(rows @ weight.T + offset).argmax(dim=1) for rows in parts]
+            self.assignments[:, head] = torch.cat(best)
         self.epoch.fill_(epoch)
 
 
