@@ -80,6 +80,7 @@ class Trainer:
         start = distributed.rank() * self.local_batch
         self._samples = torch.arange(start, start + self.local_batch, device=device)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
 
@@ -124,15 +125,56 @@ class Trainer:
         self.step_count += 1
         return output
 
-    def _forward(self, epoch: int, batch: int) -> StepOutput:
+    def _begin(self, epoch: int) -> None:
+        """What precedes an epoch's first batch, once also where a run resumes inside the epoch:
+        images are assigned to clusters, where the recipe has those of an epoch."""
+        if self._begun == epoch:
+            return
+        self._begun = epoch
+        memory = self.method.memory if isinstance(self.method, JointEmbedding) else None
+        if memory is None or int(memory.epoch) == epoch:
+            return
+        if int(memory.epoch) < 0:
+            self._fill_memory()
+        self.method.cluster(epoch=epoch, seed=self.seed)
+
+    @torch.no_grad()
+    def _fill_memory(self) -> None:
+        """One pass over all images by the network as initialised, for the first epoch's clusters.
+
+        In training mode, as the authors' code has it: an untrained network has no running
+        statistics. The last batch is a full one too, so that it overlaps the one before.
+        """
+        assert isinstance(self.method, JointEmbedding) and self.method.memory is not None
+        self.method.train()
+        size, count = self.recipe.batch_size, len(self.images)
+        starts = [*range(0, count - size, size), count - size]
+        for number, start in enumerate(starts):
+            chosen = self._indices(0, start)
+            views = self._views(chosen, stream_key(self.seed, "memory views", number))
+            self._seed_noise("memory noise", number)
+            with self._autocast():
+                key = stream_key(self.seed, "memory shuffle", number)
+                embeddings = self.method.embed(views, key=key)
+            self.method.memory.update(chosen, embeddings)
+
+    def _views(self, chosen: Tensor, key: int) -> list[Tensor]:
         begin = time.perf_counter()
-        chosen = self._indices(epoch, batch)
-        key = stream_key(self.seed, "views", epoch, batch)
         views = self.augmenter(self.images[chosen], key=key, samples=self._samples)
         tensors = [v.images.to(memory_format=torch.channels_last) for v in views]
         self.views_seconds += time.perf_counter() - begin
-        noise = stream_key(self.seed, "noise", epoch, batch, distributed.rank())
-        torch.manual_seed(noise & _SEED_MASK)  # drop path; views and order draw from streams
+        return tensors
+
+    def _seed_noise(self, purpose: str, *counters: int) -> None:
+        """For drop path; views and order draw from streams."""
+        noise = stream_key(self.seed, purpose, *counters, distributed.rank())
+        torch.manual_seed(noise & _SEED_MASK)
+
+    def _forward(self, epoch: int, batch: int) -> StepOutput:
+        self._begin(epoch)
+        chosen = self._indices(epoch, batch * self.recipe.batch_size)
+        tensors = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
+        self._seed_noise("noise", epoch, batch)
         with self._autocast():
             if self.labels is not None:
                 result: StepOutput = self._network(tensors, self.labels[chosen])
@@ -154,12 +196,12 @@ class Trainer:
             self.device.type, dtype=self.precision, enabled=self.precision is not None
         )
 
-    def _indices(self, epoch: int, batch: int) -> Tensor:
-        """This process's rows of a global batch, from the epoch's permutation."""
+    def _indices(self, epoch: int, start: int) -> Tensor:
+        """This process's rows of the global batch that starts there in the epoch's permutation."""
         if self._order[0] != epoch:
             order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
             self._order = (epoch, order.to(self.device))
-        return self._order[1][batch * self.recipe.batch_size + self._samples]
+        return self._order[1][start + self._samples]
 
     @torch.no_grad()
     def _after(self, outputs: list[StepOutput]) -> None:
@@ -173,7 +215,7 @@ class Trainer:
             method = self.method
             ema_update(method.target_parameters(), method.online_parameters(), momentum)
         for output in outputs:
-            self.method.remember(output)
+            self.method.remember(output, epoch=self._epochs_done())
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""
@@ -188,6 +230,7 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count = int(state["step"])
+        self._begun = -1
 
 
 def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:

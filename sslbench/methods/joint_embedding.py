@@ -9,23 +9,36 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench import distributed
 from sslbench.errors import UserError
 from sslbench.methods.output import StepOutput, width
 from sslbench.models import Prototypes, build_encoder, build_head, convert_batch_norm
-from sslbench.objectives import OBJECTIVES, Bank, Centre, Context, Partition, Queue
+from sslbench.objectives import (
+    OBJECTIVES,
+    Bank,
+    Centre,
+    Context,
+    EpochMemory,
+    Partition,
+    Queue,
+    ViewQueues,
+)
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
     Centering,
     ClusterAssignment,
     ConstantRandom,
+    EpochSinkhorn,
     InfoNCE,
+    KMeans,
     MemoryBank,
     NoiseContrastive,
     Shared,
+    Sinkhorn,
     Target,
 )
 from sslbench.streams import permutation
@@ -37,10 +50,11 @@ class JointEmbedding(nn.Module):
     Args:
         recipe: what is trained; its views, optimiser and schedule are not read here.
         resolution: side of the images, pixels.
-        num_images: of the training set, for a memory bank.
+        num_images: of the training set, for a memory bank or prototypes.
         seed: of the first entries of the queue or bank.
     Raises:
-        UserError: a memory bank without the number of images, or a predictor of another width.
+        UserError: a memory bank without the number of images, more prototypes than images, or a
+            predictor of another width.
     Source: methods.md, Sec. 0: z = g(f(v)), p = q(z), target z' = g'(f'(v)) without predictor;
         with prototypes C the objective compares the scores of p by C with those of z' by C'.
     """
@@ -75,8 +89,12 @@ class JointEmbedding(nn.Module):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
         self.prototypes: Prototypes | None = None
         self.target_prototypes: Prototypes | None = None
+        self.assignment = getattr(recipe.objective, "assignment", None)
+        self.stored: ViewQueues | None = None
+        self.memory: EpochMemory | None = None
         if recipe.prototypes is not None:
-            self._add_prototypes(recipe, out)
+            self._add_prototypes(recipe, out, num_images)
+            self._add_memories(recipe.prototypes.heads, out, num_images, seed)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
         self.queue: Queue | None = None
@@ -113,8 +131,14 @@ class JointEmbedding(nn.Module):
             )
         return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
-    def _add_prototypes(self, recipe: Recipe, projected: int) -> None:
+    def _add_prototypes(self, recipe: Recipe, projected: int, num_images: int | None) -> None:
         assert recipe.prototypes is not None
+        count = recipe.prototypes.count
+        if num_images is not None and count > num_images:
+            raise UserError(
+                f"{count} prototypes are more than the {num_images} training images; set "
+                f"prototypes.count to {num_images} or less."
+            )
         if self.out_features != projected:
             raise UserError(
                 f"The prototypes score projections of width {projected}, the predictor gives "
@@ -125,6 +149,19 @@ class JointEmbedding(nn.Module):
             self.target_prototypes = copy.deepcopy(self.prototypes)
         elif isinstance(recipe.target, ConstantRandom):
             self.target_prototypes = Prototypes(recipe.prototypes, projected)
+
+    def _add_memories(self, heads: int, projected: int, num_images: int | None, seed: int) -> None:
+        """What assignments need of images seen before: those of the last batches, or all."""
+        how = self.assignment
+        if isinstance(how, Sinkhorn) and how.queue is not None:
+            self.stored = ViewQueues(how.queue, projected, seed=seed)
+        if isinstance(how, KMeans | EpochSinkhorn):
+            if num_images is None:
+                raise UserError(f"{type(how).__name__} needs a training set of fixed images.")
+            self.memory = EpochMemory(num_images, projected, heads=heads)
+        if isinstance(how, KMeans):
+            assert self.prototypes is not None
+            self.prototypes.weight.requires_grad_(False)  # the centroids are not learned
 
     @staticmethod
     def _centre(recipe: Recipe) -> Centre | None:
@@ -165,7 +202,7 @@ class JointEmbedding(nn.Module):
             views: V tensors N×3×h×w, the global views and then the local crops, which may be of
                 another size; the first is the query where the objective is one-sided, the second
                 the key.
-            indices: N int64, which training images these are; a memory bank needs them.
+            indices: N int64, which training images these are; a memory needs them.
             key: of this step's random numbers: the permutation of the key batch, where batch norm
                 shuffles, and what the objective draws.
             progress: share of the training steps already done.
@@ -191,6 +228,8 @@ class JointEmbedding(nn.Module):
             progress=progress,
             epoch=epoch,
             centre=self.centre,
+            stored=self._stored_scores(),
+            assignments=self._clusters_of(indices),
         )
         loss, metrics = self.objective(self.objective_spec, online, target, context=context)
         query = outputs[0].detach()
@@ -203,6 +242,18 @@ class JointEmbedding(nn.Module):
             target_embeddings=embedded,
             target_scores=None if embedded is None else [scores.detach() for scores in target],
         )
+
+    def _stored_scores(self) -> list[Tensor] | None:
+        """Scores of the queued embeddings by the prototypes as they are now, Q×H×K of each view."""
+        entries = None if self.stored is None else self.stored.entries()
+        return None if entries is None else self._target_scores(entries)
+
+    def _clusters_of(self, indices: Tensor | None) -> Tensor | None:
+        if self.memory is None:
+            return None
+        if indices is None:
+            raise UserError("Clusters of an epoch need to know which images a batch holds.")
+        return self.memory.assignments[indices]
 
     def _keys_to_remember(self, query: Tensor, target: list[Tensor]) -> Tensor | None:
         if self.bank is not None:
@@ -223,9 +274,39 @@ class JointEmbedding(nn.Module):
         if self.prototypes is not None:
             self.prototypes.renormalize()
 
-    def remember(self, output: StepOutput) -> None:
-        """Put a forward's keys into the queue or the memory bank, its scores into the centre;
-        after the optimiser's step."""
+    @torch.no_grad()
+    def embed(self, views: list[Tensor], *, key: int) -> list[Tensor]:
+        """What the epoch memory keeps of a batch: the target's projections N×D of both global
+        views; `views` and `key` as in `forward`."""
+        shared = self._project(views, [0, 1]) if self.target_encoder is None else []
+        return self._targets(views, [*shared], None, key)
+
+    def cluster(self, *, epoch: int, seed: int) -> None:
+        """Assign all images to prototypes for this epoch; the epoch memory must be filled."""
+        assert self.memory is not None and self.prototypes is not None
+        assert isinstance(self.assignment, KMeans | EpochSinkhorn)
+        used = self.target_prototypes or self.prototypes
+        vectors = F.normalize(used.weight, dim=2)
+        vectors = self.memory.cluster(self.assignment, vectors, epoch=epoch, seed=seed)
+        if isinstance(self.assignment, KMeans):
+            for prototypes in (self.prototypes, self.target_prototypes):
+                if prototypes is not None:
+                    prototypes.replace(vectors)
+
+    def remember(self, output: StepOutput, *, epoch: float) -> None:
+        """Put a forward's keys into the queue or the memory bank, its scores into the centre, its
+        embeddings where the assignments of later batches look for them; after the optimiser's step.
+
+        Args:
+            epoch: epochs done before this step.
+        """
+        if output.target_embeddings is not None:
+            if isinstance(self.assignment, Sinkhorn) and self.stored is not None:
+                if epoch >= self.assignment.queue_start_epoch:
+                    self.stored.enqueue(output.target_embeddings)
+            if self.memory is not None:
+                assert output.indices is not None
+                self.memory.update(output.indices, output.target_embeddings)
         if self.centre is not None and output.target_scores is not None:
             self.centre.update(torch.cat(output.target_scores))
         if output.keys is None:

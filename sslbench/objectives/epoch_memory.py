@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from sslbench import distributed
 from sslbench.objectives.sinkhorn import prototype_potentials
+from sslbench.recipes.specs import EpochSinkhorn, KMeans
 from sslbench.streams import stream_key
 
+_ALL = slice(None)
 _CHUNK = 4096  # images scored at a time
 
 
@@ -56,61 +58,61 @@ class EpochMemory(nn.Module):
             memory.index_copy_(0, places, rows)
 
     @torch.no_grad()
-    def cluster_by_k_means(
-        self, *, count: int, iterations: int, epoch: int, seed: int
+    def cluster(
+        self, spec: KMeans | EpochSinkhorn, prototypes: Tensor, *, epoch: int, seed: int
     ) -> Tensor:
-        """Assign every image to the nearest of `count` centroids, for each head.
+        """Assign every image to a prototype, for each head: the targets of an epoch.
+
+        K-means replaces the prototypes by its centroids and takes the nearest. Sinkhorn over all
+        images keeps them and takes the largest entry of the code: codes of the whole set may be
+        rounded (Sec. 3.1, on SeLa), those of a batch may not.
 
         Args:
-            count: K <= M.
-            iterations: of Lloyd's algorithm.
+            prototypes: H×K×D unit vectors, K <= M.
             epoch: whose targets the assignments are.
-            seed: with the epoch, of where the centroids start.
+            seed: with the epoch, of where k-means starts.
         Returns:
-            The centroids, H×K×D, K = count; the same on all processes, from the first.
+            The prototypes that the assignments are of, H×K×D unit vectors.
         """
-        heads = self.assignments.shape[1]
-        centroids = self.embeddings.new_empty(heads, count, self.embeddings.shape[2])
-        for head in range(heads):
-            if distributed.rank() == 0:
-                rows = self.embeddings[head % 2].cpu()
-                key = stream_key(seed, "k-means", epoch, head)
-                centroids[head] = spherical_k_means(rows, count, iterations=iterations, key=key)
-            distributed.broadcast(centroids[head])
-        self._assign(centroids, torch.zeros_like(centroids[..., 0]), epoch=epoch)
-        return centroids
-
-    @torch.no_grad()
-    def cluster_by_sinkhorn(
-        self, prototypes: Tensor, *, epsilon: float, iterations: int, epoch: int
-    ) -> None:
-        """Assign every image to the prototype of its largest code, for each head.
-
-        The paper finds that codes may be rounded where they are of the whole set (Sec. 3.1, on
-        SeLa); of a batch they may not.
-
-        Args:
-            prototypes: H×K×D unit vectors.
-            epsilon, iterations: of Sinkhorn over all images.
-            epoch: whose targets the assignments are.
-        """
-        potentials = []
-        for head, weight in enumerate(prototypes):
-            share = self.embeddings[head % 2, distributed.rank() :: distributed.world_size()]
-
-            def parts(share: Tensor = share, weight: Tensor = weight) -> Iterator[Tensor]:
-                return (rows @ weight.T / epsilon for rows in share.split(_CHUNK))
-
-            potentials.append(prototype_potentials(parts, iterations=iterations))
-        self._assign(prototypes, epsilon * torch.stack(potentials), epoch=epoch)
-
-    def _assign(self, prototypes: Tensor, offsets: Tensor, *, epoch: int) -> None:
-        """The best of cosine + offset, H×K, for each image and head."""
-        for head, (weight, offset) in enumerate(zip(prototypes, offsets, strict=True)):
-            parts = self.embeddings[head % 2].split(_CHUNK)
-            best = [(rows @ weight.T + offset).argmax(dim=1) for rows in parts]
+        heads = range(len(prototypes))
+        if isinstance(spec, KMeans):
+            keys = [stream_key(seed, "k-means", epoch, head) for head in heads]
+            prototypes = torch.stack(
+                [self._centroids(spec, prototypes[head], head, keys[head]) for head in heads]
+            )
+            offsets = torch.zeros_like(prototypes[..., 0])
+        else:
+            offsets = torch.stack([self._offsets(spec, prototypes[head], head) for head in heads])
+        for head in heads:
+            scores = self._scores(prototypes[head], head)
+            best = [(part + offsets[head]).argmax(dim=1) for part in scores]
             self.assignments[:, head] = torch.cat(best)
         self.epoch.fill_(epoch)
+        return prototypes
+
+    def _centroids(self, spec: KMeans, like: Tensor, head: int, key: int) -> Tensor:
+        """K×D, found by the first process."""
+        centroids = torch.empty_like(like)
+        if distributed.rank() == 0:
+            rows = self.embeddings[head % 2].cpu()
+            found = spherical_k_means(rows, len(like), iterations=spec.iterations, key=key)
+            centroids.copy_(found)
+        distributed.broadcast(centroids)
+        return centroids
+
+    def _offsets(self, spec: EpochSinkhorn, weight: Tensor, head: int) -> Tensor:
+        """What Sinkhorn adds to the cosines with each prototype, K; a process takes its share of
+        the images."""
+        rank, world = distributed.rank(), distributed.world_size()
+
+        def logits() -> Iterator[Tensor]:
+            return (s / spec.epsilon for s in self._scores(weight, head, slice(rank, None, world)))
+
+        return spec.epsilon * prototype_potentials(logits, iterations=spec.iterations)
+
+    def _scores(self, weight: Tensor, head: int, images: slice = _ALL) -> Iterator[Tensor]:
+        """Cosines m×K of the images with the prototypes of a head, in parts."""
+        return (rows @ weight.T for rows in self.embeddings[head % 2, images].split(_CHUNK))
 
 
 def spherical_k_means(rows: Tensor, count: int, *, iterations: int, key: int) -> Tensor:

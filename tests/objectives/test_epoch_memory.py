@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from sslbench.distributed import rank, world_size
 from sslbench.objectives.epoch_memory import EpochMemory, spherical_k_means
+from sslbench.recipes.specs import EpochSinkhorn, KMeans
 from tests.reference import clustering as reference
 from tests.reference.processes import run_processes
 
@@ -44,7 +45,7 @@ def test_keeps_unit_embeddings_of_both_views_where_the_images_are() -> None:
 
 def test_an_update_leaves_the_assignments_of_the_epoch() -> None:
     memory = filled()
-    memory.cluster_by_k_means(count=K, iterations=3, epoch=0, seed=0)
+    memory.cluster(KMeans(iterations=3), prototypes(), epoch=0, seed=0)
     before = memory.assignments.clone()
     memory.update(torch.arange(M), [rows(M, seed=5), rows(M, seed=6)])
     assert torch.equal(memory.assignments, before)
@@ -52,7 +53,7 @@ def test_an_update_leaves_the_assignments_of_the_epoch() -> None:
 
 def test_each_head_takes_the_nearest_centroids_of_its_view() -> None:
     memory = filled()
-    centroids = memory.cluster_by_k_means(count=K, iterations=10, epoch=2, seed=0)
+    centroids = memory.cluster(KMeans(), prototypes(), epoch=2, seed=0)
     for head in range(H):
         scores = memory.embeddings[head % 2] @ centroids[head].T
         assert torch.equal(memory.assignments[:, head], scores.argmax(1))
@@ -65,7 +66,7 @@ def test_each_head_rounds_the_codes_of_its_view(
 ) -> None:
     monkeypatch.setattr("sslbench.objectives.epoch_memory._CHUNK", chunk)
     memory, weights = filled(), prototypes()
-    memory.cluster_by_sinkhorn(weights, epsilon=0.05, iterations=3, epoch=2)
+    assert torch.equal(memory.cluster(EpochSinkhorn(), weights, epoch=2, seed=0), weights)
     for head in range(H):
         scores = memory.embeddings[head % 2] @ weights[head].T
         codes = reference.sinkhorn(scores.double(), 0.05, 3)
@@ -110,15 +111,15 @@ def test_k_means_of_as_many_points_as_clusters_keeps_the_points() -> None:
 
 def test_heads_of_one_view_start_k_means_differently() -> None:
     memory = filled()
-    centroids = memory.cluster_by_k_means(count=9, iterations=1, epoch=0, seed=0)
+    centroids = memory.cluster(KMeans(iterations=1), prototypes(), epoch=0, seed=0)
     assert not torch.equal(centroids[0], centroids[2])
 
 
 def test_a_saved_memory_continues() -> None:
     memory, copy = filled(), EpochMemory(M, D, heads=H)
-    memory.cluster_by_k_means(count=K, iterations=3, epoch=0, seed=0)
+    memory.cluster(KMeans(iterations=3), prototypes(), epoch=0, seed=0)
     copy.load_state_dict(memory.state_dict())
-    pair = [m.cluster_by_k_means(count=K, iterations=3, epoch=1, seed=0) for m in (memory, copy)]
+    pair = [m.cluster(KMeans(), prototypes(), epoch=1, seed=0) for m in (memory, copy)]
     assert torch.equal(*pair)
     assert torch.equal(memory.assignments, copy.assignments)
 
@@ -126,9 +127,9 @@ def test_a_saved_memory_continues() -> None:
 def clusters_of_this_process() -> dict[str, Tensor]:
     count = M // world_size()
     memory = filled(places=torch.arange(rank() * count, (rank() + 1) * count))
-    centroids = memory.cluster_by_k_means(count=K, iterations=5, epoch=0, seed=0)
+    centroids = memory.cluster(KMeans(iterations=5), prototypes(), epoch=0, seed=0)
     by_k_means = memory.assignments.clone()
-    memory.cluster_by_sinkhorn(prototypes(), epsilon=0.05, iterations=3, epoch=1)
+    memory.cluster(EpochSinkhorn(), prototypes(), epoch=1, seed=0)
     return {
         "embeddings": memory.embeddings,
         "centroids": centroids,

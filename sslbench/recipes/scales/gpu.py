@@ -63,6 +63,15 @@ _CIFAR_OTHERS: Mapping[str, Changes] = {
     "simclr-linear-projector": _CIFAR_SIMCLR,
     "simclr-no-projector": _CIFAR_SIMCLR,
 }
+_CIFAR_CLUSTERS: Changes = {
+    "batch_size": 256,
+    "optimizer": {**_CIFAR_LARS, "lr": 0.6, "weight_decay": 1e-6},
+    "schedule": {"kind": "Cosine", "warmup_epochs": 10, "floor": 1e-3},
+    "views.*.jitter": SMALL_JITTER,
+    "views.*.crop.scale": (0.2, 1.0),
+    "views.local.size": 16,
+    "views.local.crop.scale": (0.08, 0.5),
+}
 
 CIFAR = Scale(
     name="cifar",
@@ -88,6 +97,13 @@ CIFAR = Scale(
             "views.local.size": 16,
             "views.local.crop.scale": (0.08, 0.5),
         },
+        "swav": {
+            **_CIFAR_CLUSTERS,
+            "objective.assignment.queue": 3840,
+            "prototypes.frozen_epochs": 2,
+        },
+        "deepcluster-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
+        "sela-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -131,6 +147,8 @@ CIFAR = Scale(
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
         "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "SwAV, DeepCluster-v2, SeLa-v2: solo-learn's rate and queue; it has two views without local "
+        "crops, a queue from epoch 50 of 1,000 and 3,000 prototypes, as here.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),
