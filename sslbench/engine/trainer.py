@@ -22,6 +22,7 @@ from sslbench.engine.optimizers import (
 from sslbench.engine.schedules import ema_momentum, learning_rate_factor
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, StepOutput, Supervised
+from sslbench.objectives import EpochMemory
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import EMA, MLP, CrossEntropy
 from sslbench.streams import permutation, stream_key
@@ -131,22 +132,23 @@ class Trainer:
         if self._begun == epoch:
             return
         self._begun = epoch
-        memory = self.method.memory if isinstance(self.method, JointEmbedding) else None
-        if memory is None or int(memory.epoch) == epoch:
+        method = self.method
+        if not isinstance(method, JointEmbedding) or method.memory is None:
             return
-        if int(memory.epoch) < 0:
-            self._fill_memory()
-        self.method.cluster(epoch=epoch, seed=self.seed)
+        clustered = int(method.memory.epoch)
+        if clustered < 0:
+            self._fill_memory(method, method.memory)
+        if clustered < epoch:
+            method.cluster(epoch=epoch, seed=self.seed)
 
     @torch.no_grad()
-    def _fill_memory(self) -> None:
+    def _fill_memory(self, method: JointEmbedding, memory: EpochMemory) -> None:
         """One pass over all images by the network as initialised, for the first epoch's clusters.
 
         In training mode, as the authors' code has it: an untrained network has no running
         statistics. The last batch is a full one too, so that it overlaps the one before.
         """
-        assert isinstance(self.method, JointEmbedding) and self.method.memory is not None
-        self.method.train()
+        method.train()
         size, count = self.recipe.batch_size, len(self.images)
         starts = [*range(0, count - size, size), count - size]
         for number, start in enumerate(starts):
@@ -155,8 +157,8 @@ class Trainer:
             self._seed_noise("memory noise", number)
             with self._autocast():
                 key = stream_key(self.seed, "memory shuffle", number)
-                embeddings = self.method.embed(views, key=key)
-            self.method.memory.update(chosen, embeddings)
+                embeddings = method.embed(views, key=key)
+            memory.update(chosen, embeddings)
 
     def _views(self, chosen: Tensor, key: int) -> list[Tensor]:
         begin = time.perf_counter()

@@ -154,7 +154,9 @@ class JointEmbedding(nn.Module):
         """What assignments need of images seen before: those of the last batches, or all."""
         how = self.assignment
         if isinstance(how, Sinkhorn) and how.queue is not None:
-            self.stored = ViewQueues(how.queue, projected, seed=seed)
+            self.stored = ViewQueues(
+                how.queue, projected, start_epoch=how.queue_start_epoch, seed=seed
+            )
         if isinstance(how, KMeans | EpochSinkhorn):
             if num_images is None:
                 raise UserError(f"{type(how).__name__} needs a training set of fixed images.")
@@ -300,13 +302,11 @@ class JointEmbedding(nn.Module):
         Args:
             epoch: epochs done before this step.
         """
-        if output.target_embeddings is not None:
-            if isinstance(self.assignment, Sinkhorn) and self.stored is not None:
-                if epoch >= self.assignment.queue_start_epoch:
-                    self.stored.enqueue(output.target_embeddings)
-            if self.memory is not None:
-                assert output.indices is not None
-                self.memory.update(output.indices, output.target_embeddings)
+        if self.stored is not None and output.target_embeddings is not None:
+            self.stored.enqueue(output.target_embeddings, epoch=epoch)
+        if self.memory is not None and output.target_embeddings is not None:
+            assert output.indices is not None
+            self.memory.update(output.indices, output.target_embeddings)
         if self.centre is not None and output.target_scores is not None:
             self.centre.update(torch.cat(output.target_scores))
         if output.keys is None:

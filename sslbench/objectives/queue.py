@@ -62,23 +62,31 @@ class ViewQueues(nn.Module):
     Args:
         length: of each queue.
         width: D.
+        start_epoch: embeddings of earlier epochs are not taken; they change too fast.
         seed: of the entries that are replaced before any is read.
     Source: Caron et al. 2020, arXiv:2006.09882, Sec. 3.1 and App. A.6.
     """
 
-    def __init__(self, length: int, width: int, *, seed: int) -> None:
+    def __init__(self, length: int, width: int, *, start_epoch: float, seed: int) -> None:
         super().__init__()
-        self.length, self.count = length, 0
+        self.length, self.start_epoch, self.count = length, start_epoch, 0
         self.full = False  # a flag of its own: compiled code reads it, and must not see the count
-        self.queues = nn.ModuleList(Queue(length, width, seed=seed) for _ in range(2))
+        self.first, self.second = (Queue(length, width, seed=seed) for _ in range(2))
 
     def entries(self) -> list[Tensor] | None:
         """Q×D unit vectors of each view, or None before the queues are full."""
-        return [queue.entries for queue in self.queues] if self.full else None
+        return [self.first.entries, self.second.entries] if self.full else None
 
-    def enqueue(self, views: list[Tensor]) -> None:
-        """Take the embeddings of all processes' images, n×D of each global view; as `Queue`."""
-        for queue, rows in zip(self.queues, views, strict=True):
+    def enqueue(self, views: list[Tensor], *, epoch: float) -> None:
+        """Take the embeddings of all processes' images, as `Queue` does.
+
+        Args:
+            views: n×D of each global view.
+            epoch: epochs done before the step that made them.
+        """
+        if epoch < self.start_epoch:
+            return
+        for queue, rows in zip((self.first, self.second), views, strict=True):
             queue.enqueue(rows)
         self.set_extra_state(self.count + len(views[0]) * world_size())
 

@@ -25,17 +25,15 @@ swav = Recipe(
     source="Caron et al. 2020, arXiv:2006.09882, Sec. 3 and App. A",
     departures=(
         _WARMUP,
-        "Without a queue, as at a batch of 4096; at 256 the authors have objective.assignment.queue "
-        "3840 from epoch 15 and no warm-up.",
+        "Without a queue, as at a batch of 4096; at 256 the authors have "
+        "objective.assignment.queue 3840 from epoch 15 and no warm-up.",
     ),
     views=PRESETS["swav"],
     encoder=ResNet(arch="resnet50"),
     projector=MLP(hidden=(2048,), out=128),
     prototypes=Prototypes(count=3000, frozen_epochs=1),
     target=Shared(),
-    objective=ClusterAssignment(
-        temperature=0.1, assignment=Sinkhorn(epsilon=0.05, iterations=3)
-    ),
+    objective=ClusterAssignment(temperature=0.1, assignment=Sinkhorn(epsilon=0.05, iterations=3)),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
     optimizer=LARS(lr=0.3, weight_decay=1e-6, exclude_bias_and_norm=False),
     schedule=Cosine(warmup_epochs=10, floor=0.001),

@@ -59,19 +59,17 @@ def swapped_prediction(
 def cluster_prediction(
     views: list[Tensor], assignments: list[list[int]], temperature: float
 ) -> Tensor:
-    """DeepCluster-v2: on N×H×K scores, every view predicts the image's cluster of every head; the
-    mean over views and images that have one, then over heads."""
-    heads, k = views[0].shape[1:]
+    """Caron et al. 2020, Eq. 8, on N×H×K scores: every view predicts the image's cluster of every
+    head."""
+    n, heads = views[0].shape[:2]
     total = torch.zeros((), dtype=torch.float64)
-    for h in range(heads):
-        terms = []
-        for scores in views:
-            for i, clusters in enumerate(assignments):
-                if clusters[h] != -100:
-                    code = torch.zeros(k, dtype=torch.float64)
-                    code[clusters[h]] = 1.0
-                    terms.append(cross_entropy(code, scores[i, h], temperature))
-        total = total + sum(terms) / (len(terms) * heads)
+    for scores in views:
+        for i in range(n):
+            for h in range(heads):
+                code = torch.zeros(scores.shape[2], dtype=torch.float64)
+                code[assignments[i][h]] = 1.0
+                entropy = cross_entropy(code, scores[i, h], temperature)
+                total = total + entropy / (n * heads * len(views))
     return total
 
 

@@ -147,8 +147,8 @@ CIFAR = Scale(
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
         "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
-        "SwAV, DeepCluster-v2, SeLa-v2: solo-learn's rate and queue; it has two views without local "
-        "crops, a queue from epoch 50 of 1,000 and 3,000 prototypes, as here.",
+        "SwAV, DeepCluster-v2, SeLa-v2: solo-learn's rates, and SwAV's queue, which it starts at "
+        "epoch 50 of 1,000; it has no local crops. The prototypes are the paper's 3,000.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),
