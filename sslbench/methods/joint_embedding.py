@@ -9,28 +9,24 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench import distributed
 from sslbench.errors import UserError
+from sslbench.methods.assignment import (
+    assign_images,
+    assignment_of,
+    build_centre,
+    build_memory,
+    build_prototypes,
+    build_queues,
+)
 from sslbench.methods.output import StepOutput, width
 from sslbench.models import Prototypes, build_encoder, build_head, convert_batch_norm
-from sslbench.objectives import (
-    OBJECTIVES,
-    Bank,
-    Centre,
-    Context,
-    EpochMemory,
-    Partition,
-    Queue,
-    ViewQueues,
-)
+from sslbench.objectives import OBJECTIVES, Bank, Context, Partition, Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
-    Centering,
-    ClusterAssignment,
     ConstantRandom,
     EpochSinkhorn,
     InfoNCE,
@@ -38,7 +34,6 @@ from sslbench.recipes.specs import (
     MemoryBank,
     NoiseContrastive,
     Shared,
-    Sinkhorn,
     Target,
 )
 from sslbench.streams import permutation
@@ -87,14 +82,7 @@ class JointEmbedding(nn.Module):
             self.target_projector = copy.deepcopy(self.projector)
         elif isinstance(recipe.target, ConstantRandom):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
-        self.prototypes: Prototypes | None = None
-        self.target_prototypes: Prototypes | None = None
-        self.assignment = getattr(recipe.objective, "assignment", None)
-        self.stored: ViewQueues | None = None
-        self.memory: EpochMemory | None = None
-        if recipe.prototypes is not None:
-            self._add_prototypes(recipe, out, num_images)
-            self._add_memories(recipe.prototypes.heads, out, num_images, seed)
+        self._add_prototypes(recipe, out, num_images)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
         self.queue: Queue | None = None
@@ -103,7 +91,10 @@ class JointEmbedding(nn.Module):
             normalize = getattr(recipe.objective, "normalize", True)
             self.queue = Queue(length, out, seed=seed, normalize=normalize)
         self.bank = self._bank(recipe.target, out, num_images, seed)
-        self.centre = self._centre(recipe)
+        self.assignment = assignment_of(recipe)
+        self.centre = build_centre(recipe)
+        self.stored = build_queues(recipe, out, seed=seed)
+        self.memory = build_memory(recipe, out, num_images=num_images)
         self.partition: Partition | None = None
         if isinstance(recipe.objective, NoiseContrastive):
             self.partition = Partition()
@@ -132,48 +123,17 @@ class JointEmbedding(nn.Module):
         return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
     def _add_prototypes(self, recipe: Recipe, projected: int, num_images: int | None) -> None:
-        assert recipe.prototypes is not None
-        count = recipe.prototypes.count
-        if num_images is not None and count > num_images:
-            raise UserError(
-                f"{count} prototypes are more than the {num_images} training images; set "
-                f"prototypes.count to {num_images} or less."
+        def build() -> Prototypes | None:
+            return build_prototypes(
+                recipe, projected=projected, predicted=self.out_features, num_images=num_images
             )
-        if self.out_features != projected:
-            raise UserError(
-                f"The prototypes score projections of width {projected}, the predictor gives "
-                f"{self.out_features}; set predictor.out=null."
-            )
-        self.prototypes = Prototypes(recipe.prototypes, projected)
+
+        self.prototypes = build()
+        self.target_prototypes: Prototypes | None = None
         if isinstance(recipe.target, EMA):
             self.target_prototypes = copy.deepcopy(self.prototypes)
         elif isinstance(recipe.target, ConstantRandom):
-            self.target_prototypes = Prototypes(recipe.prototypes, projected)
-
-    def _add_memories(self, heads: int, projected: int, num_images: int | None, seed: int) -> None:
-        """What assignments need of images seen before: those of the last batches, or all."""
-        how = self.assignment
-        if isinstance(how, Sinkhorn) and how.queue is not None:
-            self.stored = ViewQueues(
-                how.queue, projected, start_epoch=how.queue_start_epoch, seed=seed
-            )
-        if isinstance(how, KMeans | EpochSinkhorn):
-            if num_images is None:
-                raise UserError(f"{type(how).__name__} needs a training set of fixed images.")
-            self.memory = EpochMemory(num_images, projected, heads=heads)
-        if isinstance(how, KMeans):
-            assert self.prototypes is not None
-            self.prototypes.weight.requires_grad_(False)  # the centroids are not learned
-
-    @staticmethod
-    def _centre(recipe: Recipe) -> Centre | None:
-        objective, prototypes = recipe.objective, recipe.prototypes
-        if prototypes is None or not isinstance(objective, ClusterAssignment):
-            return None
-        if not isinstance(objective.assignment, Centering):
-            return None
-        momentum = objective.assignment.momentum
-        return Centre(prototypes.heads, prototypes.count, momentum=momentum)
+            self.target_prototypes = build()
 
     def target_parameters(self) -> list[nn.Parameter]:
         """Parameters of a separate target network, in the order of `online_parameters`."""
@@ -287,13 +247,10 @@ class JointEmbedding(nn.Module):
         """Assign all images to prototypes for this epoch; the epoch memory must be filled."""
         assert self.memory is not None and self.prototypes is not None
         assert isinstance(self.assignment, KMeans | EpochSinkhorn)
-        used = self.target_prototypes or self.prototypes
-        vectors = F.normalize(used.weight, dim=2)
-        vectors = self.memory.cluster(self.assignment, vectors, epoch=epoch, seed=seed)
-        if isinstance(self.assignment, KMeans):
-            for prototypes in (self.prototypes, self.target_prototypes):
-                if prototypes is not None:
-                    prototypes.replace(vectors)
+        assign_images(
+            self.memory, self.assignment, self.prototypes, self.target_prototypes,
+            epoch=epoch, seed=seed,
+        )  # fmt: skip
 
     def remember(self, output: StepOutput, *, epoch: float) -> None:
         """Put a forward's keys into the queue or the memory bank, its scores into the centre, its
