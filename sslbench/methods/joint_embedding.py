@@ -171,9 +171,10 @@ class JointEmbedding(nn.Module):
             epoch: epochs already done, with the fraction of the running one.
         """
         separate = self.target_encoder is not None or self.bank is not None
-        asked = [v for v in range(len(views)) if v != 1 or not (self.one_sided and separate)]
-        outputs = dict(zip(asked, self._project(views, asked), strict=True))
-        projections = [outputs.get(v) for v in range(len(views))]
+        slots = self._slots(views)
+        asked = [slot for slot in slots if slot != 1 or not (self.one_sided and separate)]
+        outputs = dict(zip(asked, self._project([slots[s] for s in asked], asked), strict=True))
+        projections = [outputs.get(slot) for slot in range(max(slots) + 1)]
         online = [None if z is None else self.predictor(z) for z in projections]
         target = self._targets(views, projections, indices, key)
         embedded: list[Tensor] | None = None
@@ -274,8 +275,14 @@ class JointEmbedding(nn.Module):
         if self.queue is not None:
             self.queue.enqueue(output.keys)
 
-    def _project(self, views: list[Tensor], asked: list[int]) -> list[Tensor]:
-        """Projections n×D of the views asked for, in their order.
+    def _slots(self, views: list[Tensor]) -> dict[int, Tensor]:
+        """The views by their number to the objective: local crops have 2 and more, also where
+        there is one global view."""
+        crops = enumerate(views[self.num_global :], start=2)
+        return {**dict(enumerate(views[: self.num_global])), **dict(crops)}
+
+    def _project(self, views: list[Tensor], slots: list[int]) -> list[Tensor]:
+        """Projections n×D of the views, whose numbers are `slots`, in their order.
 
         The encoder takes all views of one size in one forward, and the projector all that it
         made: the views share their batch statistics. Where the recipe keeps the global views'
@@ -283,10 +290,10 @@ class JointEmbedding(nn.Module):
         local crops have theirs together.
         """
         if self.norm_spec.joint_views:
-            return self._project_together([views[v] for v in asked])
-        large = [v for v in asked if v < self.num_global]
-        projections = [self.projector(self.encoder(views[v])) for v in large]
-        return projections + self._project_together([views[v] for v in asked if v not in large])
+            return self._project_together(views)
+        num_large = sum(slot < 2 for slot in slots)
+        projections = [self.projector(self.encoder(view)) for view in views[:num_large]]
+        return projections + self._project_together(views[num_large:])
 
     def _project_together(self, views: list[Tensor]) -> list[Tensor]:
         if not views:

@@ -25,27 +25,69 @@ from sslbench.recipes.specs import InfoNCE
 
 @dataclass(frozen=True)
 class Candidates:
-    """A anchors against C candidates each.
+    """A anchors against C candidates each, in B pairs of an anchor and a positive.
+
+    An anchor with several positives (NT-Xent of many views) is one row of scores and several
+    pairs; for each of them the other positives do not count.
 
     Attributes:
         scores: A×C similarities, or logits; an entry that does not count is the least number of
             the type.
-        own: A int64, the column of each anchor's positive.
-        num_negatives: candidates of one anchor that count, less the positive.
+        own: B int64, the column of each pair's positive.
+        num_negatives: candidates of one anchor that count, less the positives.
+        anchor: B int64, the row of each pair; None where every anchor has one positive.
     """
 
     scores: Tensor
     own: Tensor
     num_negatives: int
+    anchor: Tensor | None = None
 
     def positive(self) -> Tensor:
-        """A scores of the positives."""
-        return self.scores.gather(1, self.own[:, None])[:, 0]
+        """B scores of the positives."""
+        if self.anchor is None:
+            return self.scores.gather(1, self.own[:, None])[:, 0]
+        return self.scores[self.anchor, self.own]
 
     def negatives(self) -> Tensor:
-        """A×C scores in which the positive does not count."""
+        """A×C scores in which no positive counts."""
         least = torch.finfo(self.scores.dtype).min
-        return self.scores.scatter(1, self.own[:, None], least)
+        if self.anchor is None:
+            return self.scores.scatter(1, self.own[:, None], least)
+        return self.scores.index_put((self.anchor, self.own), self.scores.new_tensor(least))
+
+    def log_sum(self) -> Tensor:
+        """B logarithms of the sum of exp(score) over a pair's positive and the negatives."""
+        if self.anchor is None:
+            return torch.logsumexp(self.scores, dim=1)
+        return torch.logaddexp(
+            self.positive(), torch.logsumexp(self.negatives(), dim=1)[self.anchor]
+        )
+
+    def one_each(self) -> Candidates:
+        """The same pairs with a row of scores for each, the positive first where rows are made."""
+        if self.anchor is None:
+            return self
+        scores = torch.cat([self.positive()[:, None], self.negatives()[self.anchor]], dim=1)
+        return Candidates(scores, torch.zeros_like(self.own), self.num_negatives)
+
+    def is_best(self) -> Tensor:
+        """B bool: the positive scores above all negatives. A tie does not count: a collapsed
+        encoder scores all candidates alike."""
+        if self.anchor is None:
+            return (self.scores >= self.positive()[:, None]).sum(dim=1) == 1
+        return self.positive() > self.negatives().max(dim=1).values[self.anchor]
+
+    def entropy(self, log_sum: Tensor) -> Tensor:
+        """B entropies, nats, of the softmax over a pair's positive and the negatives."""
+        if self.anchor is None:
+            probabilities = torch.exp(self.scores - log_sum[:, None])
+            return log_sum - (probabilities * self.scores).sum(dim=1)
+        positive, negatives = self.positive(), self.negatives()
+        below = torch.logsumexp(negatives, dim=1)
+        mean = (torch.exp(negatives - below[:, None]) * negatives).sum(dim=1)[self.anchor]
+        own = torch.exp(positive - log_sum)
+        return log_sum - own * positive - (1 - own) * mean
 
 
 def compare(
@@ -57,8 +99,7 @@ def compare(
         online, target, context: as `info_nce`'s.
     Returns:
         Candidates of N anchors a direction: all images' rows of one or all target views, the
-        positive and the queue (both as `transform` moves them), or the memory bank. An anchor of
-        several positives is there once for each, without the others among its candidates.
+        positive and the queue (both as `transform` moves them), or the memory bank.
     Raises:
         UserError: shapes differ, fewer than two images without a queue, no queue or bank given.
     """
@@ -81,10 +122,17 @@ def compare(
         return _concatenate(parts)
     if world_size() * len(rows[1]) < 2:
         raise UserError("InfoNCE needs at least two images in a batch; raise batch_size.")
-    everyone = {view: gather_rows(x) for view, x in rows.items()}
-    for view, other in pairs:
-        anchors = _anchors(spec, online, view, like=rows[other])
-        parts.append(_with_batch(spec, anchors, everyone, other))
+    everyone = torch.stack([gather_rows(rows[view]) for view in sorted(rows)])
+    if not every:
+        for view, other in pairs:
+            anchors = _anchors(spec, online, view, like=rows[other])
+            place = sorted(rows).index(other)
+            parts.append(_with_batch(spec, anchors, everyone[place]))
+        return _concatenate(parts)
+    for view in dict.fromkeys(view for view, _ in pairs):
+        others = [other for anchor, other in pairs if anchor == view]
+        anchors = _anchors(spec, online, view, like=rows[others[0]])
+        parts.append(_with_all_views(spec, anchors, everyone, view, others))
     return _concatenate(parts)
 
 
@@ -95,21 +143,33 @@ def _anchors(spec: InfoNCE, online: Embeddings, view: int, like: Tensor | None =
     return _unit(spec, anchors)
 
 
-def _with_batch(spec: InfoNCE, anchors: Tensor, rows: dict[int, Tensor], other: int) -> Candidates:
-    """Against the rows of view `other`, the positive among them, and with `both_views` against
-    those of all other views, the anchor's own included, that show other images."""
+def _own(anchors: Tensor) -> Tensor:
+    """The rows of this process's images in the global batch, n int64."""
+    return torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
+
+
+def _with_batch(spec: InfoNCE, anchors: Tensor, rows: Tensor) -> Candidates:
+    """Against one view of the global batch, M×D, the positive among them."""
+    logits = anchors @ rows.T / spec.temperature
+    return Candidates(logits, _own(anchors), len(rows) - 1)
+
+
+def _with_all_views(
+    spec: InfoNCE, anchors: Tensor, rows: Tensor, view: int, others: list[int]
+) -> Candidates:
+    """Anchors of `view` against R views of the global batch, R×M×D: the positives are their image
+    in the views `others`, the negatives all views of other images."""
+    num_views, count, width = rows.shape
+    logits = anchors @ rows.view(num_views * count, width).T / spec.temperature
+    own = _own(anchors)
+    if view < num_views:  # not with itself
+        itself = (own + view * count)[:, None]
+        logits = logits.scatter(1, itself, torch.finfo(logits.dtype).min)
     n = len(anchors)
-    own = torch.arange(n, device=anchors.device) + rank() * n
-    logits = anchors @ rows[other].T / spec.temperature
-    num_negatives = logits.shape[1] - 1
-    if spec.negatives == "both_views":
-        itself = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, own[:, None], True)
-        least = torch.finfo(logits.dtype).min
-        for rest in (rows[view] for view in rows if view != other):
-            more = (anchors @ rest.T / spec.temperature).masked_fill(itself, least)
-            logits = torch.cat([logits, more], dim=1)
-        num_negatives *= len(rows)
-    return Candidates(logits, own, num_negatives)
+    # Columns of the positives, one pair after the other for each other view.
+    columns = torch.cat([own + other * count for other in others])
+    anchor = torch.arange(n, device=own.device).repeat(len(others)) if len(others) > 1 else None
+    return Candidates(logits, columns, num_views * (count - 1), anchor)
 
 
 def _queue(spec: InfoNCE, context: Context, *, batch_size: int, views: int) -> Tensor:
@@ -150,8 +210,17 @@ def _unit(spec: InfoNCE, x: Tensor) -> Tensor:
 
 def _concatenate(parts: list[Candidates]) -> Candidates:
     """The anchors of all parts, which have C and the number of negatives in common."""
+    anchor = None
+    if any(part.anchor is not None for part in parts):
+        rows, start = [], 0
+        for part in parts:
+            every = torch.arange(len(part.scores), device=part.own.device)
+            rows.append(start + (every if part.anchor is None else part.anchor))
+            start += len(part.scores)
+        anchor = torch.cat(rows)
     return Candidates(
         torch.cat([part.scores for part in parts]),
         torch.cat([part.own for part in parts]),
         parts[0].num_negatives,
+        anchor,
     )

@@ -15,11 +15,12 @@ from sslbench.recipes.specs import InfoNCE
 
 
 def log_denominator(spec: InfoNCE, candidates: Candidates) -> Tensor:
-    """log of the denominator of each anchor's softmax, A.
+    """log of the denominator of each pair's softmax, B.
 
     Args:
         candidates: A×C logits, similarities over the temperature.
     """
+    candidates = candidates.one_each()
     logits, positive, n = candidates.negatives(), candidates.positive(), candidates.num_negatives
     log_sum = log_weighted_sum(logits, n, hardness=spec.hardness)
     if spec.class_prior > 0:

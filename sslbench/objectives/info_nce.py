@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslbench.distributed import gather
-from sslbench.objectives.candidates import compare
+from sslbench.objectives.candidates import Candidates, compare
 from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.denominator import log_denominator
 from sslbench.objectives.embeddings import Embeddings, select
@@ -62,8 +62,7 @@ def info_nce(
         candidates = compare(spec, online, target, context=context)
         if spec.ring is not None:
             candidates = in_ring(spec.ring, candidates, progress=context.progress)
-        positive = candidates.positive()
-        log_sum = torch.logsumexp(candidates.scores, dim=1)
+        positive, log_sum = candidates.positive(), candidates.log_sum()
         attraction = positive
         if spec.positive_sigma is not None:
             batch_size = len(select(online, 0, name="online"))
@@ -72,7 +71,7 @@ def info_nce(
         if spec.negative_weight > 0:
             below = log_sum if _is_softmax(spec) else log_denominator(spec, candidates)
             loss = loss + spec.negative_weight * below.mean()
-        return spec.scale * loss, _metrics(spec, candidates.scores, positive, log_sum)
+        return spec.scale * loss, _metrics(spec, candidates, positive, log_sum)
 
 
 def _is_softmax(spec: InfoNCE) -> bool:
@@ -95,17 +94,15 @@ def _positive_weights(spec: InfoNCE, positive: Tensor, batch_size: int) -> Tenso
 
 
 @torch.no_grad()
-def _metrics(spec: InfoNCE, logits: Tensor, positive: Tensor, log_sum: Tensor) -> dict[str, Tensor]:
-    # A tie does not count: a collapsed encoder scores all candidates alike.
-    best = (logits >= positive[:, None]).sum(dim=1) == 1
-    probabilities = torch.exp(logits - log_sum[:, None])
-    entropy = log_sum - (probabilities * logits).sum(dim=1)
+def _metrics(
+    spec: InfoNCE, candidates: Candidates, positive: Tensor, log_sum: Tensor
+) -> dict[str, Tensor]:
     coupling = -torch.expm1(positive - log_sum)
     everyone = gather(coupling)
     variation = everyone.std(correction=0) / everyone.mean().clamp(min=1e-12)
     return {
-        "contrastive_accuracy": 100 * best.float().mean(),
-        "contrastive_entropy": entropy.mean(),
+        "contrastive_accuracy": 100 * candidates.is_best().float().mean(),
+        "contrastive_entropy": candidates.entropy(log_sum).mean(),
         "positive_similarity": positive.mean() * spec.temperature,
         "coupling": coupling.mean(),
         "coupling_variation": variation,

@@ -18,12 +18,14 @@ def in_ring(spec: Ring, candidates: Candidates, *, progress: float) -> Candidate
         candidates: A×C.
         progress: share of the training steps already done, for the annealing.
     Returns:
-        A×(1 + R) candidates, the positive first, then R negatives by falling similarity.
+        B×(1 + R) candidates, a row for each pair: the positive, then R negatives by falling
+        similarity.
     Raises:
         UserError: the ring of so many negatives is empty.
     Source: Wu et al. 2020, arXiv:2010.02037, Sec. 3; the inner quantile is of the ball, as in
         the authors' code.
     """
+    candidates = candidates.one_each()
     spec.require_entries(candidates.num_negatives)
     ball, dropped = spec.counts(candidates.num_negatives, progress=progress)
     ring = candidates.negatives().topk(ball, dim=1).values[:, dropped:]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.objectives import OBJECTIVES, Context
+from sslbench.objectives.candidates import compare
 from sslbench.objectives.embeddings import anchor_views, directions
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
@@ -113,3 +114,29 @@ def test_with_a_memory_bank_every_view_is_an_anchor() -> None:
     assert_same(loss_of(spec, z, [bank[:5]] * 2, **given), theirs, z)
     theirs = mean([reference.simple(x, bank, own, 1.0) for x in z])
     assert_same(loss_of(SimpleContrast(), z, [bank[:5]] * 2, **given), theirs, z)
+
+
+def test_dcl_of_many_views_leaves_the_positive_out_of_every_pair() -> None:
+    z = embeddings(VIEWS)
+    terms = []
+    for i, anchors in enumerate(z):
+        for n, anchor in enumerate(anchors):
+            others = [reference.cosine(anchor, x[m]) for x in z for m in range(len(x)) if m != n]
+            below = torch.logsumexp(torch.stack(others) / 0.5, dim=0)
+            positives = [reference.cosine(anchor, z[j][n]) for j in range(VIEWS) if j != i]
+            terms += [below - positive / 0.5 for positive in positives]
+    spec = InfoNCE(temperature=0.5, positive_in_denominator=False)
+    assert_same(loss_of(spec, z, z), mean(terms), z)
+
+
+def test_metrics_of_many_views_are_those_of_their_pairs() -> None:
+    z = embeddings(VIEWS)
+    candidates = compare(InfoNCE(), z, z, context=Context())
+    each = candidates.one_each()
+    assert candidates.anchor is not None and each.anchor is None
+    assert len(candidates.scores) == VIEWS * 5 and len(each.scores) == VIEWS * (VIEWS - 1) * 5
+    log_sum = candidates.log_sum()
+    assert_close(each.positive(), candidates.positive())
+    assert_close(each.log_sum(), log_sum)
+    assert_close(each.entropy(log_sum), candidates.entropy(log_sum))
+    assert torch.equal(each.is_best(), candidates.is_best())

@@ -45,7 +45,7 @@ def pixels(view: View, images: torch.Tensor, **options) -> torch.Tensor:
 def test_every_preset_gives_views_of_its_sizes(name):
     views = PRESETS[name]
     batches = augment(views, photos(3))
-    sizes = [24] * views.num_global + [96] * views.num_local
+    sizes = [views.first.size or 24] * views.num_global + [96] * views.num_local
     assert [tuple(batch.images.shape) for batch in batches] == [(3, 3, s, s) for s in sizes]
     for batch in batches:
         assert batch.images.dtype == torch.float32
