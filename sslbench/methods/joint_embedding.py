@@ -13,17 +13,18 @@ from torch import Tensor, nn
 
 from sslbench import distributed
 from sslbench.errors import UserError
-from sslbench.methods.assignment import (
+from sslbench.methods.output import StepOutput, width
+from sslbench.methods.parts import (
     assign_images,
     assignment_of,
+    build_bank,
     build_centre,
     build_memory,
     build_prototypes,
     build_queues,
 )
-from sslbench.methods.output import StepOutput, width
 from sslbench.models import Prototypes, build_encoder, build_head, convert_batch_norm
-from sslbench.objectives import OBJECTIVES, Bank, Context, Partition, Queue
+from sslbench.objectives import OBJECTIVES, Context, Partition, Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
@@ -31,10 +32,8 @@ from sslbench.recipes.specs import (
     EpochSinkhorn,
     InfoNCE,
     KMeans,
-    MemoryBank,
     NoiseContrastive,
     Shared,
-    Target,
 )
 from sslbench.streams import permutation
 
@@ -90,7 +89,9 @@ class JointEmbedding(nn.Module):
         if length is not None:
             normalize = getattr(recipe.objective, "normalize", True)
             self.queue = Queue(length, out, seed=seed, normalize=normalize)
-        self.bank = self._bank(recipe.target, out, num_images, seed)
+        self.bank = build_bank(
+            recipe, projected=out, predicted=self.out_features, num_images=num_images, seed=seed
+        )
         self.assignment = assignment_of(recipe)
         self.centre = build_centre(recipe)
         self.stored = build_queues(recipe, out, seed=seed)
@@ -107,20 +108,6 @@ class JointEmbedding(nn.Module):
             convert_batch_norm(encoder, recipe.batch_norm),
             convert_batch_norm(projector, recipe.batch_norm),
         )
-
-    def _bank(
-        self, target: Target, projected: int, num_images: int | None, seed: int
-    ) -> Bank | None:
-        if not isinstance(target, MemoryBank):
-            return None
-        if num_images is None:
-            raise UserError("A MemoryBank needs a training set of fixed images; it has none here.")
-        if self.out_features != projected:
-            raise UserError(
-                f"The MemoryBank holds projections of width {projected}, the predictor gives "
-                f"{self.out_features}; set predictor.out=null."
-            )
-        return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
     def _add_prototypes(self, recipe: Recipe, projected: int, num_images: int | None) -> None:
         def build() -> Prototypes | None:
@@ -241,7 +228,7 @@ class JointEmbedding(nn.Module):
     def embed(self, views: list[Tensor], *, key: int) -> list[Tensor]:
         """What the epoch memory keeps of a batch: the target's projections N×D of both global
         views; `views` and `key` as in `forward`."""
-        shared = self._project(views, [0, 1]) if self.target_encoder is None else []
+        shared = self._project(views[:2], [0, 1]) if self.target_encoder is None else []
         return self._targets(views, [*shared], None, key)
 
     def cluster(self, *, epoch: int, seed: int) -> None:
@@ -253,7 +240,7 @@ class JointEmbedding(nn.Module):
             epoch=epoch, seed=seed,
         )  # fmt: skip
 
-    def remember(self, output: StepOutput, *, epoch: float) -> None:
+    def remember(self, output: StepOutput, *, epoch: float = 0.0) -> None:
         """Put a forward's keys into the queue or the memory bank, its scores into the centre, its
         embeddings where the assignments of later batches look for them; after the optimiser's step.
 

@@ -133,7 +133,7 @@ def test_with_a_memory_bank_one_view_is_forwarded_and_the_loss_reads_the_rows_as
     output = model(views[:1], indices=INDICES)
     assert seen == [1]
     assert torch.equal(before, model.bank.entries)
-    model.remember(output, epoch=0.0)
+    model.remember(output)
     changed = (before != model.bank.entries).any(dim=1)
     assert torch.equal(changed.nonzero()[:, 0], INDICES)
 

@@ -1,4 +1,5 @@
-"""The prototypes of a recipe, and what its assignments keep from one batch to the next."""
+"""What stands beside the networks of a recipe: the memory bank; prototypes, and what assignments to
+them keep from one batch to the next."""
 
 from __future__ import annotations
 
@@ -7,10 +8,41 @@ import torch.nn.functional as F
 
 from sslbench.errors import UserError
 from sslbench.models import Prototypes
-from sslbench.objectives import Centre, EpochMemory, ViewQueues
+from sslbench.objectives import Bank, Centre, EpochMemory, ViewQueues
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import Centering, ClusterAssignment, EpochSinkhorn, KMeans, Sinkhorn
+from sslbench.recipes.specs import (
+    Centering,
+    ClusterAssignment,
+    EpochSinkhorn,
+    KMeans,
+    MemoryBank,
+    Sinkhorn,
+)
 from sslbench.recipes.specs.clustering import Assignment
+
+
+def build_bank(
+    recipe: Recipe, *, projected: int, predicted: int, num_images: int | None, seed: int
+) -> Bank | None:
+    """The memory bank at its random start, if the target is one.
+
+    Args:
+        projected, predicted: widths of the projections it holds and of what is compared with them.
+        num_images: of the training set, where it is known.
+    Raises:
+        UserError: the number is not known, or the widths differ.
+    """
+    target = recipe.target
+    if not isinstance(target, MemoryBank):
+        return None
+    if num_images is None:
+        raise UserError("A MemoryBank needs a training set of fixed images; it has none here.")
+    if predicted != projected:
+        raise UserError(
+            f"The MemoryBank holds projections of width {projected}, the predictor gives "
+            f"{predicted}; set predictor.out=null."
+        )
+    return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
 
 def assignment_of(recipe: Recipe) -> Assignment | None:
