@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
+from sslbench.recipes.clustering import deepcluster_v2, sela_v2, swav
 from sslbench.recipes.contrastive import (
     moco_v1,
     moco_v2,
@@ -54,6 +55,9 @@ RECIPES: dict[str, Recipe] = {
         simple_hard,
         align_uniform,
         align_uniform_queue,
+        swav,
+        deepcluster_v2,
+        sela_v2,
         directclr,
         simclr_linear_projector,
         simclr_no_projector,

@@ -29,6 +29,7 @@ from sslbench.recipes.specs import (
     Shapes,
     Shared,
     SimpleContrast,
+    Sinkhorn,
     SmallAlexNet,
     Target,
     Views,
@@ -75,12 +76,16 @@ class Recipe(Spec):
     def validate(self) -> None:
         """Rules across pieces, checked when a recipe becomes an experiment (so that several
         changes can be made one after the other). Raises UserError."""
-        queue = getattr(self.objective, "queue", None)
-        self.require(
-            queue is None or queue % self.batch_size == 0,
-            f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
-            f"try objective.queue={max(1, (queue or 0) // self.batch_size) * self.batch_size}.",
-        )
+        for field, spec in (
+            ("objective.queue", self.objective),
+            ("objective.assignment.queue", getattr(self.objective, "assignment", None)),
+        ):
+            queue = getattr(spec, "queue", None)
+            self.require(
+                queue is None or queue % self.batch_size == 0,
+                f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
+                f"try {field}={max(1, (queue or 0) // self.batch_size) * self.batch_size}.",
+            )
         if isinstance(self.objective, InfoNCE) and self.objective.ring is not None:
             num_negatives = self.objective.num_negatives(self.batch_size)
             if num_negatives is not None:  # a memory bank's is known with the data
@@ -99,6 +104,7 @@ class Recipe(Spec):
         if self.epochs > 0:
             self._validate_sizes()
         self._validate_prototypes()
+        self._validate_stored()
         trainable = not isinstance(self.encoder, RawPixels | ColorHistogram)
         self.require(
             trainable or self.epochs == 0,
@@ -143,6 +149,16 @@ class Recipe(Spec):
             not clusters or not isinstance(self.target, MemoryBank),
             f"{kind} compares views with each other; set target to Shared or EMA.",
         )
+
+    def _validate_stored(self) -> None:
+        how = getattr(self.objective, "assignment", None)
+        if isinstance(how, Sinkhorn) and how.queue is not None:
+            self.require(
+                how.queue_start_epoch < self.epochs,
+                f"the queue would start at epoch {how.queue_start_epoch:g}, after the last of "
+                f"{self.epochs}; lower objective.assignment.queue_start_epoch, or set "
+                "objective.assignment.queue=null.",
+            )
 
     def _validate_bank(self, *, supervised: bool) -> None:
         bank, kind = isinstance(self.target, MemoryBank), type(self.objective).__name__

@@ -49,6 +49,13 @@ _SMALL_MULTICROP: Changes = {
     "views.local.size": 16,
     "views.local.crop.scale": (0.15, 0.4),
 }
+_NARROW_CLUSTERS: Changes = {
+    "projector.hidden": (256,),
+    "prototypes.count": 100,
+    "optimizer": _adamw(2e-2),
+    "views.*.jitter": SMALL_JITTER,
+    **_SMALL_MULTICROP,
+}
 _NARROW_NEGATIVES: Mapping[str, Changes] = {
     "dcl": _NARROW_SIMCLR,
     "dclw": _NARROW_SIMCLR,
@@ -156,6 +163,9 @@ _NARROW_HEADS: Mapping[str, Changes] = {
     "supervised": {"optimizer": _adamw(2e-2)},
     "simclr": _NARROW_SIMCLR,
     "simclr-multicrop": {**_NARROW_SIMCLR, **_SMALL_MULTICROP},
+    "swav": {**_NARROW_CLUSTERS, "views.first.size": None, "views.num_local": 4},
+    "deepcluster-v2": _NARROW_CLUSTERS,
+    "sela-v2": _NARROW_CLUSTERS,
     "moco-v1": _NARROW_MOCO,
     "moco-v2": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
     "moco-v2-symmetric": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},

@@ -128,6 +128,14 @@ _CIFAR_DISTILLATION: Mapping[str, Changes] = {
         },
         "optimizer.lr": 3e-4,
     },
+_CIFAR_CLUSTERS: Changes = {
+    "batch_size": 256,
+    "optimizer": {**_CIFAR_LARS, "lr": 0.6, "weight_decay": 1e-6},
+    "schedule": {"kind": "Cosine", "warmup_epochs": 10, "floor": 1e-3},
+    "views.*.jitter": SMALL_JITTER,
+    "views.*.crop.scale": (0.2, 1.0),
+    "views.local.size": 16,
+    "views.local.crop.scale": (0.08, 0.5),
 }
 
 CIFAR = Scale(
@@ -155,6 +163,13 @@ CIFAR = Scale(
             "views.local.size": 16,
             "views.local.crop.scale": (0.08, 0.5),
         },
+        "swav": {
+            **_CIFAR_CLUSTERS,
+            "objective.assignment.queue": 3840,
+            "prototypes.frozen_epochs": 2,
+        },
+        "deepcluster-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
+        "sela-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -202,6 +217,8 @@ CIFAR = Scale(
         "solo-learn's, on a ViT its ImageNet-100 rate. DINO: solo-learn's prototypes and momentum, "
         "on a ResNet its rate, with local crops, which it has not; on a ViT the paper's rate, also "
         "for the recipes that the paper compares with it.",
+        "SwAV, DeepCluster-v2, SeLa-v2: solo-learn's rates, and SwAV's queue, which it starts at "
+        "epoch 50 of 1,000; it has no local crops. The prototypes are the paper's 3,000.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),
