@@ -32,7 +32,6 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
     if spec.prototypes is not None:
         sets["prototypes.count"] = 8
-        sets["prototypes.frozen_epochs"] = min(spec.prototypes.frozen_epochs, 0.5)
     if spec.predictor is not None:
         sets["predictor.hidden"] = [8]
     if getattr(spec.objective, "queue", None):

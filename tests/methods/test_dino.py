@@ -47,7 +47,7 @@ def test_every_row_of_the_ablation_trains(recipe, row):
 
 
 def test_the_prototypes_are_frozen_at_first():
-    run = trainer()  # half an epoch of six steps
+    run = trainer(prototypes__frozen_epochs=0.5)  # of an epoch of six steps
     start = run.method.prototypes.weight.detach().clone()
     for _ in range(3):
         run.step()
