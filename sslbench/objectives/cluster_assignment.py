@@ -49,8 +49,8 @@ def cluster_assignment(
         Scalar loss, `assignment_entropy` (nats, mean over images of the entropy of q),
         `divergence` (nats, mean over pairs of Kullback and Leibler's of p from q: a collapse onto
         one prototype shows as an entropy of 0, one onto all alike as log K, and in both the
-        divergence falls to 0) and `prototypes_used` (percent of the prototypes that are some image's largest, of as many as
-        the global batch could use; a mean over heads).
+        divergence falls to 0) and `prototypes_used` (percent of the prototypes that are some
+        image's largest, of as many as the global batch could use; a mean over heads).
     Raises:
         UserError: shapes differ, a view that is read is absent, or what the context lacks.
     Source: Caron et al. 2020, arXiv:2006.09882, Eq. 2 and 8; Caron et al. 2021, arXiv:2104.14294,

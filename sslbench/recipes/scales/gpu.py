@@ -128,6 +128,7 @@ _CIFAR_DISTILLATION: Mapping[str, Changes] = {
         },
         "optimizer.lr": 3e-4,
     },
+}
 _CIFAR_CLUSTERS: Changes = {
     "batch_size": 256,
     "optimizer": {**_CIFAR_LARS, "lr": 0.6, "weight_decay": 1e-6},
