@@ -48,7 +48,11 @@ def build_optimizer(
         return LARS(made, momentum=spec.momentum, trust_coefficient=spec.trust_coefficient)
     if isinstance(spec, AdamW):
         return _fused(torch.optim.AdamW, made, betas=spec.betas)
-    return _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    sgd = _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    for parameter in (p for g in made for p in g["params"] if spec.momentum > 0):
+        # The kernel takes the velocities of all or none, and frozen parameters begin later.
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
