@@ -56,7 +56,11 @@ def build_optimizer(
 
         adapting = [{**g, "always_adapt": g["adapt"]} for g in made]
         return Lamb(adapting, betas=spec.betas, max_grad_norm=None)
-    return _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    sgd = _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    for parameter in (p for g in made for p in g["params"] if spec.momentum > 0):
+        # The kernel takes the velocities of all or none, and frozen parameters begin later.
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -134,6 +134,18 @@ def test_prototypes_of_sela_are_learned_after_their_first_epoch(dataset):
     assert_close(weight.norm(dim=2), torch.ones(weight.shape[:2]))
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "LARS", "AdamW"])
+def test_frozen_prototypes_begin_to_learn_under_every_optimizer(optimizer, dataset):
+    experiment = tiny("swav", optimizer={"kind": optimizer}, prototypes__frozen_epochs=0.5)
+    trainer = trainer_of(experiment, dataset)
+    weight = trainer.method.prototypes.weight
+    start = weight.detach().clone()
+    losses(trainer, 3)
+    assert_close(weight.detach(), start)
+    losses(trainer, 3)
+    assert not torch.allclose(weight, start, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("recipe", EPOCHWISE)
 def test_clusters_are_of_the_target_network_where_there_is_one(recipe, dataset):
     trainer = trainer_of(tiny(recipe, target={"kind": "EMA", "momentum": 0.9}), dataset)
