@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
+import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from sslbench.cli import options as o
 from sslbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,147 +25,61 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", int, float)
 
+HERE = Path("analyses")  # of several runs, and the name of the folder inside one run's
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options that all analyses share, and the analyses."""
+    """The options that all analyses share, as the command line has them, and how they are met."""
 
-    names: list[str]
-    dataset: str | None
-    scale: str
-    encoder: str | None
-    resolution: int | None
-    out: Path | None
-    runs: Path
-    root: Path
-    device: str
-    threads: int | None
-    as_json: bool
+    dataset: o.Dataset = None
+    scale: Annotated[str, typer.Option(help="Scale of --dataset; default: the run's.")] = ""
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="For an encoder file: resnet18, resnet50, resnet18-small, vit-small-16…"),
+    ] = None
+    resolution: Annotated[
+        int | None, typer.Option(help="For an encoder file: input side; default: the data's.")
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write; default: analyses/ in the run's folder, or here for several."
+        ),
+    ] = None
+    runs: o.Runs = o.RUNS
+    data_root: o.DataRoot = o.DATA
+    device: o.Device = "auto"
+    threads: o.Threads = None
+    json: o.Json = False
 
-    def similarity(self, *, space: str) -> None:
-        """Positives and nearest negatives."""
-        chosen = find_space(space)
-        self._prepare()
-        from sslbench.evaluation.analyses import analyze_similarity
-
-        self._each(lambda subject: analyze_similarity(subject, space=chosen))
-
-    def hypersphere(self, *, space: str | None) -> None:
-        """Features on the circle."""
-        chosen = None if space is None else find_space(space)
-        if not self.names:
-            raise UserError("Name a run, or give --all for every finished run.")
-        self._prepare()
-        from sslbench.evaluation.analyses import analyze_hypersphere
-
-        self._each(lambda subject: analyze_hypersphere(subject, space=chosen))
-
-    def landscape(self, *, match: str | None, protocol: str, space: str | None) -> None:
-        """Alignment and uniformity against accuracy over the runs at hand."""
-        if self.names or self.dataset:
-            raise UserError("--all takes every finished run on its own data; name no run or data.")
-        if space is not None and find_space(space) != "representation":
-            raise UserError("--all reads the scores of representations; leave out --space.")
-        self._prepare()
-        from sslbench.engine.hardware import pick_device
-        from sslbench.evaluation.analyses import analyze_landscape
-
-        folders = finished_runs(self.runs, match or "*")
-        device = str(pick_device(self.device))
-        analysis = analyze_landscape(folders, protocol=protocol, root=self.root, device=device)
-        self._finish(analysis, Path("analyses"))
-
-    def spectrum(self, *, space: str) -> None:
-        """Singular values of the covariance."""
-        chosen = find_space(space)
-        self._prepare()
-        from sslbench.evaluation.analyses import analyze_spectrum
-
-        self._each(lambda subject: analyze_spectrum(subject, space=chosen), labelled=False)
-
-    def coupling(self, *, batch_sizes: str | None, temperature: float | None) -> None:
-        """The multiplier q_B by batch size."""
-        sizes = numbers(batch_sizes, int, "--batch-sizes")
-        self._prepare()
-        from sslbench.evaluation.analyses import analyze_coupling
-
-        self._each(
-            lambda subject: analyze_coupling(subject, batch_sizes=sizes, temperature=temperature),
-            labelled=False,
-        )
-
-    def sampling_bias(
-        self,
-        *,
-        batch_sizes: str | None,
-        class_prior: str | None,
-        temperature: float | None,
-        space: str,
-    ) -> None:
-        """False negatives, and the estimates of the negative term."""
-        chosen = find_space(space)
-        sizes = numbers(batch_sizes, int, "--batch-sizes")
-        priors = numbers(class_prior, float, "--class-prior")
-        self._prepare()
-        from sslbench.evaluation.analyses import analyze_sampling_bias
-
-        self._each(
-            lambda subject: analyze_sampling_bias(
-                subject, space=chosen, batch_sizes=sizes, class_priors=priors,
-                temperature=temperature,
-            )
-        )  # fmt: skip
-
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Threads and the like, before anything is computed."""
         from sslbench.engine.hardware import prepare_process
 
         prepare_process(self.threads)
 
-    def _each(self, analyze: Callable[[Subject], Analysis], *, labelled: bool = True) -> None:
+    def each(
+        self,
+        names: Sequence[str],
+        analyze: Callable[[Subject], Analysis],
+        *,
+        labelled: bool = True,
+    ) -> None:
         """One analysis of all runs, written and printed."""
         from sslbench.evaluation.analyses import merge
 
-        opened = {f.path.resolve(): (f, data) for f, data in map(self._open, self.names)}
+        opened = {f.path.resolve(): (f, data) for f, data in map(self._open, names)}
         analyses = [analyze(subject) for subject in self._subjects(opened.values(), labelled)]
-        (first, _), *others = opened.values()
-        self._finish(merge(analyses), Path("analyses") if others else first.path / "analyses")
+        self.finish(merge(analyses), [folder for folder, _ in opened.values()])
 
-    def _open(self, name: str) -> tuple[RunFolder, Data | None]:
-        """A run, and the data to look at it on; None is its own."""
-        from sslbench.cli.options import parse_dataset
-        from sslbench.cli.scoring import import_run, open_run
-
-        if Path(name).is_file():
-            folder = import_run(
-                name, dataset=self.dataset, scale=self.scale, encoder=self.encoder,
-                resolution=self.resolution, runs=self.runs, root=self.root,
-            )  # fmt: skip
-            return folder, None
-        folder = open_run(name, self.runs)
-        return folder, parse_dataset(self.dataset, self.scale or folder.experiment().scale)
-
-    def _subjects(
-        self, opened: Iterable[tuple[RunFolder, Data | None]], labelled: bool
-    ) -> Iterator[Subject]:
-        """The runs one after the other, which share loaded data where it is the same."""
-        from sslbench.engine.hardware import pick_device
-        from sslbench.evaluation.evaluating import open_subject
-
-        dataset: Dataset | None = None
-        device = str(pick_device(self.device))
-        for folder, data in opened:
-            subject = open_subject(
-                folder, data=data, root=self.root, device=device, dataset=dataset,
-                labelled=labelled,
-            )  # fmt: skip
-            dataset = subject.dataset
-            yield subject
-
-    def _finish(self, analysis: Analysis, default: Path) -> None:
+    def finish(self, analysis: Analysis, folders: Sequence[RunFolder]) -> None:
+        """Write an analysis of some runs, and print it."""
         from sslbench.reports.analyses import show_analysis, write_analysis
 
+        default = folders[0].path / HERE if len(folders) == 1 else HERE
         files = [str(path) for path in write_analysis(analysis, self.out or default)]
-        if self.as_json:
+        if self.json:
             summary = [{k: None if v != v else v for k, v in r.items()} for r in analysis.summary]
             plain: dict[str, Any] = {"analysis": analysis.name, "summary": summary}
             plain |= {"notes": analysis.notes, "files": files}
@@ -171,6 +88,70 @@ class Request:
         show_analysis(analysis)
         for path in files:
             typer.echo(path)
+
+    def pick_device(self) -> str:
+        """The device asked for, as torch names it."""
+        from sslbench.engine.hardware import pick_device
+
+        return str(pick_device(self.device))
+
+    def finished(self, match: str) -> list[RunFolder]:
+        """Finished runs whose name fits the pattern, by name. Raises UserError: there are none."""
+        from sslbench.engine.folder import RunFolder
+
+        paths = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
+        folders = [RunFolder(path) for path in paths if fnmatch.fnmatch(path.name, match)]
+        found = [folder for folder in folders if folder.status() == "finished"]
+        if not found:
+            raise UserError(
+                f"No finished run '{match}' under {self.runs}; train one, or give --runs."
+            )
+        return found
+
+    def _open(self, name: str) -> tuple[RunFolder, Data | None]:
+        """A run, and the data to look at it on; None is its own."""
+        from sslbench.cli.scoring import import_run, open_run
+
+        if Path(name).is_file():
+            folder = import_run(
+                name, dataset=self.dataset, scale=self.scale, encoder=self.encoder,
+                resolution=self.resolution, runs=self.runs, root=self.data_root,
+            )  # fmt: skip
+            return folder, None
+        folder = open_run(name, self.runs)
+        return folder, o.parse_dataset(self.dataset, self.scale or folder.experiment().scale)
+
+    def _subjects(
+        self, opened: Iterable[tuple[RunFolder, Data | None]], labelled: bool
+    ) -> Iterator[Subject]:
+        """The runs one after the other, which share loaded data where it is the same."""
+        from sslbench.evaluation.evaluating import open_subject
+
+        dataset: Dataset | None = None
+        for folder, data in opened:
+            subject = open_subject(
+                folder, data=data, root=self.data_root, device=self.pick_device(),
+                dataset=dataset, labelled=labelled,
+            )  # fmt: skip
+            dataset = subject.dataset
+            yield subject
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the fields of `Request` as options behind its own; they reach it as its first
+    argument. The signature is what typer reads, so that `--help` lists them all."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = list(inspect.signature(Request, eval_str=True).parameters.values())
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        request = Request(**{f.name: given.pop(f.name) for f in fields(Request)})
+        command(request, **given)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 def find_space(text: str) -> Space:
@@ -191,15 +172,3 @@ def numbers(text: str | None, kind: Callable[[str], T], option: str) -> list[T] 
         return [kind(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{option} {text}: write numbers with commas between.") from None
-
-
-def finished_runs(runs: Path, match: str) -> list[RunFolder]:
-    """Finished runs whose name fits the pattern, by name. Raises UserError when there are none."""
-    from sslbench.engine.folder import RunFolder
-
-    paths = sorted(runs.iterdir()) if runs.is_dir() else []
-    folders = [RunFolder(path) for path in paths if fnmatch.fnmatch(path.name, match)]
-    found = [folder for folder in folders if folder.status() == "finished"]
-    if not found:
-        raise UserError(f"No finished run '{match}' under {runs}; train one, or give --runs.")
-    return found

@@ -67,6 +67,13 @@ def pretrain(
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Least time between two checkpoints.")
     ] = 60.0,
+    monitor_points: Annotated[
+        int | None,
+        typer.Option(
+            help="Points of the kNN curve, inside epochs too; default: 20, at most one an epoch.",
+            min=1,
+        ),
+    ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard events.")] = True,
     show: Annotated[
         bool, typer.Option("--show", help="Print the resolved recipe as YAML; train nothing.")
@@ -92,6 +99,7 @@ def pretrain(
         compile_=compile_,
         threads=threads,
         checkpoint_seconds=checkpoint_seconds,
+        monitor_points=monitor_points,
         tensorboard=tensorboard,
         as_json=json,
     )
@@ -237,11 +245,17 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None,
     results: Annotated[Path, typer.Option(help="Where measured tables lie.")] = o.RESULTS,
     runs: o.Runs = o.RUNS,
+    analyses: Annotated[
+        Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
+    ] = Path("analyses"),
 ) -> None:
     """Write measured tables for people: terminal, Markdown, CSV, LaTeX, one HTML page."""
     from sslbench.cli import reporting
 
-    reporting.report(tables, format_=format_, scale=scale, out=out, results=results, runs=runs)
+    reporting.report(
+        tables, format_=format_, scale=scale, out=out, results=results, runs=runs,
+        analyses=analyses,
+    )  # fmt: skip
 
 
 @app.command()

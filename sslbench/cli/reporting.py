@@ -22,6 +22,7 @@ def report(
     out: Path | None,
     results: Path,
     runs: Path,
+    analyses: Path,
 ) -> None:
     """Print or write measured tables."""
     from sslbench.reports.write import FORMATS, write_reports
@@ -37,7 +38,8 @@ def report(
         raise UserError(f"No format '{format_}'{did_you_mean(format_, ['terminal', *FORMATS])}")
     folder = out or Path("reports")
     where = runs if runs.is_dir() else None
-    for path in write_reports(measured, out=folder, formats=[format_], runs=where):
+    written = write_reports(measured, out=folder, formats=[format_], runs=where, analyses=analyses)
+    for path in written:
         typer.echo(str(path))
 
 

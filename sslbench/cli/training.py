@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from sslbench.recipes.resolve import Resolved
+
+if TYPE_CHECKING:
+    from sslbench.engine.folder import RunFolder
 
 
 def show(resolved: Resolved) -> None:
@@ -32,6 +35,7 @@ def train(
     compile_: str,
     threads: int | None,
     checkpoint_seconds: float,
+    monitor_points: int | None,
     tensorboard: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +59,7 @@ def train(
             threads=threads,
             checkpoint_seconds=checkpoint_seconds,
             tensorboard=tensorboard,
+            monitor_points=monitor_points,
         )
         dataset = load(experiment.data, root=root)
         monitor = make_knn_monitor(dataset) if dataset.train.labels is not None else None
@@ -70,10 +75,18 @@ def train(
                 dataset=dataset,
             )
     if os.environ.get("RANK", "0") == "0":
-        _tell(folder.path, folder.summary(), as_json=as_json)
+        _tell(folder, monitor_points=monitor_points, as_json=as_json)
 
 
-def _tell(path: Path, summary: dict[str, Any], *, as_json: bool) -> None:
+def _tell(folder: RunFolder, *, monitor_points: int | None, as_json: bool) -> None:
+    path, summary = folder.path, folder.summary()
+    points = len(folder.knn_curve())
+    if points < min(monitor_points or 0, summary["steps"]):
+        typer.echo(
+            f"The finished run's kNN curve has {points} points, not {monitor_points}; move the "
+            "folder away to train it again with more.",
+            err=True,
+        )
     if as_json:
         typer.echo(json.dumps({"run": str(path), **summary}, indent=1))
         return

@@ -74,6 +74,10 @@ class RunFolder:
         return self.path / "projector.safetensors"
 
     @property
+    def prototypes_path(self) -> Path:
+        return self.path / "prototypes.safetensors"
+
+    @property
     def features_dir(self) -> Path:
         return self.path / "features"
 
@@ -129,6 +133,10 @@ class RunFolder:
                     point = json.loads(line)
                     points[point["step"]] = point
         return [points[step] for step in sorted(points)]
+
+    def knn_curve(self) -> list[tuple[int, float]]:
+        """(step, top-1 in percent) of the kNN monitor, in step order."""
+        return [(p["step"], p["knn"]) for p in self.metrics() if "knn" in p]
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

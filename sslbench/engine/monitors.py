@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,18 @@ class Verdict:
 
     state: State
     cause: str = ""
+
+
+def knn_dips(curve: Sequence[float]) -> float | None:
+    """The sum of a kNN curve's downward steps, in its own unit (points); None below two points.
+
+    Args:
+        curve: accuracies in order of training. Curves of different density do not compare: each
+            point adds its own noise.
+    """
+    if len(curve) < 2:
+        return None
+    return math.fsum(max(0.0, a - b) for a, b in itertools.pairwise(curve))
 
 
 @torch.no_grad()

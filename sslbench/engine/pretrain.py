@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer
-from sslbench.errors import Interrupted, RunFailed
+from sslbench.engine.window import LossWindow
+from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
-MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch
+MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch, unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Options:
     """How a run is executed; nothing here changes what is trained.
 
     `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `checkpoint_seconds`: least time
-    between two checkpoints (0: at every log point).
+    between two checkpoints (0: at every log point). `monitor_points`: of the kNN curve, evenly over
+    the steps, inside epochs too; None is 20, and at most one an epoch.
     """
 
     device: str = "auto"
@@ -47,6 +49,11 @@ class Options:
     threads: int | None = None
     checkpoint_seconds: float = 60.0
     tensorboard: bool = False
+    monitor_points: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.monitor_points is not None and self.monitor_points < 1:
+            raise UserError(f"monitor_points {self.monitor_points}: needs at least 1.")
 
 
 def run_folder(experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:
@@ -74,7 +81,7 @@ def pretrain(
         runs: parent of all run folders.
         root: where data sets lie.
         options: device, precision, compilation, checkpoint interval.
-        monitor: kNN accuracy of the encoder on held-out images, called at most once an epoch.
+        monitor: kNN accuracy of the encoder on held-out images; see `Options.monitor_points`.
         progress: called at every log point.
         dataset: the loaded data, where the caller has it already.
     Returns:
@@ -96,28 +103,6 @@ def pretrain(
             folder.write_experiment(experiment, dict(provenance))
         run.execute()
     return folder
-
-
-@dataclass
-class _Window:
-    """Losses since the last log point, and the recent ones that the summary's spread is from."""
-
-    losses: list[torch.Tensor] = field(default_factory=list)
-    recent: deque[float] = field(default_factory=deque)
-
-    def flush(self) -> float:
-        """The mean since the last log point; the window is empty afterwards."""
-        values = self.pending()
-        self.losses = []
-        self.recent.extend(values)
-        return sum(values) / len(values)
-
-    def pending(self) -> list[float]:
-        """Losses of the steps since the last log point, each the mean over processes."""
-        if not self.losses:
-            return []
-        values: list[float] = distributed.mean(torch.stack(self.losses).float()).tolist()
-        return values
 
 
 class _Run:
@@ -152,8 +137,7 @@ class _Run:
         )
         total = self.trainer.total_steps
         self.log_every = max(1, total // LOG_POINTS)
-        self.monitor_every = max(1, math.ceil(recipe.epochs / MONITOR_POINTS))
-        self.window = _Window(recent=deque(maxlen=max(2, total // 5)))
+        self.window = LossWindow(recent=deque(maxlen=max(2, total // 5)))
         self.elapsed = 0.0  # of earlier executions, seconds
         self.begin: float | None = None
         self.first_step = 0
@@ -188,9 +172,11 @@ class _Run:
         done = trainer.step_count == trainer.total_steps
         epoch_end = trainer.step_count % trainer.steps_per_epoch == 0
         if trainer.step_count % self.log_every == 0 or epoch_end or done:
-            self._point(log, output, epoch_end)
+            self._point(log, output)
             if time.monotonic() - self.saved >= self.options.checkpoint_seconds and not done:
                 self._save()
+        elif self._monitor_due() and log is not None:  # a line of its own: no window ends here
+            log.write({**self._place(), **self._monitored()})
         if self._stopping(stop) and not done:
             self._save()
             self._summarize("interrupted")
@@ -206,13 +192,31 @@ class _Run:
         flag = torch.tensor(float(bool(stop)), device=self.device)
         return bool(distributed.mean(flag) > 0)
 
-    def _point(self, log: MetricsLog | None, output: StepOutput, epoch_end: bool) -> None:
+    def _monitor_due(self) -> bool:
+        """Whether the kNN monitor runs after this step."""
+        if self.monitor is None:
+            return False
+        step, total = self.trainer.step_count, self.trainer.total_steps
+        if (points := self.options.monitor_points) is not None:
+            return step * points // total > (step - 1) * points // total
+        epochs = max(1, math.ceil(self.experiment.recipe.epochs / MONITOR_POINTS))
+        return step % (epochs * self.trainer.steps_per_epoch) == 0
+
+    def _monitored(self) -> dict[str, float]:
+        assert self.monitor is not None
+        return {"knn": self.monitor(self.trainer.method.evaluated[0])}
+
+    def _place(self) -> dict[str, float]:
+        step = self.trainer.step_count
+        return {"step": step, "epoch": step / self.trainer.steps_per_epoch}
+
+    def _point(self, log: MetricsLog | None, output: StepOutput) -> None:
         trainer = self.trainer
         loss = self.window.flush()
+        gradients = trainer.gradients.flush()
         embeddings = distributed.gather(output.embeddings.float())
         self.last = {
-            "step": trainer.step_count,
-            "epoch": trainer.step_count / trainer.steps_per_epoch,
+            **self._place(),
             "loss": loss,
             "lr": float(trainer.optimizer.param_groups[0]["lr"]),
             "std": float(embedding_std(embeddings)),
@@ -224,11 +228,10 @@ class _Run:
                 f"The loss is not finite at step {trainer.step_count}; lower optimizer.lr, "
                 "lengthen the warm-up, or use --precision fp32."
             )
-        epoch = trainer.step_count // trainer.steps_per_epoch
-        if epoch_end and self.monitor is not None and epoch % self.monitor_every == 0:
-            self.last["knn"] = self.monitor(trainer.method.evaluated[0])
+        if self._monitor_due():
+            self.last |= self._monitored()
         if log is not None:
-            log.write(self.last)
+            log.write({**self.last, **gradients})
         if self.progress is not None and self.main:
             per_second = self._throughput()
             self.progress(
@@ -285,6 +288,9 @@ class _Run:
             save_weights(self.folder.encoder_path, encoder.state_dict(), metadata)
             if head := projector.state_dict():
                 save_weights(self.folder.projector_path, head, metadata)
+            prototypes = getattr(self.trainer.method, "evaluated_prototypes", None)
+            if prototypes is not None:
+                save_weights(self.folder.prototypes_path, prototypes.state_dict(), metadata)
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()

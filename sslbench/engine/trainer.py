@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
 from sslbench.data import Dataset
+from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
     ParameterGroup,
     build_optimizer,
@@ -80,6 +82,7 @@ class Trainer:
         self.optimizer = build_optimizer(
             self.recipe.optimizer, _groups(self.recipe, self.method), batch_size=group
         )
+        self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
         start = distributed.rank() * self.local_batch
         self._samples = torch.arange(start, start + self.local_batch, device=device)
@@ -115,6 +118,7 @@ class Trainer:
             output = self._forward(epoch, within * self.recipe.accumulate + part)
             (output.loss / self.recipe.accumulate).backward()
             outputs.append(output)
+        self.gradients.update()
         if isinstance(self.method, JointEmbedding):
             self.method.before_update(epoch=self._epochs_done())
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
@@ -247,12 +251,15 @@ class Trainer:
             "step": self.step_count,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "gradients": self.gradients.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()` of the same experiment."""
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if "gradients" in state:  # a run begun by an earlier version has none
+            self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
         self._begun = -1
 
@@ -260,8 +267,7 @@ class Trainer:
 def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:
     """The experiment's network at its seeded initialisation, on the CPU."""
     recipe = experiment.recipe
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_key(experiment.seed, "init") & _SEED_MASK)
+    with initialisation(experiment.seed):
         if isinstance(recipe.objective, CrossEntropy):
             return Supervised(
                 recipe,
@@ -274,6 +280,14 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
             num_images=len(dataset.pretraining),
             seed=experiment.seed,
         )
+
+
+@contextlib.contextmanager
+def initialisation(seed: int) -> Iterator[None]:
+    """Where a run's networks draw their first weights; the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "init") & _SEED_MASK)
+        yield
 
 
 def _labels(dataset: Dataset) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,12 @@ from sslbench.evaluation.features import (
     write_features,
 )
 from sslbench.methods.output import width
-from sslbench.models import build_encoder, build_head
+from sslbench.models import Prototypes, build_encoder, build_head
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import CrossEntropy, Views
 from sslbench.views import Augmenter
 
+Module = TypeVar("Module", bound=nn.Module)
 Channels = tuple[float, float, float]
 _ROWS = 4096  # features projected at a time
 
@@ -94,6 +96,16 @@ class Subject:
             UserError: supervised training has none, the run kept none, or its file is damaged.
         """
         return loaded_projector(self.folder, self.recipe, self.encoder).to(self.device)
+
+    @functools.cached_property
+    def prototypes(self) -> Prototypes:
+        """The trained prototypes on the device.
+
+        Raises:
+            UserError: the recipe has none, the run kept none, or its file is damaged.
+        """
+        out = width(self.projector, "out_features")
+        return loaded_prototypes(self.folder, self.recipe, out).to(self.device)
 
     @functools.cached_property
     def features(self) -> Features:
@@ -178,7 +190,24 @@ def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> n
     return _filled(projector, folder.projector_path, "the recipe's projector")
 
 
-def _filled(module: nn.Module, path: Path, what: str) -> nn.Module:
+def loaded_prototypes(folder: RunFolder, recipe: Recipe, projected: int) -> Prototypes:
+    """A run's prototypes of projections of a width, on the CPU. Raises UserError."""
+    if recipe.prototypes is None:
+        raise UserError(
+            f"{folder.path.name} was trained without prototypes; choose a run of a recipe that has "
+            "them, such as swav or dino."
+        )
+    if not folder.prototypes_path.is_file():
+        raise UserError(
+            f"{folder.path.name} was finished by an earlier version, which kept no prototypes; "
+            "move the folder away and train it again."
+        )
+    with torch.random.fork_rng(devices=[]):
+        prototypes = Prototypes(recipe.prototypes, projected)
+    return _filled(prototypes, folder.prototypes_path, "the recipe's prototypes")
+
+
+def _filled(module: Module, path: Path, what: str) -> Module:
     try:
         module.load_state_dict(load_weights(path))
     except RuntimeError as error:

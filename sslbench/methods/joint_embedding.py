@@ -148,6 +148,13 @@ class JointEmbedding(nn.Module):
             return self.target_encoder, self.target_projector
         return self.encoder, self.projector
 
+    @property
+    def evaluated_prototypes(self) -> Prototypes | None:
+        """The prototypes of the network that a run exports."""
+        if self.evaluated[0] is self.target_encoder:
+            return self.target_prototypes
+        return self.prototypes
+
     def forward(
         self, views: list[Tensor], *, indices: Tensor | None = None, key: int = 0,
         progress: float = 0.0, epoch: float = 0.0,

@@ -18,9 +18,10 @@ from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.display import number
-from sslbench.reports.figures import FIGURES, MAX_RUNS, short_names
+from sslbench.reports.figures import FIGURES
+from sslbench.reports.panels import MAX_RUNS, short_names
 
-KEYS = ("run", "dataset", "space", "batch_size", "class_prior")
+KEYS = ("run", "dataset", "space", "head", "batch_size", "class_prior")
 
 
 def write_analysis(analysis: Analysis, out: Path) -> list[Path]:

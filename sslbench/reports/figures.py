@@ -11,14 +11,19 @@ import pandas as pd
 
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.display import number
-from sslbench.reports.plots import INK, OURS, PALETTE, PUBLISHED, colour, house_style, log2_axis
+from sslbench.reports.panels import frames, legend, panels_of
+from sslbench.reports.picture_figures import (
+    attention_figure,
+    neighbours_figure,
+    prototypes_figure,
+)
+from sslbench.reports.plots import INK, OURS, PALETTE, PUBLISHED, colour, log2_axis
+from sslbench.reports.stability_figure import stability_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
-MAX_RUNS = len(PALETTE)  # more cannot be told apart
 CLASSES = 4  # of the circle figure
 SHARE_FLOOR = 1e-12  # of the spectrum: what is below is rounding
 MARKERS = {"self-supervised": "o", "supervised": "^", "not trained here": "s"}
@@ -29,8 +34,8 @@ def similarity_figure(analysis: Analysis) -> Figure:
 
     Source: Wang and Liu 2021, Fig. 8.
     """
-    summary, points = _frames(analysis)
-    figure, panels = _panels(len(summary), width=4.2, height=2.9, columns=2, sharey=True)
+    summary, points = frames(analysis)
+    figure, panels = panels_of(len(summary), width=4.2, height=2.9, columns=2, sharey=True)
     for axes, (_, record) in zip(panels, summary.iterrows(), strict=True):
         own = points[points.run == record.run]
         names = list(dict.fromkeys(own.series))
@@ -49,9 +54,9 @@ def hypersphere_figure(analysis: Analysis) -> Figure:
 
     Source: Wang and Isola 2020, Fig. 3.
     """
-    summary, points = _frames(analysis)
+    summary, points = frames(analysis)
     columns = 2 + CLASSES
-    figure, panels = _panels(len(summary) * columns, width=2.05, height=2.35, columns=columns)
+    figure, panels = panels_of(len(summary) * columns, width=2.05, height=2.35, columns=columns)
     for row, (_, record) in enumerate(summary.iterrows()):
         own = points[points.run == record.run]
         first, *circles = panels[row * columns : (row + 1) * columns]
@@ -78,7 +83,7 @@ def landscape_figure(analysis: Analysis) -> Figure:
     """
     summary = pd.DataFrame(analysis.summary)
     sets = list(dict.fromkeys(summary.dataset))
-    figure, panels = _panels(len(sets), width=4.4, height=3.5, columns=2)
+    figure, panels = panels_of(len(sets), width=4.4, height=3.5, columns=2)
     for axes, name in zip(panels, sets, strict=True):
         own = summary[summary.dataset == name]
         limits = {"vmin": own.top1.min(), "vmax": own.top1.max()}
@@ -93,7 +98,7 @@ def landscape_figure(analysis: Analysis) -> Figure:
         axes.set_xlabel("alignment loss (0 is perfect)")
         axes.set_ylabel("uniformity loss (lower is more even)")
         axes.set_title(f"{name}: {len(own)} encoders")
-        for handle in _legend(axes).legend_handles:  # marks tell the kind, not the accuracy
+        for handle in legend(axes).legend_handles:  # marks tell the kind, not the accuracy
             cast("Any", handle).set_facecolor("none")
     return figure
 
@@ -103,8 +108,8 @@ def spectrum_figure(analysis: Analysis) -> Figure:
 
     Source: Jing et al. 2021, Fig. 2.
     """
-    summary, points = _frames(analysis)
-    figure, (axes,) = _panels(1, width=5.6, height=3.6, columns=1)
+    summary, points = frames(analysis)
+    figure, (axes,) = panels_of(1, width=5.6, height=3.6, columns=1)
     for i, (_, record) in enumerate(summary.iterrows()):
         own = points[points.run == record.run]
         label = f"{record.label}: effective rank {record.effective_rank:.1f}"
@@ -117,7 +122,7 @@ def spectrum_figure(analysis: Analysis) -> Figure:
     axes.set_xlabel("singular values of the covariance, sorted")
     axes.set_ylabel("share of the largest")
     axes.set_title(f"{summary.space.iloc[0]} of test images")
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -129,10 +134,10 @@ def coupling_figure(analysis: Analysis) -> Figure:
     """
     from matplotlib import colormaps
 
-    summary, points = _frames(analysis)
+    summary, points = frames(analysis)
     runs = list(dict.fromkeys(summary.run))
     columns = 3 if len(runs) == 1 else 2
-    figure, (mean, variation, *panels) = _panels(
+    figure, (mean, variation, *panels) = panels_of(
         2 + len(runs), width=3.5, height=2.8, columns=columns
     )
     for i, run in enumerate(runs):
@@ -151,12 +156,12 @@ def coupling_figure(analysis: Analysis) -> Figure:
         panels[i].set_xlabel("q_B")
         panels[i].set_ylabel("density over its maximum")
         panels[i].set_title(own.label.iloc[0])
-        _legend(panels[i], title="batch size")
+        legend(panels[i], title="batch size")
     for axes, name in ((mean, "mean of q_B"), (variation, "coefficient of variation of q_B")):
         log2_axis(axes, sorted(set(summary.batch_size)))
         axes.set_xlabel("batch size")
         axes.set_ylabel(name)
-    _legend(mean)
+    legend(mean)
     return figure
 
 
@@ -165,9 +170,9 @@ def sampling_bias_figure(analysis: Analysis) -> Figure:
 
     Source: Chuang et al. 2020, Figs. 1 and 2 (there the consequence for accuracy).
     """
-    summary, points = _frames(analysis)
+    summary, points = frames(analysis)
     once = summary.drop_duplicates("batch_size")
-    figure, (share, losses, cosines) = _panels(3, width=3.6, height=3.1, columns=3)
+    figure, (share, losses, cosines) = panels_of(3, width=3.6, height=3.1, columns=3)
     names = {"false_percent": "share of negatives", "any_false_percent": "anchors that meet one"}
     for i, (key, name) in enumerate(names.items()):
         expected, measured = once[f"{key}_expected"], once[key]
@@ -201,7 +206,7 @@ def sampling_bias_figure(analysis: Analysis) -> Figure:
     cosines.set_xlabel(f"cosine ({once.space.iloc[0]})")
     cosines.set_ylabel("density")
     for axes in (share, losses, cosines):
-        _legend(axes)
+        legend(axes)
     return figure
 
 
@@ -212,55 +217,11 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "spectrum": spectrum_figure,
     "coupling": coupling_figure,
     "sampling-bias": sampling_bias_figure,
+    "neighbours": neighbours_figure,
+    "attention": attention_figure,
+    "prototypes": prototypes_figure,
+    "stability": stability_figure,
 }
-
-
-def short_names(runs: list[str]) -> dict[str, str]:
-    """Run name to a label: without the digest, or with as much of it as tells the runs apart."""
-    runs = list(dict.fromkeys(runs))
-    for length in (0, 4, 8, 16):
-        names = {run: _shortened(run, length) for run in runs}
-        if len(set(names.values())) == len(runs):
-            return names
-    return {run: run for run in runs}
-
-
-def _shortened(run: str, length: int) -> str:
-    stem, _, digest = run.rpartition("-")
-    return "-".join(filter(None, (stem, digest[:length]))) if stem else run
-
-
-def _frames(analysis: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Summary, with the runs' labels, and points."""
-    summary = pd.DataFrame(analysis.summary)
-    summary["label"] = summary.run.map(short_names(list(summary.run)))
-    return summary, pd.DataFrame(analysis.points)
-
-
-def _panels(
-    count: int, *, width: float, height: float, columns: int, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """Panels of that many inches in rows, in the house style, without pyplot's global state."""
-    from matplotlib.figure import Figure
-
-    columns = min(columns, count)
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    panels = list(grid.flat)
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    for axes in panels[:count]:
-        house_style(axes)
-        axes.title.set_color(INK)
-    return figure, panels[:count]
-
-
-def _legend(axes: Axes, title: str | None = None) -> Legend:
-    return axes.legend(
-        title=title, frameon=True, framealpha=0.75, edgecolor="none", fontsize=8,
-        title_fontsize=8, handlelength=1.6,
-    )  # fmt: skip
 
 
 def _violin(axes: Axes, place: int, series: pd.DataFrame, *, color: str) -> None:

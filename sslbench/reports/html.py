@@ -18,18 +18,24 @@ from sslbench.reports.curves import (
     training_curves,
 )
 from sslbench.reports.display import MARKS, grid, is_measured, table_key, unique_names
+from sslbench.reports.embedded import embedded_figures
+from sslbench.reports.panels import short_names
 from sslbench.reports.time_plot import time_plot
 from sslbench.tables.results import MeasuredTable
 
 OUTCOMES = ("held", "not held", "undecided", "not measured")
 
 
-def html_report(tables: Sequence[MeasuredTable], *, runs: Path | None = None) -> str:
-    """The page: an index, then every table with its claims, plots and company.
+def html_report(
+    tables: Sequence[MeasuredTable], *, runs: Path | None = None, analyses: Path | None = None
+) -> str:
+    """The page: an index, then every table with its claims, plots and company, then analyses.
 
     Args:
         tables: in the order to show them.
-        runs: the folder of run folders, for the training curves; None leaves them out.
+        runs: the folder of run folders, for the training curves and the figures of `sslbench
+            analyze` beside each table's runs; None leaves them out.
+        analyses: a folder of such figures of several runs, for the end of the page.
     """
     import jinja2
 
@@ -43,7 +49,9 @@ def html_report(tables: Sequence[MeasuredTable], *, runs: Path | None = None) ->
     template = environment.get_template("report.html.j2")
     names = unique_names(tables)
     views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
-    return template.render(views=views, marks=MARKS, outcomes=OUTCOMES) + "\n"
+    figures = [] if analyses is None else embedded_figures([("", analyses)])
+    page = template.render(views=views, analyses=figures, marks=MARKS, outcomes=OUTCOMES)
+    return page + "\n"
 
 
 def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
@@ -88,6 +96,7 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     groups += [_sweep(table, index) for index in range(len(sweeps_of(table)))]
     if runs is not None:
         groups.append(_training(table, runs))
+        groups.append(_analyses(table, runs))
     return [group for group in groups if group["plots"]]
 
 
@@ -134,6 +143,14 @@ def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     caption = "Mean over seeds; the band runs from the lowest to the highest seed."
     longest = max(curves.values(), key=len, default=[])
     return _group("Training", caption, shown, _legend(longest))
+
+
+def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
+    """What `sslbench analyze` left beside the table's runs."""
+    names = [run for row in table.rows for cell in row.cells.values() for run in cell.runs]
+    labels = short_names(names)
+    folders = [(labels[name], runs / name / "analyses") for name in dict.fromkeys(names)]
+    return _group("Analyses", "", embedded_figures(folders))
 
 
 def _legend(lines: Sequence[Series]) -> list[tuple[str, str, str]]:

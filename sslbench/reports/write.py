@@ -19,6 +19,7 @@ def write_reports(
     out: Path,
     formats: Collection[str] = FORMATS,
     runs: Path | None = None,
+    analyses: Path | None = None,
 ) -> list[Path]:
     """Write report.html, report.md (with <table>-time.svg where a table has minutes), cells.csv
     (every seed) and <table>.tex under `out`.
@@ -27,6 +28,7 @@ def write_reports(
         tables: in the order to show them.
         formats: of FORMATS.
         runs: the folder of run folders, for the training curves of the HTML page.
+        analyses: a folder of figures of `sslbench analyze`, for the end of the HTML page.
     Returns:
         The files written.
     Raises:
@@ -40,18 +42,21 @@ def write_reports(
     written: dict[Path, str] = {}
     for name in FORMATS:
         if name in formats:
-            written |= {out / file: text for file, text in _texts(name, tables, runs).items()}
+            texts = _texts(name, tables, runs, analyses)
+            written |= {out / file: text for file, text in texts.items()}
     for path, text in written.items():
         write_atomically(path, text)
     return list(written)
 
 
-def _texts(name: str, tables: Sequence[MeasuredTable], runs: Path | None) -> dict[str, str]:
+def _texts(
+    name: str, tables: Sequence[MeasuredTable], runs: Path | None, analyses: Path | None
+) -> dict[str, str]:
     """File name to content."""
     if name == "html":
         from sslbench.reports.html import html_report
 
-        return {"report.html": html_report(tables, runs=runs)}
+        return {"report.html": html_report(tables, runs=runs, analyses=analyses)}
     if name == "markdown":
         from sslbench.reports.markdown import markdown_figures, markdown_report
 

@@ -34,7 +34,8 @@ EventKind = Literal["start", "progress", "done", "failed"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run and the cells it feeds. `missing` are the protocols without a score yet."""
+    """One run and the cells it feeds. `missing` are the protocols without a score yet,
+    `monitor_points` the points of the kNN curve that its tables ask for."""
 
     experiment: Experiment
     provenance: Mapping[str, str]
@@ -44,6 +45,7 @@ class PlannedRun:
     missing: tuple[str, ...]
     status: str
     seconds: float
+    monitor_points: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -150,6 +152,7 @@ def plan(
             key = resolved.experiment.digest()
             item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
             item.add(place, table.column(place.column).metric)
+            item.ask(table.monitor_points)
     _check_overrides(overrides, list(found.values()))
     planned = _timed([_planned(item, runs=runs, root=root) for item in found.values()], scale, runs)
     by_place = {place: run for run in planned for place in run.places}
@@ -200,7 +203,8 @@ def run(
     options = {"device": device, "precision": precision, "compile": compile}
     work = [
         Job(item.folder.path.name, item.experiment, dict(item.provenance), item.protocols,
-            str(item.folder.path.parent), str(root), options)
+            str(item.folder.path.parent), str(root),
+            {**options, "monitor_points": item.monitor_points})
         for item in todo
     ]  # fmt: skip
     if backend == "ray":
@@ -217,12 +221,18 @@ class _Collected:
         self.experiment, self.provenance = experiment, provenance
         self.places: list[Place] = []
         self.protocols: set[str] = set(DEFAULT_PROTOCOLS)
+        self.monitor_points: int | None = None
 
     def add(self, place: Place, metric: str | None) -> None:
         self.places.append(place)
         protocol = protocol_of(metric) if metric else None
         if protocol:
             self.protocols.add(protocol)
+
+    def ask(self, monitor_points: int | None) -> None:
+        """Of several tables' wishes the densest kNN curve counts."""
+        if monitor_points is not None:
+            self.monitor_points = max(monitor_points, self.monitor_points or 0)
 
 
 def _planned(item: _Collected, *, runs: Path, root: Path) -> PlannedRun:
@@ -234,7 +244,7 @@ def _planned(item: _Collected, *, runs: Path, root: Path) -> PlannedRun:
     missing = tuple(p for p in protocols if not _scored(folder, dataset, p))
     return PlannedRun(
         item.experiment, item.provenance, folder, tuple(item.places), protocols, missing,
-        folder.status(), 0.0,
+        folder.status(), 0.0, item.monitor_points,
     )  # fmt: skip
 
 

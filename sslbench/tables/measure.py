@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.engine.folder import NUMERICS
+from sslbench.engine.monitors import knn_dips
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, Shapes
@@ -53,7 +54,11 @@ def measure(
         source=table.source,
         arxiv=table.arxiv,
         setting=dict(table.setting),
-        notes=(*table.notes, *_stand_in(table, dataset_name(data or find_scale(scale).data))),
+        notes=(
+            *table.notes,
+            *_stand_in(table, dataset_name(data or find_scale(scale).data)),
+            *reader.sparse_curves(),
+        ),
         scale=scale,
         chance=100.0 / _num_classes(data or find_scale(scale).data, root),
         seeds=planned.request.seeds,
@@ -192,6 +197,8 @@ class _Reader:
         if summary.get("status") != "finished":
             return None
         protocol, _, name = metric.partition(":")
+        if metric == "run:knn_dips":
+            return knn_dips([knn for _, knn in run.folder.knn_curve()])
         if protocol == "run":
             return _run_value(summary, name)
         value = self._score(run, protocol).get("values", {}).get(name)
@@ -232,6 +239,24 @@ class _Reader:
                        if n in names)  # fmt: skip
         return float(seconds) / 60
 
+    def sparse_curves(self) -> list[str]:
+        """How many finished runs have fewer points of the kNN curve than the table asks for."""
+        wanted = self.table.monitor_points
+        if wanted is None:
+            return []
+        finished = [
+            (len(run.folder.knn_curve()), summary["steps"])
+            for run in self.plan.runs
+            if (summary := self.summaries[run.folder.path.name]).get("status") == "finished"
+        ]
+        sparse = [points for points, steps in finished if points < min(wanted, steps)]
+        if not sparse:
+            return []
+        return [
+            f"{len(sparse)} of {len(finished)} finished runs have fewer points of the kNN curve "
+            f"than the {wanted} that the table asks for: they were trained before it did."
+        ]
+
     def _twin(self, row: Row) -> str:
         """A row above that is the same run at this scale, in words."""
         own = {run.folder.path.name for run in self._runs(row.id)}
@@ -245,7 +270,8 @@ class _Reader:
 
 def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
     """A metric of the run itself: one of its last log point; `std_ratio`, the output's std times
-    sqrt(d), 1 when spread; or `minutes`, the wall time of training."""
+    sqrt(d), 1 when spread; or `minutes`, the wall time of training. `knn_dips` is of the log, not
+    of the summary: see `engine.monitors.knn_dips`."""
     if name == "minutes":
         return float(summary["elapsed_seconds"]) / 60
     final: Mapping[str, Any] = summary.get("final", {})

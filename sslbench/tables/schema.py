@@ -111,7 +111,8 @@ class Table:
     `source` were taken from. `chance` is the published setting's chance accuracy in
     percent (None where the table has no published values, or several data sets). `published_at`
     is the scale whose settings the published values have: there the rows' values are taken
-    literally, elsewhere mapped.
+    literally, elsewhere mapped. `monitor_points` asks for that many points of the kNN curve in
+    every run (None: the usual ones); they change nothing of what is trained, nor a run's identity.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Table:
     set: Mapping[str, Any] = field(default_factory=dict)
     published_at: PublishedAt = "paper"
     chance: float | None = None
+    monitor_points: int | None = None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sweeps: tuple[Sweep, ...] = ()
@@ -211,6 +213,8 @@ def _build(cls: type[T], data: Any, where: str) -> T:
 
 
 def _check(table: Table, where: str) -> None:
+    if table.monitor_points is not None and table.monitor_points < 1:
+        raise UserError(f"{where}: monitor_points {table.monitor_points} must be at least 1.")
     _unique([c.key for c in table.columns], f"{where}: column")
     _unique([r.id for r in table.rows], f"{where}: row")
     _unique([c.id for c in table.claims], f"{where}: claim")

@@ -32,7 +32,7 @@ COMMAND = (sys.executable, "-m", "sslbench.tables.worker")
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train and score. `options`: device, precision, compile."""
+    """One run to train and score. `options`: device, precision, compile, monitor_points."""
 
     name: str
     experiment: Experiment

@@ -19,15 +19,26 @@ from sslbench.models.export import export_encoder
 from sslbench.recipes.specs import ResNet
 from tests.tiny import tiny
 
-NAMES = ("similarity", "hypersphere", "spectrum", "coupling", "sampling-bias")
+NAMES = (
+    "similarity", "hypersphere", "spectrum", "coupling", "sampling-bias", "neighbours", "stability",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained SimCLR, a supervised, an untrained and an unfinished run."""
+    """SimCLR, supervised and untrained runs, one with prototypes, a ViT, one not finished."""
     folder = tmp_path_factory.mktemp("cli") / "runs"
     for recipe in ("simclr", "supervised", "untrained"):
         last = pretrain(tiny(recipe), provenance={}, runs=folder, root=folder)
+    clustered = tiny(
+        "simclr",
+        name="clustered",
+        objective={"kind": "ClusterAssignment"},
+        prototypes={"kind": "Prototypes", "count": 8},
+    )
+    vit = tiny("untrained", name="vit", encoder={"kind": "ViT", "arch": "tiny", "patch": 4})
+    for experiment in (clustered, vit):
+        pretrain(experiment, provenance={}, runs=folder, root=folder)
     RunFolder(folder / "begun-s0").write_experiment(last.experiment(), {})
     return folder
 
@@ -58,6 +69,29 @@ def test_each_analysis_prints_numbers_and_leaves_its_files_beside_the_run(call, 
     assert not list((run / "analyses").glob(".*"))
 
 
+@pytest.mark.parametrize(("name", "run"), [("attention", "vit"), ("prototypes", "clustered")])
+def test_what_needs_a_certain_run_is_written_as_the_others_are(call, name, run, tmp_path):
+    plain = json.loads(call(name, run, "--out", "here", "--json"))
+    assert plain["files"] == [f"here/{name}.{s}" for s in ("svg", "png", "csv", "points.csv")]
+    assert (tmp_path / "here" / f"{name}.png").stat().st_size > 1000
+
+
+def test_help_lists_the_options_of_the_command_before_the_shared_ones():
+    result = CliRunner().invoke(app, ["analyze", "neighbours", "--help"], terminal_width=200)
+    options = ("--queries", "--neighbours", "--index", "--dataset", "--out", "--runs", "--json")
+    places = [result.stdout.index(option) for option in options]
+    assert places == sorted(places)
+    assert "How many test images to show." in result.stdout
+
+
+def test_an_image_file_is_looked_at(call, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (20, 20), (9, 99, 199)).save(tmp_path / "mine.png")
+    call("attention", "vit", "--file", "mine.png", "--out", "here")
+    assert set(pd.read_csv(tmp_path / "here" / "attention.points.csv").image) == {"mine.png"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_json_is_the_csv(call, name, tmp_path):
     plain = json.loads(call(name, "simclr", "--out", "here", "--json"))
@@ -85,7 +119,7 @@ def test_several_runs_share_a_figure_in_the_current_folder(call, tmp_path):
 def test_all_runs_make_a_landscape(call, tmp_path):
     plain = json.loads(call("hypersphere", "--all", "--protocol", "knn", "--json"))
     assert {r["run"].split("-")[0] for r in plain["summary"]} == {
-        "simclr", "untrained", "supervised",
+        "simclr", "untrained", "supervised", "clustered", "vit",
     }  # fmt: skip
     assert (tmp_path / "analyses" / "landscape.png").is_file()
     only = json.loads(call("hypersphere", "--match", "s*", "--protocol", "knn", "--json"))
@@ -142,6 +176,12 @@ def test_another_data_set_is_analyzed_at_the_runs_resolution(call, tmp_path):
         (["hypersphere", "--match", "x*"], "No finished run 'x*'"),
         (["spectrum", "simclr", "--dataset", "cifar11"], "did you mean 'cifar1"),
         (["spectrum", "pyproject.toml"], "No run"),
+        (["neighbours", "simclr", "--index", "40"], "0 to 31"),
+        (["neighbours", "simclr", "--index", "a"], "commas"),
+        (["attention", "simclr"], "need a ViT"),
+        (["attention", "vit", "--keep", "60"], "between 0 and 1"),
+        (["prototypes", "simclr"], "without prototypes"),
+        (["stability", "untrained"], "no gradients"),
     ],
 )
 def test_wrong_input_is_one_sentence(call, words, expected):

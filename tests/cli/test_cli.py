@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sslbench.cli import main
+from sslbench.engine.folder import RunFolder
 from sslbench.evaluation import subject
 
 SMALL = ["--scale", "smoke", "--set", "data.num_train=160", "--set", "data.num_test=60",
@@ -40,6 +42,19 @@ def trained(run, recipe: str, *more: str) -> str:
     code, out, err = run("pretrain", recipe, *QUICK, "--no-tensorboard", "--json", *more)
     assert code == 0, err
     return json.loads(out)["run"]
+
+
+def test_a_finished_run_with_fewer_monitor_points_says_so(run):
+    path = Path(trained(run, "simclr"))
+    again = ["pretrain", "simclr", *QUICK, "--no-tensorboard", "--monitor-points"]
+    code, _, err = run(*again, "2")
+    assert code == 0
+    assert "kNN curve has 1 points, not 2" in err
+    assert "kNN curve" not in run(*again, "1")[2]
+    shutil.rmtree(path)
+    assert "kNN curve" not in run(*again, "2")[2]
+    steps = [p["step"] for p in RunFolder(path).metrics() if "knn" in p]
+    assert len(steps) == 2
 
 
 @pytest.mark.parametrize("kind", ["recipes", "tables", "datasets", "scales", "protocols"])

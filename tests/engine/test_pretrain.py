@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -140,6 +142,42 @@ def test_the_log_has_what_the_plots_need(tmp_path):
     assert [p["step"] for p in points] == list(range(1, 13))
     assert all({"loss", "std", "effective_rank", "lr"} <= p.keys() for p in points)
     assert [p["knn"] for p in points if "knn" in p] == [12.5, 12.5]
+
+
+def test_more_monitor_points_lie_inside_epochs_and_change_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOG_POINTS", 4)
+
+    def curve(path, points):
+        options = dataclasses.replace(FP32, monitor_points=points)
+        folder = pretrain(
+            tiny("simsiam", epochs=4), provenance={}, runs=path, root=path, options=options,
+            monitor=lambda encoder: 12.5,
+        )  # fmt: skip
+        return folder, [step for step, _ in folder.knn_curve()]
+
+    usual, by_epoch = curve(tmp_path / "a", None)
+    dense, by_step = curve(tmp_path / "b", 16)
+    assert by_epoch == [6 * epoch for epoch in range(1, 5)]
+    assert by_step == [math.ceil(1.5 * i) for i in range(1, 17)]
+    assert_same_encoder(usual, dense)
+    assert usual.summary()["final"] == dense.summary()["final"]
+    extra = [p for p in dense.metrics() if "loss" not in p]
+    assert len(extra) == 12
+    assert all(p.keys() == {"step", "epoch", "knn"} for p in extra)
+    assert [p["loss"] for p in dense.metrics() if "loss" in p] == [
+        p["loss"] for p in usual.metrics()
+    ]
+
+
+def test_more_monitor_points_than_steps_are_one_a_step(tmp_path):
+    options = dataclasses.replace(FP32, monitor_points=100)
+    folder = pretrain(
+        tiny("simsiam"), provenance={}, runs=tmp_path, root=tmp_path, options=options,
+        monitor=lambda encoder: 12.5,
+    )  # fmt: skip
+    assert [step for step, _ in folder.knn_curve()] == list(range(1, 13))
+    with pytest.raises(UserError, match="at least 1"):
+        Options(monitor_points=0)
 
 
 def test_the_summary_says_where_the_number_comes_from(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import struct
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
 from sslbench.reports.analyses import show_analysis, write_analysis
-from sslbench.reports.figures import FIGURES, short_names
+from sslbench.reports.figures import FIGURES
+from sslbench.reports.panels import short_names
 
 RUNS = ("simclr-s0-1a2b3c4d5e6f7a8b", "byol-s1-0f0e0d0c0b0a0908")
 BATCHES = (32, 64)
+IMAGE = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(3, 8, 8)
 
 
 def similarity() -> Analysis:
@@ -107,7 +111,73 @@ def sampling_bias() -> Analysis:
     )
 
 
-ANALYSES = [similarity, hypersphere, landscape, spectrum, coupling, sampling_bias]
+def neighbours() -> Analysis:
+    return Analysis(
+        name="neighbours",
+        summary=[{"run": r, "same_class_percent": 40.0} for r in RUNS],
+        points=[
+            {"run": r, "query": q, "class": "cat", "rank": k, "picture": f"train {k}",
+             "neighbour_class": "<d$g$>", "same_class": k == 2, "cosine": 0.5}
+            for r in RUNS
+            for q in ("test 1", "test 2")
+            for k in (1, 2, 3)
+        ],
+        pictures=dict.fromkeys(("test 1", "test 2", "train 1", "train 2", "train 3"), IMAGE),
+    )  # fmt: skip
+
+
+def attention() -> Analysis:
+    points = [
+        {"run": r, "image": "test 1", "head": h, "best": h == 1, "picture": f"{r} {h}"}
+        for r in RUNS
+        for h in range(3)
+    ]
+    pictures = {"test 1": IMAGE}
+    for point in points:
+        pictures[point["picture"]] = torch.arange(6.0).view(2, 3)
+        pictures[f"{point['picture']} kept"] = (torch.arange(6.0) > 2).float().view(2, 3)
+    common = {"keep_percent": 60.0, "untrained_jaccard": 20.0}
+    summary = [
+        {"run": r, "jaccard": j, **common} for r, j in zip(RUNS, (30.0, math.nan), strict=True)
+    ]
+    return Analysis(name="attention", summary=summary, points=points, pictures=pictures)
+
+
+def prototypes() -> Analysis:
+    def point(kind: str, **more: object) -> dict[str, object]:
+        common = {"run": RUNS[0], "kind": kind, "rank": 0, "picture": "", "class": ""}
+        return common | more
+
+    usage = [point("usage", head=h, prototype=k, value=k / 6) for h in range(2) for k in range(4)]
+    images = [
+        point("image", head=h, prototype=3, value=0.9, rank=k, picture="train 1")
+        for h in range(2)
+        for k in (1, 2)
+    ]
+    return Analysis(
+        name="prototypes",
+        summary=[{"run": RUNS[0], "head": h} for h in range(2)],
+        points=[*usage, *images],
+        pictures={"train 1": IMAGE},
+    )
+
+
+def stability() -> Analysis:
+    def points(run: str) -> list[dict[str, object]]:
+        rows = [("maximum", layer, s, s + 1, 2.0 + s) for layer in "abcdefgh" for s in range(5)]
+        rows += [("knn", "", s, s, 40.0 - s) for s in range(5)]
+        rows += [("spike", "a", 2, 3, 4.0), ("dip", "", 1, 3, 2.0)]
+        names = ("kind", "layer", "begin", "step", "value")
+        return [{"run": run, **dict(zip(names, row, strict=True))} for row in rows]
+
+    summary = [{"run": r, "spikes": 1, "dips": 1, "dips_with_spike": 1} for r in RUNS]
+    return Analysis(name="stability", summary=summary, points=[p for r in RUNS for p in points(r)])
+
+
+ANALYSES = [
+    similarity, hypersphere, landscape, spectrum, coupling, sampling_bias, neighbours, attention,
+    prototypes, stability,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", ANALYSES)
@@ -174,6 +244,53 @@ def test_sampling_bias_has_three_estimates_and_three_kinds_of_pairs():
     assert labels == ["biased", "debiased, prior 0.1", "debiased, prior 0.2", "unbiased"]
     assert len(share.get_lines()) == 6
     assert len(cosines.get_lines()) == 3
+
+
+def test_neighbours_have_a_row_a_query_and_run_and_a_border_a_neighbour():
+    figure = FIGURES["neighbours"](neighbours())
+    rows = [figure.axes[i : i + 4] for i in range(0, 16, 4)]
+    assert [row[0].get_ylabel() for row in rows] == ["simclr-s0", "byol-s1"] * 2
+    right, wrong = rows[0][2].spines["left"], rows[0][1].spines["left"]
+    assert right.get_visible() and wrong.get_visible()
+    assert right.get_edgecolor() != wrong.get_edgecolor()
+    assert (right.get_linestyle(), wrong.get_linestyle()) != ("-", "-")
+    assert rows[0][1].get_title() == "<d$g$> 0.50"
+    assert "40.0 %" in figure.get_suptitle()
+
+
+def test_a_grid_that_nobody_could_read_is_refused(tmp_path: Path):
+    one = neighbours()
+    points = [p | {"query": f"test {i}"} for i in range(21) for p in one.points]
+    many = dataclasses.replace(one, points=points)
+    with pytest.raises(UserError, match="42 rows of 4 images"):
+        write_analysis(many, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_attention_has_a_map_a_head_and_a_frame_around_the_best():
+    figure = FIGURES["attention"](attention())
+    maps = figure.axes[1:4]
+    assert [axes.get_title() for axes in maps] == ["head 0", "head 1", "head 2"]
+    assert [axes.spines["left"].get_visible() for axes in maps] == [False, True, False]
+    assert figure.get_suptitle().splitlines()[-1] == "simclr-s0: 30.0 (untrained 20.0)"
+
+
+def test_prototypes_have_a_line_a_head_and_rows_of_images():
+    figure = FIGURES["prototypes"](prototypes())
+    usage, *images = figure.axes
+    assert [list(line.get_ydata()) for line in usage.get_lines()[:2]] == [
+        pytest.approx([50, 100 / 3, 100 / 6, 0])
+    ] * 2
+    assert [axes.get_ylabel() for axes in images] == ["0/3", "", "1/3", ""]
+
+
+def test_stability_has_a_line_a_layer_and_shades_its_spikes():
+    figure = FIGURES["stability"](stability())
+    gradients, curve = figure.axes[:2]
+    assert len(gradients.get_lines()) == 8
+    assert len(gradients.get_legend().get_texts()) == 6
+    assert len(curve.get_lines()) == 2  # the curve, and its dip over it
+    assert len(gradients.patches) == len(curve.patches) == 1
 
 
 def test_the_same_numbers_give_the_same_file(tmp_path: Path):

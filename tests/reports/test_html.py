@@ -117,6 +117,26 @@ def test_page_opens_in_a_browser(page: str, tmp_path: Path) -> None:
         assert not console
 
 
+def test_analyses_stand_with_the_table_of_their_run_and_at_the_end(
+    stop_grad: MeasuredTable, runs: Path, tmp_path: Path
+) -> None:
+    from matplotlib.figure import Figure
+
+    name = stop_grad.rows[0].cells["top1"].runs[0]
+    for folder, file in ((runs / name / "analyses", "sampling-bias"), (tmp_path, "attention")):
+        folder.mkdir(exist_ok=True)
+        Figure(figsize=(2, 1)).savefig(folder / f"{file}.png", dpi=160)
+    text = html_report([stop_grad], runs=runs, analyses=tmp_path)
+    parsed = Page(text)
+    images = [link for link in parsed.loads if link.startswith("data:image/png")]
+    assert len(images) == 2
+    assert text.count('width="192" height="96"') == 2
+    assert f'alt="sampling bias, {name.rpartition("-")[0]}"' in text
+    assert "<figcaption>attention</figcaption>" in text
+    assert "#analyses" in parsed.links
+    assert "analyses" not in Page(html_report([stop_grad], analyses=tmp_path / "none")).ids
+
+
 def test_labels_are_text_not_markup(awkward: MeasuredTable) -> None:
     text = html_report([awkward])
     assert "<script" not in text

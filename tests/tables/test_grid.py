@@ -34,6 +34,17 @@ def test_cells_and_tables_share_runs(table: Table, places: Places) -> None:
     assert "and 1 more" in shared.label
 
 
+def test_of_two_tables_the_denser_kNN_curve_is_trained(table: Table, places: Places) -> None:
+    dense = [dataclasses.replace(table, id=f"dense{n}", monitor_points=n) for n in (60, 30)]
+    both = plan([table, *dense], scale="smoke", seeds=1, **places)
+    (usual,) = {run.monitor_points for run in plan([table], scale="smoke", seeds=1, **places).runs}
+    assert usual is None
+    assert {run.monitor_points for run in both.runs} == {60}
+    assert [r.folder.path for r in both.runs] == [
+        r.folder.path for r in plan([table], scale="smoke", seeds=1, **places).runs
+    ]
+
+
 def test_a_rows_seed_is_its_runs_seed(table: Table, places: Places) -> None:
     found = plan([table], scale="smoke", seeds=[3, 5], **places)
     seeds = {p.seed: run.experiment.seed for p, run in found.by_place.items()}

@@ -48,6 +48,33 @@ def test_run_metrics_and_published_only_cells(
     assert result.cell("paper-only", "top1") == Cell(state="published-only", published=71.8)
 
 
+def test_dips_are_read_from_the_log_and_too_few_points_are_noted(
+    places: Places, monkeypatch
+) -> None:
+    curve = {0: [10.0, 20.0, 15.0, 18.0, 17.0], 1: [10.0, 20.0, 30.0]}
+    asked: set[int | None] = set()
+
+    def execute(job: Job, tell: Tell) -> None:
+        asked.add(job.options["monitor_points"])
+        finish(job, top1=accuracy(job), steps=4 if job.experiment.recipe.epochs else 0)
+        if job.experiment.recipe.epochs:
+            log = enumerate(curve[job.experiment.seed], start=1)
+            lines = [json.dumps({"step": step, "knn": value}) for step, value in log]
+            (job.path / "metrics.jsonl").write_text("\n".join(lines))
+
+    use(monkeypatch, execute)
+    dips = {"key": "dips", "name": "dips", "unit": "points", "metric": "run:knn_dips"}
+    columns = [*TABLE["columns"], dips]
+    table = parse_table({**TABLE, "columns": columns, "monitor_points": 4}, where="dips")
+    result = measured(table, places, seeds=2)
+    assert asked == {4}
+    assert result.cell("baseline", "dips").values == (6.0, 0.0)
+    notes = [note for note in result.notes if "kNN curve" in note]
+    assert len(notes) == 1 and notes[0].startswith("3 of 9 finished runs have fewer points")
+    usual = parse_table({**TABLE, "columns": columns}, where="usual")
+    assert not any("kNN curve" in note for note in measured(usual, places, seeds=2).notes)
+
+
 def test_untrained_encoder_and_raw_pixels_stand_beside_the_rows(
     table: Table, places: Places, fake: list[str]
 ) -> None:

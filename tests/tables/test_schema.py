@@ -10,6 +10,7 @@ import yaml
 
 from sslbench.errors import UserError
 from sslbench.tables.schema import DATA, find_cell, load_table, parse_table, read_table
+from tests.tables.fakes import TABLE
 
 
 @pytest.fixture
@@ -29,6 +30,11 @@ def test_a_table_reads_as_its_file_says() -> None:
 def test_an_unknown_table_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'byol-target'"):
         load_table("byol-targt")
+
+
+def test_a_curve_needs_a_point() -> None:
+    with pytest.raises(UserError, match="monitor_points 0 must be at least 1"):
+        parse_table({**TABLE, "monitor_points": 0}, where="small")
 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:

@@ -37,12 +37,15 @@ class Analysis:
         summary: a record a line of the printed table; every record has the same keys.
         points: a record a point of the figure's distributions; every record has the same keys.
         notes: sentences that belong under the table.
+        pictures: what a figure shows, by the names that points give: images, uint8 3×H×W, and
+            maps, float h×w.
     """
 
     name: str
     summary: list[Record]
     points: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
 def merge(analyses: Sequence[Analysis]) -> Analysis:
@@ -52,7 +55,8 @@ def merge(analyses: Sequence[Analysis]) -> Analysis:
         name=name,
         summary=[record for analysis in analyses for record in analysis.summary],
         points=[record for analysis in analyses for record in analysis.points],
-        notes=[note for analysis in analyses for note in analysis.notes],
+        notes=list(dict.fromkeys(note for analysis in analyses for note in analysis.notes)),
+        pictures={k: v for analysis in analyses for k, v in analysis.pictures.items()},
     )
 
 
@@ -73,6 +77,31 @@ def pairs(subject: Subject, rows: Tensor, *, space: Space) -> tuple[Tensor, Tens
 def rows_of(subject: Subject) -> Tensor:
     """Positions of the test images that take part: those of `geometry.v1`."""
     return test_rows(GEOMETRY, subject)
+
+
+def chosen_images(
+    subject: Subject, *, count: int, seed: int, index: Sequence[int] | None
+) -> Tensor:
+    """Positions of the test images to show: those named, or a random few, int64 on the CPU.
+
+    Args:
+        count: how many random ones.
+        seed: of the choice; the same for every run, so that runs are seen on the same images.
+        index: positions to take instead.
+    Raises:
+        UserError: a position that there is not, or more images than there are.
+    """
+    available = len(subject.dataset.test)
+    if index is not None:
+        wrong = [i for i in index if not 0 <= i < available]
+        if wrong:
+            raise UserError(f"--index {wrong[0]}: the test images are 0 to {available - 1}.")
+        return torch.tensor(list(dict.fromkeys(index)))
+    if not 1 <= count <= available:
+        raise UserError(
+            f"{count} images to show: needs 1 to {available}, the test images there are."
+        )
+    return permutation(stream_key(seed, "analysis images", available), available)[:count]
 
 
 def head(subject: Subject, space: Space) -> Record:

@@ -255,8 +255,9 @@ LAPTOP = Scale(
         "moves half way a visit starts nothing in so few (kNN on the held-out part, one seed: 12 "
         "after 12 epochs at momentum 0.5, 43 after 24 at 0.1 and temperature 0.2).",
         "ReSSL, MoCo v3, DINO and all recipes on a ViT have settings in line with these, not yet "
-        "searched. DINO's head has batch norm on the ResNet (an option of the authors' code): without "
-        "it all projections are one after an epoch. The ViT has 16 patches; a step of it takes two to four times a ResNet's.",
+        "searched. On the ResNet DINO's head has batch norm, an option of the authors' code: "
+        "without it all projections are one after an epoch. The ViT has 16 patches; its step takes "
+        "two to four times a ResNet's.",
         "MoCo's head has batch norm here; without it the contrast barely starts in 1,500 steps.",
         "The target's momentum is scaled to the number of steps: 0.99 over 94,000 steps is 0.8 "
         "over 1,500.",

@@ -29,6 +29,28 @@ def subject(trained: RunFolder) -> Subject:
 
 
 @pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """An untrained ViT of 3 heads and 4×4 patches, whose class token is the representation."""
+    folder = tmp_path_factory.mktemp("vit")
+    experiment = tiny("untrained", encoder={"kind": "ViT", "arch": "tiny", "patch": 4})
+    run = pretrain(experiment, provenance={}, runs=folder / "runs", root=folder)
+    return open_subject(run, root=folder)
+
+
+@pytest.fixture(scope="session")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A run with two heads of 8 prototypes."""
+    folder = tmp_path_factory.mktemp("clustered")
+    experiment = tiny(
+        "simclr",
+        objective={"kind": "ClusterAssignment"},
+        prototypes={"kind": "Prototypes", "count": 8, "heads": 2},
+    )
+    run = pretrain(experiment, provenance={}, runs=folder / "runs", root=folder)
+    return open_subject(run, root=folder)
+
+
+@pytest.fixture(scope="session")
 def sphere() -> Callable[..., Tensor]:
     """N unit vectors of D dimensions, float64, by seed."""
 
