@@ -52,7 +52,7 @@ _SMALL_MULTICROP: Changes = {
 _NARROW_CLUSTERS: Changes = {
     "projector.hidden": (256,),
     "prototypes.count": 100,
-    "optimizer": _adamw(2e-2),
+    "optimizer": _sgd(0.6),
     "views.*.jitter": SMALL_JITTER,
     **_SMALL_MULTICROP,
 }
