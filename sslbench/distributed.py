@@ -75,6 +75,13 @@ def agree(value: T) -> T:
     return box[0]
 
 
+@torch.no_grad()
+def broadcast(x: Tensor) -> None:
+    """Overwrite x, contiguous, by the first process's."""
+    if world_size() > 1:
+        dist.broadcast(x, src=0)
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:

@@ -7,7 +7,7 @@ from typing import Any
 from sslbench.recipes import RECIPES
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
-from sslbench.recipes.specs import Channels, NoiseContrastive, RawPixels, Shapes
+from sslbench.recipes.specs import Channels, NoiseContrastive, RawPixels, Shapes, ViT
 
 DATA = Shapes(resolution=16, num_train=96, num_test=32)
 TRAINED = [n for n, r in RECIPES.items() if r.epochs > 0 and not isinstance(r.encoder, RawPixels)]
@@ -19,7 +19,10 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     spec = RECIPES[recipe]
     if spec.epochs == 0:
         sets.pop("epochs")
-    if not isinstance(spec.encoder, RawPixels) and recipe != "color-histogram":
+    if isinstance(spec.encoder, ViT):  # a path is dropped by each process for itself
+        small = {"arch": "tiny", "patch": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.0}
+        sets["encoder"] = spec.encoder.to_dict() | small
+    elif not isinstance(spec.encoder, RawPixels) and recipe != "color-histogram":
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
     if isinstance(spec.projector, Channels):
         sets["projector.out"] = 4
@@ -32,7 +35,9 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     if spec.predictor is not None:
         sets["predictor.hidden"] = [8]
     if getattr(spec.objective, "queue", None):
-        sets |= {"objective.queue": 32, "batch_norm.splits": 2}
+        sets["objective.queue"] = 32
+    if spec.batch_norm.splits > 1:
+        sets["batch_norm.splits"] = 2
     if isinstance(spec.objective, NoiseContrastive):
         sets["objective.num_negatives"] = 32
     layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]

@@ -17,11 +17,14 @@ from sslbench.recipes.specs import (
     EMA,
     MLP,
     AlignUniform,
+    Centering,
+    ClusterAssignment,
     CrossCorrelation,
     CrossEntropy,
     InfoNCE,
     NoiseContrastive,
     Objective,
+    Relational,
     Shared,
     SimpleContrast,
 )
@@ -153,6 +156,8 @@ def _cause(recipe: Recipe, *, complete: bool) -> str:
         return "The learning rate may be too high, or off_diagonal_weight too small for this width."
     if isinstance(objective, CrossEntropy):
         return "The features do not differ between images: the learning rate may be too high."
+    if isinstance(objective, ClusterAssignment | Relational):
+        return _teacher_cause(recipe, objective)
     return _prediction_cause(recipe)
 
 
@@ -178,6 +183,27 @@ def _contrastive_cause(separation: str, complete: bool) -> str:
         "Few directions tell the negatives apart: the views may be too strong, or share a "
         "shortcut such as colour."
     )
+
+
+def _teacher_cause(recipe: Recipe, objective: ClusterAssignment | Relational) -> str:
+    """Distributions that a teacher gives hold images apart while they are sharp and balanced."""
+    if isinstance(objective, Relational):
+        sharpness, rest = objective.teacher_temperature, "or the queue too short."
+    elif isinstance(objective.assignment, Centering):
+        if isinstance(recipe.target, Shared):
+            return (
+                "The teacher is the student itself, which centring alone does not hold apart; it "
+                "needs target=EMA, or objective.assignment=Sinkhorn."
+            )
+        sharpness, rest = objective.assignment.temperature, "or the centre's momentum too high."
+    else:
+        return "The assignments do not tell images apart: the learning rate may be too high."
+    if sharpness >= objective.temperature:
+        return (
+            f"The teacher's temperature {sharpness:g} is not below the student's "
+            f"{objective.temperature:g}, so nothing sharpens what the student learns."
+        )
+    return f"The learning rate or the teacher's temperature may be too high, {rest}"
 
 
 def _prediction_cause(recipe: Recipe) -> str:

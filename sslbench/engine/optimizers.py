@@ -1,4 +1,4 @@
-"""Optimisers from their specs, LARS, and the moving average of a target network."""
+"""Optimisers from their specs, LARS, clipping, and the moving average of a target network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbench.recipes.specs import LAMB, AdamW, Optimizer
 from sslbench.recipes.specs import LARS as LARSSpec
-from sslbench.recipes.specs import SGD, AdamW
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,66 @@ class ParameterGroup:
 
 
 def build_optimizer(
-    spec: SGD | LARSSpec | AdamW, groups: Sequence[ParameterGroup], *, batch_size: int
+    spec: Optimizer, groups: Sequence[ParameterGroup], *, batch_size: int
 ) -> torch.optim.Optimizer:
     """The optimiser of a recipe over the parameters that require a gradient.
 
     Args:
         spec: rates, decay, and whether biases and norms (at most one dimension) are excluded from
-            decay and, under LARS, from the trust ratio.
+            decay and, under LARS and LAMB, from the trust ratio.
         groups: parts of the network; each becomes one or two parameter groups (weights, then
             biases and norms). Without any parameter, the optimiser does nothing.
         batch_size: images of one update over all processes; scales the rate by B / 256 (linear),
             sqrt(B) (sqrt) or 1 (none). Sources: Goyal et al. 2017; Chen et al. 2020, App. B.1.
+    LAMB is timm's, without its clipping of the whole gradient: You et al. 2019,
+    arXiv:1904.00962, Algorithm 2, whose trust ratio is |w| / |d|.
     """
     scale = {"linear": batch_size / 256, "sqrt": math.sqrt(batch_size), "none": 1.0}[spec.scaling]
     made = [made for group in groups for made in _split(spec, group, scale)]
-    made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True}]
+    made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True,
+                     "adapt": False}]  # fmt: skip
     if isinstance(spec, LARSSpec):
         return LARS(made, momentum=spec.momentum, trust_coefficient=spec.trust_coefficient)
     if isinstance(spec, AdamW):
         return _fused(torch.optim.AdamW, made, betas=spec.betas)
-    return _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    if isinstance(spec, LAMB):
+        from timm.optim.lamb import Lamb  # slow to import
+
+        adapting = [{**g, "always_adapt": g["adapt"]} for g in made]
+        return Lamb(adapting, betas=spec.betas, max_grad_norm=None)
+    sgd = _fused(torch.optim.SGD, made, momentum=spec.momentum, nesterov=spec.nesterov)
+    for parameter in (p for g in made for p in g["params"] if spec.momentum > 0):
+        # The kernel takes the velocities of all or none, and frozen parameters begin later.
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Give every group its base rate times `factor`; constant groups keep their base rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * (1.0 if group["constant"] else factor)
+
+
+def set_weight_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Give every group this decay, but for biases and norms that are excluded from it."""
+    for group in optimizer.param_groups:
+        if group["adapt"]:
+            group["weight_decay"] = decay
+
+
+@torch.no_grad()
+def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
+    """Shorten, in place, the gradient of each parameter tensor by itself to at most that norm.
+
+    Source: Caron et al. 2021 (DINO), whose code clips each tensor, not the whole gradient.
+    """
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"]
+             if p.grad is not None]  # fmt: skip
+    if grads:
+        norms = torch.stack(torch._foreach_norm(grads))
+        # The small number keeps a gradient of zero as it is.
+        factors = (longest / (norms + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(grads, list(factors.unbind()))
 
 
 @torch.no_grad()
@@ -134,9 +168,7 @@ def _trust_ratios(params: list[Tensor], updates: list[Tensor], coefficient: floa
     return list(torch.where((weight > 0) & (update > 0), ratio, 1.0).unbind())
 
 
-def _split(
-    spec: SGD | LARSSpec | AdamW, group: ParameterGroup, scale: float
-) -> list[dict[str, Any]]:
+def _split(spec: Optimizer, group: ParameterGroup, scale: float) -> list[dict[str, Any]]:
     """torch's parameter groups of one part: weights, and what is excluded."""
     trained = [p for _, p in group.parameters if p.requires_grad]
     if not spec.exclude_bias_and_norm:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
@@ -18,14 +19,17 @@ from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
     ParameterGroup,
     build_optimizer,
+    clip_gradients,
     ema_update,
     set_learning_rate,
+    set_weight_decay,
 )
-from sslbench.engine.schedules import ema_momentum, learning_rate_factor
+from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, StepOutput, Supervised
+from sslbench.objectives import EpochMemory
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.specs import EMA, MLP, CrossEntropy
+from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
 from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
 
@@ -83,6 +87,7 @@ class Trainer:
         start = distributed.rank() * self.local_batch
         self._samples = torch.arange(start, start + self.local_batch, device=device)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
 
@@ -106,13 +111,7 @@ class Trainer:
     def step(self) -> StepOutput:
         """One optimiser step: views, forward, backward, update, target, queue or memory bank."""
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
-        factor = learning_rate_factor(
-            self.recipe.schedule,
-            step=self.step_count,
-            steps_per_epoch=self.steps_per_epoch,
-            total_epochs=self.recipe.epochs,
-        )
-        set_learning_rate(self.optimizer, factor)
+        self._follow_schedules()
         self.method.train()
         outputs = []
         for part in range(self.recipe.accumulate):
@@ -122,21 +121,80 @@ class Trainer:
         self.gradients.update()
         if isinstance(self.method, JointEmbedding):
             self.method.before_update(epoch=self._epochs_done())
+        clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
+        if clip_norm is not None:
+            clip_gradients(self.optimizer, clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._after(outputs)
         self.step_count += 1
         return output
 
-    def _forward(self, epoch: int, batch: int) -> StepOutput:
+    def _follow_schedules(self) -> None:
+        """Learning rate and weight decay of the coming step."""
+        factor = learning_rate_factor(
+            self.recipe.schedule,
+            step=self.step_count,
+            steps_per_epoch=self.steps_per_epoch,
+            total_epochs=self.recipe.epochs,
+        )
+        set_learning_rate(self.optimizer, factor)
+        spec = self.recipe.optimizer
+        if isinstance(spec, AdamW) and spec.weight_decay_end is not None:
+            decay = weight_decay(spec, step=self.step_count, total_steps=self.total_steps)
+            set_weight_decay(self.optimizer, decay)
+
+    def _begin(self, epoch: int) -> None:
+        """What precedes an epoch's first batch, once also where a run resumes inside the epoch:
+        images are assigned to clusters, where the recipe has those of an epoch."""
+        if self._begun == epoch:
+            return
+        self._begun = epoch
+        method = self.method
+        if not isinstance(method, JointEmbedding) or method.memory is None:
+            return
+        clustered = int(method.memory.epoch)
+        if clustered < 0:
+            self._fill_memory(method, method.memory)
+        if clustered < epoch:
+            method.cluster(epoch=epoch, seed=self.seed)
+
+    @torch.no_grad()
+    def _fill_memory(self, method: JointEmbedding, memory: EpochMemory) -> None:
+        """One pass over all images by the network as initialised, for the first epoch's clusters.
+
+        In training mode, as the authors' code has it: an untrained network has no running
+        statistics. The last batch is a full one too, so that it overlaps the one before.
+        """
+        method.train()
+        size, count = self.recipe.batch_size, len(self.images)
+        starts = [*range(0, count - size, size), count - size]
+        for number, start in enumerate(starts):
+            chosen = self._indices(0, start)
+            views = self._views(chosen, stream_key(self.seed, "memory views", number))
+            self._seed_noise("memory noise", number)
+            with self._autocast():
+                key = stream_key(self.seed, "memory shuffle", number)
+                embeddings = method.embed(views, key=key)
+            memory.update(chosen, embeddings)
+
+    def _views(self, chosen: Tensor, key: int) -> list[Tensor]:
         begin = time.perf_counter()
-        chosen = self._indices(epoch, batch)
-        key = stream_key(self.seed, "views", epoch, batch)
         views = self.augmenter(self.images[chosen], key=key, samples=self._samples)
         tensors = [v.images.to(memory_format=torch.channels_last) for v in views]
         self.views_seconds += time.perf_counter() - begin
-        noise = stream_key(self.seed, "noise", epoch, batch, distributed.rank())
-        torch.manual_seed(noise & _SEED_MASK)  # drop path; views and order draw from streams
+        return tensors
+
+    def _seed_noise(self, purpose: str, *counters: int) -> None:
+        """For drop path; views and order draw from streams."""
+        noise = stream_key(self.seed, purpose, *counters, distributed.rank())
+        torch.manual_seed(noise & _SEED_MASK)
+
+    def _forward(self, epoch: int, batch: int) -> StepOutput:
+        self._begin(epoch)
+        chosen = self._indices(epoch, batch * self.recipe.batch_size)
+        tensors = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
+        self._seed_noise("noise", epoch, batch)
         with self._autocast():
             if self.labels is not None:
                 result: StepOutput = self._network(tensors, self.labels[chosen])
@@ -154,16 +212,24 @@ class Trainer:
         return self.step_count / self.steps_per_epoch
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(
-            self.device.type, dtype=self.precision, enabled=self.precision is not None
+        stack = ExitStack()
+        stack.enter_context(
+            torch.autocast(
+                self.device.type, dtype=self.precision, enabled=self.precision is not None
+            )
         )
+        if self.device.type == "cpu" and self.precision is not None:
+            # On a CPU the fused attention's backward in bf16 takes longer than all the rest of a
+            # small ViT's step.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        return stack
 
-    def _indices(self, epoch: int, batch: int) -> Tensor:
-        """This process's rows of a global batch, from the epoch's permutation."""
+    def _indices(self, epoch: int, start: int) -> Tensor:
+        """This process's rows of the global batch that starts there in the epoch's permutation."""
         if self._order[0] != epoch:
             order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
             self._order = (epoch, order.to(self.device))
-        return self._order[1][batch * self.recipe.batch_size + self._samples]
+        return self._order[1][start + self._samples]
 
     @torch.no_grad()
     def _after(self, outputs: list[StepOutput]) -> None:
@@ -177,7 +243,7 @@ class Trainer:
             method = self.method
             ema_update(method.target_parameters(), method.online_parameters(), momentum)
         for output in outputs:
-            self.method.remember(output)
+            self.method.remember(output, epoch=self._epochs_done())
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""
@@ -195,6 +261,7 @@ class Trainer:
         if "gradients" in state:  # a run begun by an earlier version has none
             self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
+        self._begun = -1
 
 
 def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:

@@ -14,19 +14,32 @@ from torch import Tensor, nn
 from sslbench import distributed
 from sslbench.errors import UserError
 from sslbench.methods.output import StepOutput, width
-from sslbench.models import Prototypes, build_encoder, build_head, convert_batch_norm
-from sslbench.objectives import OBJECTIVES, Bank, Centre, Context, Partition, Queue
+from sslbench.methods.parts import (
+    assign_images,
+    assignment_of,
+    build_bank,
+    build_centre,
+    build_memory,
+    build_prototypes,
+    build_queues,
+)
+from sslbench.models import (
+    Prototypes,
+    build_encoder,
+    build_head,
+    convert_batch_norm,
+    keep_all_paths,
+)
+from sslbench.objectives import OBJECTIVES, Context, Partition, Queue
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
-    Centering,
-    ClusterAssignment,
     ConstantRandom,
+    EpochSinkhorn,
     InfoNCE,
-    MemoryBank,
+    KMeans,
     NoiseContrastive,
     Shared,
-    Target,
 )
 from sslbench.streams import permutation
 
@@ -37,10 +50,11 @@ class JointEmbedding(nn.Module):
     Args:
         recipe: what is trained; its views, optimiser and schedule are not read here.
         resolution: side of the images, pixels.
-        num_images: of the training set, for a memory bank.
+        num_images: of the training set, for a memory bank or prototypes.
         seed: of the first entries of the queue or bank.
     Raises:
-        UserError: a memory bank without the number of images, or a predictor of another width.
+        UserError: a memory bank without the number of images, more prototypes than images, or a
+            predictor of another width.
     Source: methods.md, Sec. 0: z = g(f(v)), p = q(z), target z' = g'(f'(v)) without predictor;
         with prototypes C the objective compares the scores of p by C with those of z' by C'.
     """
@@ -69,14 +83,12 @@ class JointEmbedding(nn.Module):
         self.target_encoder: nn.Module | None = None
         self.target_projector: nn.Module | None = None
         if isinstance(recipe.target, EMA):
-            self.target_encoder = copy.deepcopy(self.encoder)
+            self.target_encoder = keep_all_paths(copy.deepcopy(self.encoder))
             self.target_projector = copy.deepcopy(self.projector)
         elif isinstance(recipe.target, ConstantRandom):
             self.target_encoder, self.target_projector = self._networks(recipe, resolution)
-        self.prototypes: Prototypes | None = None
-        self.target_prototypes: Prototypes | None = None
-        if recipe.prototypes is not None:
-            self._add_prototypes(recipe, out)
+            keep_all_paths(self.target_encoder)
+        self._add_prototypes(recipe, out, num_images)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
         self.queue: Queue | None = None
@@ -84,8 +96,13 @@ class JointEmbedding(nn.Module):
         if length is not None:
             normalize = getattr(recipe.objective, "normalize", True)
             self.queue = Queue(length, out, seed=seed, normalize=normalize)
-        self.bank = self._bank(recipe.target, out, num_images, seed)
-        self.centre = self._centre(recipe)
+        self.bank = build_bank(
+            recipe, projected=out, predicted=self.out_features, num_images=num_images, seed=seed
+        )
+        self.assignment = assignment_of(recipe)
+        self.centre = build_centre(recipe)
+        self.stored = build_queues(recipe, out, seed=seed)
+        self.memory = build_memory(recipe, out, num_images=num_images)
         self.partition: Partition | None = None
         if isinstance(recipe.objective, NoiseContrastive):
             self.partition = Partition()
@@ -99,42 +116,18 @@ class JointEmbedding(nn.Module):
             convert_batch_norm(projector, recipe.batch_norm),
         )
 
-    def _bank(
-        self, target: Target, projected: int, num_images: int | None, seed: int
-    ) -> Bank | None:
-        if not isinstance(target, MemoryBank):
-            return None
-        if num_images is None:
-            raise UserError("A MemoryBank needs a training set of fixed images; it has none here.")
-        if self.out_features != projected:
-            raise UserError(
-                f"The MemoryBank holds projections of width {projected}, the predictor gives "
-                f"{self.out_features}; set predictor.out=null."
+    def _add_prototypes(self, recipe: Recipe, projected: int, num_images: int | None) -> None:
+        def build() -> Prototypes | None:
+            return build_prototypes(
+                recipe, projected=projected, predicted=self.out_features, num_images=num_images
             )
-        return Bank(num_images, projected, momentum=target.momentum, seed=seed)
 
-    def _add_prototypes(self, recipe: Recipe, projected: int) -> None:
-        assert recipe.prototypes is not None
-        if self.out_features != projected:
-            raise UserError(
-                f"The prototypes score projections of width {projected}, the predictor gives "
-                f"{self.out_features}; set predictor.out=null."
-            )
-        self.prototypes = Prototypes(recipe.prototypes, projected)
+        self.prototypes = build()
+        self.target_prototypes: Prototypes | None = None
         if isinstance(recipe.target, EMA):
             self.target_prototypes = copy.deepcopy(self.prototypes)
         elif isinstance(recipe.target, ConstantRandom):
-            self.target_prototypes = Prototypes(recipe.prototypes, projected)
-
-    @staticmethod
-    def _centre(recipe: Recipe) -> Centre | None:
-        objective, prototypes = recipe.objective, recipe.prototypes
-        if prototypes is None or not isinstance(objective, ClusterAssignment):
-            return None
-        if not isinstance(objective.assignment, Centering):
-            return None
-        momentum = objective.assignment.momentum
-        return Centre(prototypes.heads, prototypes.count, momentum=momentum)
+            self.target_prototypes = build()
 
     def target_parameters(self) -> list[nn.Parameter]:
         """Parameters of a separate target network, in the order of `online_parameters`."""
@@ -172,7 +165,7 @@ class JointEmbedding(nn.Module):
             views: V tensors N×3×h×w, the global views and then the local crops, which may be of
                 another size; the first is the query where the objective is one-sided, the second
                 the key.
-            indices: N int64, which training images these are; a memory bank needs them.
+            indices: N int64, which training images these are; a memory needs them.
             key: of this step's random numbers: the permutation of the key batch, where batch norm
                 shuffles, and what the objective draws.
             progress: share of the training steps already done.
@@ -199,6 +192,8 @@ class JointEmbedding(nn.Module):
             progress=progress,
             epoch=epoch,
             centre=self.centre,
+            stored=self._stored_scores(),
+            assignments=self._clusters_of(indices),
         )
         loss, metrics = self.objective(self.objective_spec, online, target, context=context)
         query = outputs[0].detach()
@@ -211,6 +206,18 @@ class JointEmbedding(nn.Module):
             target_embeddings=embedded,
             target_scores=None if embedded is None else [scores.detach() for scores in target],
         )
+
+    def _stored_scores(self) -> list[Tensor] | None:
+        """Scores of the queued embeddings by the prototypes as they are now, Q×H×K of each view."""
+        entries = None if self.stored is None else self.stored.entries()
+        return None if entries is None else self._target_scores(entries)
+
+    def _clusters_of(self, indices: Tensor | None) -> Tensor | None:
+        if self.memory is None:
+            return None
+        if indices is None:
+            raise UserError("Clusters of an epoch need to know which images a batch holds.")
+        return self.memory.assignments[indices]
 
     def _keys_to_remember(self, query: Tensor, target: list[Tensor]) -> Tensor | None:
         if self.bank is not None:
@@ -231,9 +238,34 @@ class JointEmbedding(nn.Module):
         if self.prototypes is not None:
             self.prototypes.renormalize()
 
-    def remember(self, output: StepOutput) -> None:
-        """Put a forward's keys into the queue or the memory bank, its scores into the centre;
-        after the optimiser's step."""
+    @torch.no_grad()
+    def embed(self, views: list[Tensor], *, key: int) -> list[Tensor]:
+        """What the epoch memory keeps of a batch: the target's projections N×D of both global
+        views; `views` and `key` as in `forward`."""
+        shared = self._project(views[:2], [0, 1]) if self.target_encoder is None else []
+        return self._targets(views, [*shared], None, key)
+
+    def cluster(self, *, epoch: int, seed: int) -> None:
+        """Assign all images to prototypes for this epoch; the epoch memory must be filled."""
+        assert self.memory is not None and self.prototypes is not None
+        assert isinstance(self.assignment, KMeans | EpochSinkhorn)
+        assign_images(
+            self.memory, self.assignment, self.prototypes, self.target_prototypes,
+            epoch=epoch, seed=seed,
+        )  # fmt: skip
+
+    def remember(self, output: StepOutput, *, epoch: float = 0.0) -> None:
+        """Put a forward's keys into the queue or the memory bank, its scores into the centre, its
+        embeddings where the assignments of later batches look for them; after the optimiser's step.
+
+        Args:
+            epoch: epochs done before this step.
+        """
+        if self.stored is not None and output.target_embeddings is not None:
+            self.stored.enqueue(output.target_embeddings, epoch=epoch)
+        if self.memory is not None and output.target_embeddings is not None:
+            assert output.indices is not None
+            self.memory.update(output.indices, output.target_embeddings)
         if self.centre is not None and output.target_scores is not None:
             self.centre.update(torch.cat(output.target_scores))
         if output.keys is None:

@@ -86,9 +86,13 @@ def load_encoder_file(path: Path, spec: Spec, *, resolution: int) -> tuple[nn.Mo
         raise UserError(f"{path}: {_what_it_holds(tensors, spec)}")
     naming, prefix = found
     layout = _layout(prefix, inside)
-    if layout == "MoCo v3" and isinstance(spec, ViT) and spec.arch == "small":
-        # The shapes agree, so that nothing else would notice.
-        raise UserError(f"{path}: MoCo v3's ViT-S has 12 attention heads, ViT(arch=small) has 6.")
+    if layout == "MoCo v3" and isinstance(spec, ViT):
+        width, _, heads = spec.shape()
+        if width == 384 and heads != 12:  # the shapes agree, so that nothing else would notice
+            raise UserError(
+                f"{path}: MoCo v3's ViT-S has 12 attention heads, not {heads}; set "
+                "encoder.heads=12."
+            )
     names = {
         naming.ours(key.removeprefix(prefix)): key for key in tensors if key.startswith(prefix)
     }

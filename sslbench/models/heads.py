@@ -37,11 +37,12 @@ class FirstChannels(nn.Module):
 
 
 def build_head(spec: Projector | None, in_features: int) -> Head:
-    """The head of a spec, at PyTorch's default initialisation, in the global generator's state.
+    """The head of a spec, initialised as it says in the global generator's state.
 
     Hidden layers are Linear-BN-ReLU ("BN applied to each fully-connected layer", SimSiam,
-    Sec. 3) or Linear-ReLU; the last is Linear or Linear-BN, without ReLU. PyTorch's default
-    initialisation matters: SimSiam fails when the last layer starts at std 0.01.
+    Sec. 3) or Linear-ReLU; the last is Linear or Linear-BN, without ReLU. DINO has GELU in its
+    place. PyTorch's default initialisation matters: SimSiam fails when the last layer starts at
+    std 0.01.
 
     Args:
         spec: None is the identity, `Channels` a part of it.
@@ -71,12 +72,22 @@ def _build_mlp(spec: MLP, in_features: int) -> Head:
         layers.append(nn.Linear(width, hidden, bias=spec.hidden_bias))
         if spec.hidden_norm:
             layers.append(nn.BatchNorm1d(hidden))
-        layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.GELU() if spec.activation == "gelu" else nn.ReLU(inplace=True))
         width = hidden
     out = in_features if spec.out is None else spec.out
     layers.append(nn.Linear(width, out, bias=spec.out_bias))
     if spec.out_norm:
         layers.append(nn.BatchNorm1d(out, affine=spec.out_norm_affine))
     head = Head(*layers, out_features=out)
+    if spec.init == "trunc_normal":
+        head.apply(_init_truncated)
     head.requires_grad_(spec.trainable)
     return head
+
+
+def _init_truncated(layer: nn.Module) -> None:
+    """Caron et al. 2021 (DINO), the projection head of the authors' code."""
+    if isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

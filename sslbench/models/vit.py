@@ -1,53 +1,63 @@
-"""Vision Transformers: timm's, with learned or fixed positions."""
+"""Vision Transformers: timm's, with learned, fixed or no positions."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from sslbench.errors import UserError
 from sslbench.recipes.specs import ViT
-
-DEPTH = 12
-WIDTHS = {"tiny": 192, "small": 384, "base": 768}
-HEAD_WIDTH = 64  # 3, 6 and 12 heads
 
 
 def build_vit(spec: ViT, resolution: int) -> nn.Module:
-    """A ViT of 12 blocks that returns its class token or the mean of its patches.
+    """A ViT that returns its class token or the mean of its patches.
 
-    The final norm comes before the pooling in both cases, so that a file's keys do not depend on
-    `pool`. Images of another size than `resolution` are taken with resampled positions.
+    The final norm, where there is one, comes before the pooling in both cases, so that a file's
+    keys do not depend on `pool`. Images of another size than `resolution` are taken with
+    resampled positions.
 
     Raises:
         UserError: the patch does not divide the resolution.
-    Source: Dosovitskiy et al. 2021, Table 1; Touvron et al. 2021, Table 1 (tiny and small).
+    Source: Dosovitskiy et al. 2021, Table 1; Touvron et al. 2021, Table 1 (tiny and small); the
+    `random` patch projection is Chen et al. 2021 (MoCo v3), arXiv:2104.02057, Sec. 4.2.
     """
     from timm.models.vision_transformer import VisionTransformer  # slow to import
 
-    if resolution % spec.patch:
-        fitting = [p for p in range(2, resolution) if resolution % p == 0]
-        near = min(fitting, key=lambda p: abs(p - spec.patch), default=resolution)
-        raise UserError(
-            f"encoder.patch: {spec.patch} does not divide the resolution {resolution}; "
-            f"try encoder.patch={near}."
-        )
-    width = WIDTHS[spec.arch]
+    spec.require_fit(resolution)
+    width, depth, heads = spec.shape()
     network = VisionTransformer(
         img_size=resolution,
         patch_size=spec.patch,
         embed_dim=width,
-        depth=DEPTH,
-        num_heads=width // HEAD_WIDTH,
+        depth=depth,
+        num_heads=heads,
         num_classes=0,
         global_pool="token" if spec.pool == "cls" else "avg",
         fc_norm=False,
+        final_norm=spec.final_norm,
+        pos_embed="none" if spec.positions == "none" else "learn",
         drop_path_rate=spec.drop_path,
         dynamic_img_size=True,
+        weight_init="moco" if spec.init == "mocov3" else "",
     )
+    projection = network.patch_embed.proj
+    if spec.init == "mocov3":  # timm's form of it leaves out the patches
+        nn.init.xavier_uniform_(projection.weight.flatten(1))  # a view, of one linear layer
+        nn.init.zeros_(projection.bias)
     if spec.positions == "sincos":
         positions = sincos_positions(resolution // spec.patch, width)
         network.pos_embed = nn.Parameter(positions, requires_grad=False)
+    projection.requires_grad_(spec.patch_projection == "learned")
+    return network
+
+
+def keep_all_paths(network: nn.Module) -> nn.Module:
+    """The network without stochastic depth, in place: a target drops nothing in training either.
+
+    Source: Caron et al. 2021 (DINO), whose teacher is built without it.
+    """
+    for module in network.modules():
+        if hasattr(module, "drop_prob"):  # timm's DropPath, which is slow to import
+            module.drop_prob = 0.0  # type: ignore[assignment]
     return network
 
 

@@ -22,11 +22,13 @@ from sslbench.objectives.cluster_assignment import cluster_assignment
 from sslbench.objectives.context import Context
 from sslbench.objectives.cross_correlation import cross_correlation
 from sslbench.objectives.cross_entropy import cross_entropy
+from sslbench.objectives.epoch_memory import EpochMemory
 from sslbench.objectives.info_nce import info_nce
 from sslbench.objectives.negative_cosine import negative_cosine
 from sslbench.objectives.noise_contrastive import noise_contrastive
 from sslbench.objectives.partition import Partition
-from sslbench.objectives.queue import Queue
+from sslbench.objectives.queue import Queue, ViewQueues
+from sslbench.objectives.relational import relational
 from sslbench.objectives.simple_contrast import simple_contrast
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
@@ -36,6 +38,7 @@ from sslbench.recipes.specs import (
     InfoNCE,
     NegativeCosine,
     NoiseContrastive,
+    Relational,
     SimpleContrast,
 )
 
@@ -45,8 +48,19 @@ OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = 
     NoiseContrastive: noise_contrastive,
     AlignUniform: align_uniform,
     NegativeCosine: negative_cosine,
+    Relational: relational,
     CrossCorrelation: cross_correlation,
     ClusterAssignment: cluster_assignment,
 }
 
-__all__ = ["OBJECTIVES", "Bank", "Centre", "Context", "Partition", "Queue", "cross_entropy"]
+__all__ = [
+    "OBJECTIVES",
+    "Bank",
+    "Centre",
+    "Context",
+    "EpochMemory",
+    "Partition",
+    "Queue",
+    "ViewQueues",
+    "cross_entropy",
+]

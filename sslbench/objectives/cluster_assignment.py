@@ -6,66 +6,118 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbench.distributed import gather
 from sslbench.errors import UserError
 from sslbench.objectives.context import NOTHING, Context
-from sslbench.objectives.embeddings import Embeddings, directions, require_same_shape, select
+from sslbench.objectives.embeddings import (
+    Embeddings,
+    anchor_views,
+    directions,
+    require_same_shape,
+    select,
+)
 from sslbench.objectives.sinkhorn import sinkhorn
-from sslbench.recipes.specs import Centering, ClusterAssignment, Sinkhorn
+from sslbench.recipes.specs import (
+    Centering,
+    ClusterAssignment,
+    EpochSinkhorn,
+    KMeans,
+    Sinkhorn,
+)
 
 
 def cluster_assignment(
     spec: ClusterAssignment, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """-sum_k q_k log p_k of a target view's assignment q and another view's prediction p.
+    """-sum_k q_k log p_k of a target's assignment q and a view's prediction p.
 
-    p = softmax(online scores / temperature); a mean over images, heads and pairs of views. q has
-    no gradient.
+    p = softmax(online scores / temperature); a mean over images, heads and pairs. q has no
+    gradient. Pairs: with online assignments (`Sinkhorn`, `Centering`) every global view is a
+    target of the other views; with those of an epoch (`KMeans`, `EpochSinkhorn`) the image has one
+    cluster in each head, the target of all its views.
+
+    With `Centering` q = softmax((target scores - centre) / its temperature). The loss "mse" is
+    sum_k (q_k - p_k)^2 instead: DINO's Table 7 names a mean squared error and does not print it;
+    we take the distance of the two distributions, so that nothing else changes.
 
     Args:
         online: scores N×H×K of each view; computed in float32.
-        target: scores N×H×K of each global view.
-        context: its centre and epoch are read by `Centering`.
+        target: scores N×H×K of each global view; not read with the assignments of an epoch.
+        context: its centre and epoch are read by `Centering`, what it has stored by `Sinkhorn`,
+            its assignments by `KMeans` and `EpochSinkhorn`.
     Returns:
-        Scalar loss, and `assignment_entropy` (nats, mean over images of the entropy of q).
+        Scalar loss, `assignment_entropy` (nats, mean over images of the entropy of q),
+        `divergence` (nats, mean over pairs of Kullback and Leibler's of p from q: a collapse onto
+        one prototype shows as an entropy of 0, one onto all alike as log K, and in both the
+        divergence falls to 0) and `prototypes_used` (percent of the prototypes that are some
+        image's largest, of as many as the global batch could use; a mean over heads).
     Raises:
-        UserError: shapes differ, or a view that is read is absent.
-    Source: Caron et al. 2020, arXiv:2006.09882, Eq. 2; Caron et al. 2021, arXiv:2104.14294, Eq. 3.
+        UserError: shapes differ, a view that is read is absent, or what the context lacks.
+    Source: Caron et al. 2020, arXiv:2006.09882, Eq. 2 and 8; Caron et al. 2021, arXiv:2104.14294,
+        Eq. 3.
     """
-    pairs = directions(symmetric=spec.symmetric, num_views=len(online))
     with torch.autocast(select(online, 0, name="online").device.type, enabled=False):
-        scores = {view: select(target, view, name="target") for view in {j for _, j in pairs}}
-        codes = {view: _assignments(spec, each, context) for view, each in scores.items()}
+        if isinstance(spec.assignment, KMeans | EpochSinkhorn):
+            views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
+            pairs = [(view, 0) for view in views]
+            codes = {0: _clusters(select(online, 0, name="online"), context)}
+        else:
+            pairs = directions(symmetric=spec.symmetric, num_views=len(online))
+            codes = {j: _assignments(spec, target, j, context) for j in {j for _, j in pairs}}
         losses = []
         predictions: dict[int, Tensor] = {}
         for view, other in pairs:
             if view not in predictions:
                 anchors = select(online, view, name="online")
-                require_same_shape(anchors, scores[other])
+                require_same_shape(anchors, codes[other])
                 predictions[view] = F.log_softmax(anchors / spec.temperature, dim=2)
-            losses.append(_divergence(spec, codes[other], predictions[view]))
-        entropy = torch.stack([_entropy(code) for code in codes.values()]).mean()
-    return torch.stack(losses).mean(), {"assignment_entropy": entropy}
+            losses.append(_distance(spec.loss, codes[other], predictions[view]))
+        loss = torch.stack(losses).mean()
+        metrics = _metrics(torch.cat([*codes.values()]))
+        with torch.no_grad():
+            cross = loss
+            if spec.loss != "cross_entropy":
+                both = [_distance("cross_entropy", codes[j], predictions[i]) for i, j in pairs]
+                cross = torch.stack(both).mean()
+        metrics["divergence"] = cross.detach() - metrics["assignment_entropy"]
+    return loss, metrics
 
 
 @torch.no_grad()
-def _assignments(spec: ClusterAssignment, scores: Tensor, context: Context) -> Tensor:
+def _assignments(
+    spec: ClusterAssignment, target: Embeddings, view: int, context: Context
+) -> Tensor:
     """q of one target view, N×H×K."""
-    how = spec.assignment
+    how, scores = spec.assignment, select(target, view, name="target")
     if isinstance(how, Sinkhorn):
-        return sinkhorn(scores, epsilon=how.epsilon, iterations=how.iterations)
-    if isinstance(how, Centering):
-        if context.centre is None:
-            raise UserError("ClusterAssignment with Centering was given no centre.")
-        centred = scores - context.centre.value.to(scores.dtype)
-        return F.softmax(centred / how.temperature_at(context.epoch), dim=2)
-    raise UserError(f"ClusterAssignment: {type(how).__name__} was given no assignments.")
+        stored = None if context.stored is None else context.stored[view]
+        return sinkhorn(scores, epsilon=how.epsilon, iterations=how.iterations, stored=stored)
+    assert isinstance(how, Centering)
+    if context.centre is None:
+        raise UserError("ClusterAssignment with Centering was given no centre.")
+    centred = scores - context.centre.value.to(scores.dtype)
+    return F.softmax(centred / how.temperature_at(context.epoch), dim=2)
 
 
-def _divergence(spec: ClusterAssignment, code: Tensor, log_prediction: Tensor) -> Tensor:
-    if spec.loss == "mse":
+def _clusters(scores: Tensor, context: Context) -> Tensor:
+    """The images' clusters as codes of ones and zeros, of the scores' shape N×H×K."""
+    if context.assignments is None:
+        raise UserError("ClusterAssignment was given no clusters of the last epoch.")
+    return F.one_hot(context.assignments, scores.shape[2]).to(scores.dtype)
+
+
+def _distance(loss: str, code: Tensor, log_prediction: Tensor) -> Tensor:
+    if loss == "mse":
         return (log_prediction.exp() - code).square().sum(dim=2).mean()
     return -(code * log_prediction).sum(dim=2).mean()
 
 
-def _entropy(code: Tensor) -> Tensor:
-    return torch.special.entr(code).sum(dim=2).mean()
+@torch.no_grad()
+def _metrics(codes: Tensor) -> dict[str, Tensor]:
+    winners = gather(codes.argmax(dim=2))
+    used = torch.zeros_like(codes[0]).scatter_(1, winners.T, 1.0)
+    could = min(codes.shape[2], len(winners))
+    return {
+        "assignment_entropy": torch.special.entr(codes).sum(dim=2).mean(),
+        "prototypes_used": 100.0 * used.sum(dim=1).mean() / could,
+    }

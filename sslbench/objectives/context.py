@@ -25,8 +25,8 @@ class Context:
         epoch: epochs already done, with the fraction of the running one.
         centre: of the target's scores, or None.
         stored: scores Q×H×K of past embeddings, one tensor for each global view, or None.
-        assignments: N×2×H int64, the cluster of each image by its last embedding in each global
-            view, -100 where it has none yet, or None.
+        assignments: N×H int64, the cluster of each image in each head by the embeddings of the
+            last epoch, or None.
     """
 
     queue: Tensor | None = None

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.distributed import gather
+from sslbench.distributed import gather, world_size
 from sslbench.errors import UserError
 from sslbench.streams import normal, stream_key
 
@@ -54,3 +54,47 @@ class Queue(nn.Module):
         places = self.pointer + torch.arange(len(rows), device=rows.device)
         self.entries.index_copy_(0, places, rows)
         self.pointer.add_(len(rows)).remainder_(length)
+
+
+class ViewQueues(nn.Module):
+    """One queue of embeddings for each of the two global views, read once it is full (SwAV).
+
+    Args:
+        length: of each queue.
+        width: D.
+        start_epoch: embeddings of earlier epochs are not taken; they change too fast.
+        seed: of the entries that are replaced before any is read.
+    Source: Caron et al. 2020, arXiv:2006.09882, Sec. 3.1 and App. A.6.
+    """
+
+    def __init__(self, length: int, width: int, *, start_epoch: float, seed: int) -> None:
+        super().__init__()
+        self.length, self.start_epoch, self.count = length, start_epoch, 0
+        self.full = False  # a flag of its own: compiled code reads it, and must not see the count
+        self.first, self.second = (Queue(length, width, seed=seed) for _ in range(2))
+
+    def entries(self) -> list[Tensor] | None:
+        """Q×D unit vectors of each view, or None before the queues are full."""
+        return [self.first.entries, self.second.entries] if self.full else None
+
+    def enqueue(self, views: list[Tensor], *, epoch: float) -> None:
+        """Take the embeddings of all processes' images, as `Queue` does.
+
+        Args:
+            views: n×D of each global view.
+            epoch: epochs done before the step that made them.
+        """
+        if epoch < self.start_epoch:
+            return
+        for queue, rows in zip((self.first, self.second), views, strict=True):
+            queue.enqueue(rows)
+        self.set_extra_state(self.count + len(views[0]) * world_size())
+
+    def get_extra_state(self) -> int:
+        """How many embeddings each queue has taken; kept with the buffers."""
+        return self.count
+
+    def set_extra_state(self, state: int) -> None:
+        """Continue after so many."""
+        self.count = state
+        self.full = state >= self.length

@@ -11,6 +11,7 @@ from sslbench.recipes.baselines import (
     untrained,
     untrained_vit,
 )
+from sslbench.recipes.clustering import deepcluster_v2, sela_v2, swav
 from sslbench.recipes.contrastive import (
     moco_v1,
     moco_v2,
@@ -25,6 +26,14 @@ from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_r
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
+from sslbench.recipes.self_distillation import dino, dino_resnet, ressl
+from sslbench.recipes.transformers import (
+    byol_vit,
+    moco_v2_vit,
+    moco_v3,
+    moco_v3_vit,
+    swav_vit,
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -57,9 +66,20 @@ RECIPES: dict[str, Recipe] = {
         simple_hard,
         align_uniform,
         align_uniform_queue,
+        swav,
+        deepcluster_v2,
+        sela_v2,
         directclr,
         simclr_linear_projector,
         simclr_no_projector,
+        dino,
+        dino_resnet,
+        ressl,
+        moco_v3,
+        moco_v3_vit,
+        byol_vit,
+        moco_v2_vit,
+        swav_vit,
     )
 }
 

@@ -29,6 +29,7 @@ from sslbench.recipes.specs import (
     Shapes,
     Shared,
     SimpleContrast,
+    Sinkhorn,
     SmallAlexNet,
     Target,
     Views,
@@ -75,12 +76,16 @@ class Recipe(Spec):
     def validate(self) -> None:
         """Rules across pieces, checked when a recipe becomes an experiment (so that several
         changes can be made one after the other). Raises UserError."""
-        queue = getattr(self.objective, "queue", None)
-        self.require(
-            queue is None or queue % self.batch_size == 0,
-            f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
-            f"try objective.queue={max(1, (queue or 0) // self.batch_size) * self.batch_size}.",
-        )
+        for field, spec in (
+            ("objective.queue", self.objective),
+            ("objective.assignment.queue", getattr(self.objective, "assignment", None)),
+        ):
+            queue = getattr(spec, "queue", None)
+            self.require(
+                queue is None or queue % self.batch_size == 0,
+                f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
+                f"try {field}={max(1, (queue or 0) // self.batch_size) * self.batch_size}.",
+            )
         if isinstance(self.objective, InfoNCE) and self.objective.ring is not None:
             num_negatives = self.objective.num_negatives(self.batch_size)
             if num_negatives is not None:  # a memory bank's is known with the data
@@ -96,12 +101,36 @@ class Recipe(Spec):
             "a supervised recipe has neither projector nor predictor; set them to null.",
         )
         self._validate_bank(supervised=supervised)
+        if self.epochs > 0:
+            self._validate_sizes()
         self._validate_prototypes()
+        self._validate_stored()
         trainable = not isinstance(self.encoder, RawPixels | ColorHistogram)
         self.require(
             trainable or self.epochs == 0,
             f"{type(self.encoder).__name__} has nothing to train; set epochs=0.",
         )
+
+    def _validate_sizes(self) -> None:
+        """Whether the encoder takes views of the sizes that are asked for."""
+        encoder = self.encoder
+        for name in ("first", "second", "local"):
+            view = getattr(self.views, name)
+            size = None if view is None else view.size
+            if size is None:
+                continue
+            self.require(
+                not isinstance(encoder, SmallAlexNet | RawPixels | ColorHistogram),
+                f"{type(encoder).__name__} takes images of one size; set views.{name}.size=null"
+                + (", or views.num_local=0." if name == "local" else "."),
+            )
+            if isinstance(encoder, ViT):
+                near = max(1, round(size / encoder.patch)) * encoder.patch
+                self.require(
+                    size % encoder.patch == 0,
+                    f"the encoder's patch of {encoder.patch} does not divide a view of {size} "
+                    f"pixels; try views.{name}.size={near}, or another encoder.patch.",
+                )
 
     def _validate_prototypes(self) -> None:
         clusters, kind = (
@@ -120,6 +149,16 @@ class Recipe(Spec):
             not clusters or not isinstance(self.target, MemoryBank),
             f"{kind} compares views with each other; set target to Shared or EMA.",
         )
+
+    def _validate_stored(self) -> None:
+        how = getattr(self.objective, "assignment", None)
+        if isinstance(how, Sinkhorn) and how.queue is not None:
+            self.require(
+                how.queue_start_epoch < self.epochs,
+                f"the queue would start at epoch {how.queue_start_epoch:g}, after the last of "
+                f"{self.epochs}; lower objective.assignment.queue_start_epoch, or set "
+                "objective.assignment.queue=null.",
+            )
 
     def _validate_bank(self, *, supervised: bool) -> None:
         bank, kind = isinstance(self.target, MemoryBank), type(self.objective).__name__
@@ -167,3 +206,5 @@ class Experiment(Spec):
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")
         self.recipe.validate()
+        if isinstance(self.recipe.encoder, ViT) and self.data.resolution is not None:
+            self.recipe.encoder.require_fit(self.data.resolution)

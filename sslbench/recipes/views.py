@@ -42,6 +42,10 @@ PRESETS: dict[str, Views] = {
     "byol-symmetric": Views(
         first=BYOL_VIEW_1.but({"blur.probability": 0.5, "solarize": 0.2}),
     ),
+    "mocov3": Views(
+        first=BYOL_VIEW_1.but(crop=Crop(scale=(0.2, 1.0))),
+        second=BYOL_VIEW_2.but(crop=Crop(scale=(0.2, 1.0))),
+    ),
     "dino": Views(
         first=BYOL_VIEW_1.but(crop=_DINO_GLOBAL),
         second=BYOL_VIEW_2.but(crop=_DINO_GLOBAL),
@@ -59,7 +63,7 @@ PRESETS: dict[str, Views] = {
         num_local=4,
     ),
     "weak": Views(first=WEAK_VIEW),
-    "weak-strong": Views(first=WEAK_VIEW, second=MOCOV2_VIEW),
+    "strong-weak": Views(first=MOCOV2_VIEW, second=WEAK_VIEW),
     "mae": Views(first=MAE_VIEW),
     "crop-flip": Views(first=CROP_FLIP_VIEW),
     "crop-flip-small": Views(

@@ -119,6 +119,12 @@ def test_a_run_without_any_log_point_is_no_healthy_run():
         ("simclr", {"objective": "SimpleContrast"}, "away alike"),
         ("barlow-twins", {"objective__off_diagonal_weight": 0.0}, "redundancy term is off"),
         ("barlow-twins", {}, "off_diagonal_weight too small"),
+        ("dino", {"target": "Shared"}, "needs target=EMA"),
+        ("dino", {"objective__assignment__temperature": 0.1}, "0.1 is not below the student's 0.1"),
+        ("dino", {}, "centre's momentum"),
+        ("swav-vit", {}, "do not tell images apart"),
+        ("ressl", {"objective__teacher_temperature": 0.2}, "is not below"),
+        ("ressl", {}, "queue too short"),
         ("supervised", {}, "learning rate"),
     ],
 )

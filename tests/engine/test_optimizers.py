@@ -1,4 +1,4 @@
-"""LARS against a plain loop, what is excluded from what, rates, and the moving average."""
+"""LARS and LAMB against plain loops, clipping, exclusions, rates, and the moving average."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from sslbench.engine.optimizers import (
     LARS,
     ParameterGroup,
     build_optimizer,
+    clip_gradients,
     ema_update,
     set_learning_rate,
+    set_weight_decay,
 )
+from sslbench.errors import UserError
+from sslbench.recipes.specs import LAMB, SGD, AdamW
 from sslbench.recipes.specs import LARS as LARSSpec
-from sslbench.recipes.specs import SGD, AdamW
 
 SPECS = [
     SGD(lr=0.1),
@@ -26,6 +29,7 @@ SPECS = [
     LARSSpec(lr=0.5, weight_decay=1e-2),
     LARSSpec(lr=0.5, weight_decay=1e-2, exclude_bias_and_norm=False),
     AdamW(lr=0.01),
+    LAMB(lr=0.01),
 ]
 
 
@@ -83,6 +87,77 @@ def test_lars_is_the_formula_of_the_paper(excluded):
     train(net, build_optimizer(spec, [group(net)], batch_size=64), range(4))
     for p, values in zip(net.parameters(), wanted, strict=True):
         assert p.flatten().tolist() == pytest.approx(values, rel=1e-12)
+
+
+def lamb_by_hand(net, *, steps, lr, decay, excluded, betas=(0.9, 0.999), eps=1e-6):
+    """You et al. 2019, Algorithm 2, with bias correction, one number at a time."""
+    weights = [p.detach().flatten().tolist() for p in net.parameters()]
+    plain = [excluded and p.ndim == 1 for p in net.parameters()]
+    first = [[0.0] * len(w) for w in weights]
+    second = [[0.0] * len(w) for w in weights]
+    for step in steps:
+        fill_gradients(net, step)
+        for i, p in enumerate(net.parameters()):
+            direction = []
+            for j, g in enumerate(p.grad.flatten().tolist()):
+                first[i][j] = betas[0] * first[i][j] + (1 - betas[0]) * g
+                second[i][j] = betas[1] * second[i][j] + (1 - betas[1]) * g * g
+                m = first[i][j] / (1 - betas[0] ** (step + 1))
+                v = second[i][j] / (1 - betas[1] ** (step + 1))
+                direction.append(m / (math.sqrt(v) + eps))
+            ratio = 1.0
+            if not plain[i]:
+                direction = [d + decay * w for d, w in zip(direction, weights[i], strict=True)]
+                size = math.sqrt(sum(w * w for w in weights[i]))
+                length = math.sqrt(sum(d * d for d in direction))
+                ratio = size / length if size > 0 and length > 0 else 1.0
+            rate = lr * (1 - 0.1 * step) * ratio
+            weights[i] = [w - rate * d for w, d in zip(weights[i], direction, strict=True)]
+    return weights
+
+
+@pytest.mark.parametrize("excluded", [True, False])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_lamb_is_the_formula_of_the_paper(excluded, decay):
+    spec = LAMB(lr=0.05, weight_decay=decay, exclude_bias_and_norm=excluded, scaling="none")
+    wanted = lamb_by_hand(network(), steps=range(4), lr=0.05, decay=decay, excluded=excluded)
+    net = network()
+    train(net, build_optimizer(spec, [group(net)], batch_size=64), range(4))
+    for p, values in zip(net.parameters(), wanted, strict=True):
+        assert p.flatten().tolist() == pytest.approx(values, rel=1e-6)
+
+
+def test_every_tensor_is_clipped_by_its_own_norm():
+    net = network()
+    optimizer = build_optimizer(SGD(), [group(net)], batch_size=64)
+    fill_gradients(net, 0)
+    net[1].weight.grad.mul_(1e-3)  # short already
+    net[1].bias.grad.zero_()
+    net[3].bias.grad = None
+    before = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    clip_gradients(optimizer, 0.5)
+    for name, p in net.named_parameters():
+        if name in before:
+            norm = before[name].norm().item()
+            expected = before[name] * min(1.0, 0.5 / (norm + 1e-6))
+            torch.testing.assert_close(p.grad, expected)
+            assert p.grad.norm() <= 0.5
+    assert net[3].bias.grad is None
+    clip_gradients(build_optimizer(SGD(), [], batch_size=64), 0.5)
+
+
+def test_the_decay_of_weights_may_change_and_what_is_excluded_has_none():
+    net = network()
+    optimizer = build_optimizer(AdamW(weight_decay=0.04), [group(net)], batch_size=64)
+    set_weight_decay(optimizer, 0.3)
+    decays = {p.ndim: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decays == {4: 0.3, 2: 0.3, 1: 0.0}
+
+
+@pytest.mark.parametrize("kind", [SGD, LARSSpec, AdamW])
+def test_a_clip_of_nothing_is_refused(kind):
+    with pytest.raises(UserError, match="clip_norm must be > 0"):
+        kind(clip_norm=0.0)
 
 
 def test_lars_takes_a_ratio_of_one_where_a_norm_is_zero():

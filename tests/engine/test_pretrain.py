@@ -63,9 +63,20 @@ def test_every_recipe_trains_and_its_encoder_moves(recipe, dataset):
     trainer.step_count = 1  # past the first step of a warm-up
     output = trainer.step()
     assert torch.isfinite(output.loss)
-    moved = [not torch.equal(a, b) for a, b in
-             zip(before, trainer.method.encoder.parameters(), strict=True)]  # fmt: skip
-    assert all(moved)
+    for old, parameter in zip(before, trainer.method.encoder.parameters(), strict=True):
+        assert torch.equal(old, parameter) != parameter.requires_grad
+
+
+@pytest.mark.parametrize("recipe", ["dino", "moco-v3-vit"])
+def test_a_vit_trains_in_bf16_as_in_float32(recipe, dataset):
+    exact, rounded = (
+        Trainer(tiny(recipe), dataset, device=torch.device("cpu"), precision=precision)
+        for precision in (None, torch.bfloat16)
+    )
+    fused = torch.backends.cuda.flash_sdp_enabled()
+    for _ in range(2):
+        assert rounded.step().loss.item() == pytest.approx(exact.step().loss.item(), rel=0.1)
+    assert torch.backends.cuda.flash_sdp_enabled() == fused
 
 
 @pytest.mark.parametrize("recipe", TRAINED)

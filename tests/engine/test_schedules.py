@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench.engine.schedules import ema_momentum, learning_rate_factor
-from sslbench.recipes.specs import EMA, Cosine, Steps
+from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
+from sslbench.recipes.specs import EMA, AdamW, Cosine, Steps
 
 
 def factors(spec, *, steps_per_epoch=10, total_epochs=10):
@@ -43,6 +43,19 @@ def test_warmup_is_a_line_whose_first_step_is_not_zero():
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10] == 1
     assert rates[55] == pytest.approx(0.5)  # midway between the end of the warm-up and the end
+
+
+def test_warmup_may_start_above_zero():
+    rates = factors(Cosine(warmup_epochs=1, warmup_start=0.0625))
+    assert rates[:10] == pytest.approx([0.0625 + 0.09375 * (step + 1) for step in range(10)])
+    assert rates[9] == rates[10] == 1
+
+
+def test_weight_decay_rises_by_cosine_to_its_end():
+    spec = AdamW(weight_decay=0.04, weight_decay_end=0.4)
+    values = [weight_decay(spec, step=k, total_steps=100) for k in (0, 50, 100)]
+    assert values == pytest.approx([0.04, 0.22, 0.4])
+    assert weight_decay(AdamW(weight_decay=0.1), step=70, total_steps=100) == 0.1
 
 
 def test_warmup_rises_per_step_where_the_cosine_falls_per_epoch():

@@ -32,7 +32,8 @@ def trace(recipe: str) -> dict[str, object]:
     trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
     losses = [distributed.mean(trainer.step().loss.detach()).item() for _ in range(3)]
     buffers = {n: b.tolist() for n, b in trainer.method.named_buffers()
-               if n.split(".")[0] in ("queue", "bank", "partition")}  # fmt: skip
+               if n.split(".")[0] in ("queue", "bank", "partition", "memory",
+                                    "centre")}  # fmt: skip
     return {"loss": first, "gradients": gradients, "losses": losses, "buffers": buffers}
 
 

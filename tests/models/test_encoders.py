@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 from torchvision.models.resnet import BasicBlock
 
 from sslbench.errors import UserError
 from sslbench.models import build_encoder
-from sslbench.models.vit import sincos_positions
+from sslbench.models.vit import keep_all_paths, sincos_positions
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
     ColorHistogram,
@@ -30,6 +32,7 @@ WIDTHS: list[tuple[Spec, int, int]] = [
     (NarrowResNet(width=6, blocks=(2, 1), stem_stride=1), 15, 12),
     (VIT, 16, 192),
     (VIT.but(positions="sincos", pool="mean"), 16, 192),
+    (VIT.but(positions="none", width=96, depth=2, heads=3), 16, 96),
     (SmallAlexNet(), 15, 4096),
     (RawPixels(), 8, 192),
     (ColorHistogram(bins=3), 8, 27),
@@ -156,6 +159,98 @@ def test_vit_pools_its_class_token_or_the_mean_of_its_patches() -> None:
 def test_vit_takes_images_of_another_size() -> None:
     encoder = build_encoder(VIT, resolution=16)
     assert encoder(torch.randn(1, 3, 32, 32)).shape == (1, 192)
+
+
+def test_a_vit_may_have_a_width_depth_and_heads_of_its_own() -> None:
+    encoder = build_encoder(VIT.but(width=96, depth=4, heads=3), resolution=16)
+    assert encoder.num_features == 96
+    assert len(encoder.blocks) == 4
+    assert [block.attn.num_heads for block in encoder.blocks] == [3] * 4
+    assert [ViT(arch=arch).shape()[2] for arch in ("tiny", "small", "base")] == [3, 6, 12]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"heads": 5}, "5 heads do not divide a width of 192"),
+        ({"width": 90, "heads": 3, "positions": "sincos"}, "4 divides, not 90"),
+        ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\)"),
+        ({"depth": 0}, "must be >= 1"),
+    ],
+)
+def test_impossible_vits_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ViT(arch="tiny", **fields)
+
+
+def test_without_positions_the_order_of_patches_does_not_matter() -> None:
+    encoder = build_encoder(VIT.but(positions="none"), resolution=16).eval()
+    assert "pos_embed" not in encoder.state_dict()
+    images = torch.randn(2, 3, 16, 16)
+    moved = images.roll(8, dims=3)  # both columns of patches change places
+    assert_close(encoder(moved), encoder(images))
+    assert encoder(torch.randn(1, 3, 32, 32)).shape == (1, 192)
+    placed = build_encoder(VIT, resolution=16).eval()
+    assert not torch.allclose(placed(moved), placed(images), atol=1e-3)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sincos"])
+def test_positions_of_a_smaller_image_are_resampled(positions: str) -> None:
+    encoder = build_encoder(VIT.but(positions=positions), resolution=32)
+    grid = encoder.get_parameter("pos_embed")[:, 1:].detach().view(1, 4, 4, 192)
+    smaller = nn.functional.interpolate(
+        grid.permute(0, 3, 1, 2), size=(2, 2), mode="bicubic", antialias=True
+    )
+    tokens = torch.zeros(1, 2, 2, 192)  # of patches that are all zero
+    placed = encoder._pos_embed(tokens)
+    assert_close(placed[:, 1:], smaller.flatten(2).transpose(1, 2))
+
+
+def test_a_random_patch_projection_is_never_trained() -> None:
+    encoder = build_encoder(VIT.but(patch_projection="random"), resolution=16)
+    encoder(torch.randn(2, 3, 16, 16)).square().sum().backward()
+    frozen = [n for n, p in encoder.named_parameters() if not p.requires_grad]
+    assert frozen == ["patch_embed.proj.weight", "patch_embed.proj.bias"]
+    assert encoder.get_parameter("patch_embed.proj.weight").grad is None
+    assert encoder.get_parameter("cls_token").grad is not None
+
+
+def test_without_final_norm_the_mean_of_the_last_blocks_patches_is_returned() -> None:
+    encoder = build_encoder(VIT.but(final_norm=False, pool="mean"), resolution=16).eval()
+    seen: list[Tensor] = []
+    encoder.blocks.register_forward_hook(lambda module, args, out: seen.append(out))
+    features = encoder(torch.randn(2, 3, 16, 16))
+    assert_close(features, seen[0][:, 1:].mean(dim=1))
+    assert not any(name.startswith("norm.") for name in encoder.state_dict())
+
+
+def test_mocov3_starts_from_xaviers_uniform_with_queries_keys_and_values_apart() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(VIT.but(init="mocov3"), resolution=16)
+    bounds = {  # sqrt(6 / (inputs + outputs)), the standard deviation is that over sqrt(3)
+        "patch_embed.proj.weight": (6 / (3 * 8 * 8 + 192)) ** 0.5,
+        "blocks.0.attn.qkv.weight": (6 / (192 + 192)) ** 0.5,
+        "blocks.0.attn.proj.weight": (6 / (192 + 192)) ** 0.5,
+        "blocks.3.mlp.fc1.weight": (6 / (192 + 768)) ** 0.5,
+    }
+    for name, bound in bounds.items():
+        weight = encoder.get_parameter(name)
+        assert weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+        assert weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    biases = [p for n, p in encoder.named_parameters() if n.endswith("bias")]
+    assert all((bias == 0).all() for bias in biases)
+    assert encoder.get_parameter("cls_token").std() < 2e-6
+
+
+def test_paths_are_dropped_in_training_and_none_in_a_target() -> None:
+    torch.manual_seed(0)
+    student = build_encoder(VIT.but(drop_path=0.5), resolution=16)
+    target = keep_all_paths(copy.deepcopy(student)).train()
+    images = torch.randn(4, 3, 16, 16)
+    assert not torch.equal(student(images), student(images))
+    assert_close(target(images), student.eval()(images))
+    assert target.state_dict().keys() == student.state_dict().keys()
 
 
 def test_sincos_positions_are_fixed_and_distinct() -> None:

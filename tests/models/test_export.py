@@ -251,8 +251,11 @@ def test_another_architecture_is_refused(
 def test_moco_v3s_small_vit_is_refused_for_its_heads(tmp_path: Path) -> None:
     state = {"module.base_encoder.blocks.0.norm1.weight": torch.ones(384)}
     save_file(state, tmp_path / "theirs.safetensors")
-    with pytest.raises(UserError, match="12 attention heads"):
+    with pytest.raises(UserError, match=r"12 attention heads, not 6; set encoder\.heads=12"):
         load_encoder_file(tmp_path / "theirs.safetensors", ViT(arch="small"), resolution=32)
+    twelve = ViT(arch="small", heads=12)
+    with pytest.raises(UserError, match="lacks"):
+        load_encoder_file(tmp_path / "theirs.safetensors", twelve, resolution=32)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

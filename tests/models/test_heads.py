@@ -72,6 +72,10 @@ def test_heads_of_the_papers() -> None:
     with torch.device("meta"):
         projectors = {name: layers(build_head(r.projector, 2048)) for name, r in RECIPES.items()}
         predictor = layers(build_head(RECIPES["simsiam"].predictor, 2048))
+        mocov3 = {
+            name: layers(build_head(RECIPES[name].predictor, 256))
+            for name in ("moco-v3", "moco-v3-vit")
+        }
     assert projectors["simclr"] == ["2048>2048", "BN2048", "ReLU", "2048>128", "BN128"]
     assert projectors["moco-v1"] == ["2048>128+b"]
     assert projectors["moco-v2"] == ["2048>2048+b", "ReLU", "2048>128+b"]
@@ -84,6 +88,14 @@ def test_heads_of_the_papers() -> None:
     assert projectors["simsiam"] == [
         *["2048>2048", "BN2048", "ReLU"] * 2, "2048>2048", "BN2048 fixed",
     ]  # fmt: skip
+    assert projectors["moco-v3"] == ["2048>4096", "BN4096", "ReLU", "4096>256", "BN256 fixed"]
+    assert projectors["moco-v3-vit"] == [
+        "2048>4096", "BN4096", "ReLU", "4096>4096", "BN4096", "ReLU", "4096>256", "BN256 fixed",
+    ]  # fmt: skip
+    assert mocov3["moco-v3"] == ["256>4096", "BN4096", "ReLU", "4096>256"]
+    assert mocov3["moco-v3-vit"] == [*mocov3["moco-v3"], "BN256 fixed"]
+    assert projectors["dino"] == ["2048>2048+b", "GELU", "2048>2048+b", "GELU", "2048>256+b"]
+    assert projectors["ressl"] == ["2048>4096+b", "ReLU", "4096>512+b"]
     assert predictor == ["2048>512", "BN512", "ReLU", "512>2048+b"]
 
 
@@ -93,6 +105,16 @@ def test_initialisation_is_pytorchs_default() -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4))
     assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+def test_dinos_head_has_gelu_and_small_weights() -> None:
+    torch.manual_seed(0)
+    spec = MLP(hidden=(200,), out=100, hidden_norm=False, activation="gelu", init="trunc_normal")
+    head = build_head(spec, 300)
+    assert layers(head) == ["300>200+b", "GELU", "200>100+b"]
+    for layer in (head[0], head[2]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert (layer.bias == 0).all()
 
 
 def test_a_frozen_head_passes_gradient_to_its_input_only() -> None:

@@ -19,6 +19,7 @@ from sslbench.recipes.specs import (
     InfoNCE,
     NegativeCosine,
     NoiseContrastive,
+    Relational,
     Ring,
     SimpleContrast,
 )
@@ -45,6 +46,8 @@ SPECS: dict[str, Spec] = {
     "align, uniform, one direction": AlignUniform(align_weight=2.0, symmetric=False),
     "align, uniform, queue": AlignUniform(negatives="queue", queue=K, symmetric=False),
     "cosine": NegativeCosine(scale=4.0),
+    "relations": Relational(queue=K),
+    "relations, both directions": Relational(queue=K, symmetric=True),
     "correlation": CrossCorrelation(),
     "feature norm": CrossCorrelation(form="feature_norm"),
     "covariance": CrossCorrelation(form="covariance"),

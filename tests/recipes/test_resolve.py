@@ -108,3 +108,23 @@ def test_an_error_names_recipe_and_layer():
 def test_a_real_set_follows_the_scale():
     data = SCALES["laptop"].dataset("cifar10")
     assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 8000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"encoder": {"kind": "ViT", "patch": 8}, "views.local.size": 20},
+            r"patch of 8 does not divide a view of 20 pixels; try views\.local\.size=16",
+        ),
+        (
+            {"encoder": {"kind": "ViT", "patch": 12}, "views.local.size": 24},
+            r"encoder\.patch: 12 does not divide the resolution 32; try encoder\.patch=8",
+        ),
+        ({"encoder": "SmallAlexNet"}, r"SmallAlexNet takes images of one size; .*num_local=0"),
+    ],
+)
+def test_crops_that_the_encoder_cannot_take_are_refused(changes, message):
+    crops = {"views.local": {"kind": "View", "size": 16}, "views.num_local": 2}
+    with pytest.raises(UserError, match=message):
+        resolve("byol", scale="laptop", layers=[("--set", crops | changes)])

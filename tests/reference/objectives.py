@@ -257,6 +257,59 @@ def uniformity(x: Tensor, scale: float, queue: Tensor | None = None) -> Tensor:
     return torch.log(sum(terms) / len(terms))
 
 
+def relational(
+    student: Tensor, teacher: Tensor, queue: Tensor, temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Zheng et al. 2021, Eq. 4 to 6: one direction; the teacher is given without gradient."""
+    total = torch.zeros((), dtype=torch.float64)
+    for z, z_teacher in zip(student, teacher, strict=True):
+        ours = [torch.exp(cosine(z, old) / temperature) for old in queue]
+        theirs = [torch.exp(cosine(z_teacher, old) / teacher_temperature) for old in queue]
+        for e, e_teacher in zip(ours, theirs, strict=True):
+            total = total - e_teacher / sum(theirs) * torch.log(e / sum(ours))
+    return total / len(student)
+
+
+def probabilities(scores: Tensor, temperature: float) -> list[Tensor]:
+    """The softmax of one image's K scores, entry by entry."""
+    powers = [torch.exp(score / temperature) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+def dino(
+    student: list[Tensor],
+    teacher: list[Tensor],
+    centre: Tensor,
+    temperature: float,
+    teacher_temperature: float,
+    *,
+    squared: bool = False,
+) -> Tensor:
+    """Caron et al. 2021, Algorithm 1 and Eq. 3, of V views N×K and the teacher's global ones.
+
+    `squared`: the squared distance of the two distributions in place of their cross-entropy.
+    """
+    terms = []
+    for j, theirs in enumerate(teacher):
+        for i, ours in enumerate(student):
+            if i == j:
+                continue
+            for x, y in zip(ours, theirs, strict=True):
+                p = probabilities(x, temperature)
+                q = probabilities(y - centre, teacher_temperature)
+                if squared:
+                    terms.append(sum((a - b) ** 2 for a, b in zip(p, q, strict=True)))
+                else:
+                    terms.append(-sum(b * torch.log(a) for a, b in zip(p, q, strict=True)))
+    return torch.stack(terms).mean()
+
+
+def centre_update(centre: Tensor, teacher: list[Tensor], momentum: float) -> Tensor:
+    """Caron et al. 2021, Eq. 4: over the rows of both global views."""
+    rows = [row for view in teacher for row in view]
+    return momentum * centre + (1 - momentum) * sum(rows) / len(rows)
+
+
 def byol(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
     """Grill et al. 2020, Eq. 2, both directions: squared distances of unit vectors."""
     total = torch.zeros((), dtype=torch.float64)

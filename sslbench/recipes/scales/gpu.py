@@ -63,6 +63,81 @@ _CIFAR_OTHERS: Mapping[str, Changes] = {
     "simclr-linear-projector": _CIFAR_SIMCLR,
     "simclr-no-projector": _CIFAR_SIMCLR,
 }
+_CIFAR_VIT: Changes = {"kind": "ViT", "arch": "tiny", "patch": 4}
+_CIFAR_MOCO_V3: Changes = {
+    "batch_size": 256,
+    "objective.temperature": 0.2,
+    "objective.scale": 0.8,
+    "views.*.crop.scale": (0.08, 1.0),
+    "schedule.warmup_epochs": 10,
+}
+_CIFAR_CROPS: Changes = {
+    "views.first.crop.scale": (0.2, 1.0),
+    "views.second.crop.scale": (0.2, 1.0),
+    "views.local.crop.scale": (0.08, 0.5),
+    "views.local.size": 16,
+    "views.num_local": 6,
+}
+_CIFAR_DINO: Changes = {
+    **_CIFAR_CROPS,
+    "prototypes.count": 4096,
+    "schedule.warmup_epochs": 10,
+    "batch_size": 256,
+}
+_CIFAR_DINO_VIT: Changes = {
+    "encoder": {**_CIFAR_VIT, "drop_path": 0.1},
+    "schedule.warmup_epochs": 10,
+    "batch_size": 256,
+}
+_CIFAR_DISTILLATION: Mapping[str, Changes] = {
+    "dino": {**_CIFAR_DINO, **_CIFAR_DINO_VIT, "target.momentum": 0.9995},
+    "dino-resnet": {
+        **_CIFAR_DINO,
+        "target.momentum": 0.9995,
+        "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-6, "clip_norm": 3.0},
+    },
+    "swav-vit": {**_CIFAR_DINO, **_CIFAR_DINO_VIT},
+    "byol-vit": {**_CIFAR_DINO_VIT, "views.*.crop.scale": (0.2, 1.0)},
+    "moco-v2-vit": {
+        **_CIFAR_DINO_VIT,
+        "views.*.crop.scale": (0.2, 1.0),
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+    },
+    "ressl": {
+        "views.first.blur": {"probability": 0.5},
+        "projector.hidden": (512,),
+        "projector.out": 128,
+        "objective.queue": 4096,
+        "target.momentum": 0.99,
+        "optimizer": {**_CIFAR_SGD, "lr": 0.06, "exclude_bias_and_norm": True},
+        "schedule.warmup_epochs": 5,
+        "batch_size": 256,
+    },
+    "moco-v3": {
+        **_CIFAR_MOCO_V3,
+        "optimizer": {**_CIFAR_LARS, "lr": 0.3, "weight_decay": 1e-6},
+    },
+    "moco-v3-vit": {
+        **_CIFAR_MOCO_V3,
+        "encoder": {
+            **_CIFAR_VIT,
+            "positions": "sincos",
+            "patch_projection": "random",
+            "init": "mocov3",
+        },
+        "optimizer.lr": 3e-4,
+    },
+}
+_CIFAR_CLUSTERS: Changes = {
+    "batch_size": 256,
+    "optimizer": {**_CIFAR_LARS, "lr": 0.6, "weight_decay": 1e-6},
+    "schedule": {"kind": "Cosine", "warmup_epochs": 10, "floor": 1e-3},
+    "views.*.jitter": SMALL_JITTER,
+    "views.*.crop.scale": (0.2, 1.0),
+    "views.local.size": 16,
+    "views.local.crop.scale": (0.08, 0.5),
+}
 
 CIFAR = Scale(
     name="cifar",
@@ -79,7 +154,13 @@ CIFAR = Scale(
     recipes={
         **_CIFAR_NEGATIVES,
         **_CIFAR_OTHERS,
+        **_CIFAR_DISTILLATION,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
+        "supervised-vit": {
+            "encoder": {**_CIFAR_VIT, "drop_path": 0.1},
+            "schedule.warmup_epochs": 5,
+        },
+        "untrained-vit": {"encoder": _CIFAR_VIT},
         "supervised-multicrop": {
             "optimizer": {**_CIFAR_SGD, "lr": 0.05},
             "views.first.size": 24,
@@ -94,6 +175,13 @@ CIFAR = Scale(
             "views.local.size": 16,
             "views.local.crop.scale": (0.08, 0.5),
         },
+        "swav": {
+            **_CIFAR_CLUSTERS,
+            "objective.assignment.queue": 3840,
+            "prototypes.frozen_epochs": 2,
+        },
+        "deepcluster-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
+        "sela-v2": {**_CIFAR_CLUSTERS, "views.first.size": 24},
         "moco-v1": {**_MOCO_DEMO, "views.*.crop.scale": (0.2, 1.0)},
         "moco-v2": _MOCO_DEMO,
         "moco-v2-symmetric": _MOCO_DEMO,
@@ -144,6 +232,12 @@ CIFAR = Scale(
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "
         "STL-10 settings with this scale's encoder; the queue form has MoCo's.",
+        "ReSSL: its code's small-image settings (8 BN splits, queue 4096, blur). MoCo v3: "
+        "solo-learn's, on a ViT its ImageNet-100 rate. DINO: solo-learn's prototypes and momentum, "
+        "on a ResNet its rate, with local crops, which it has not; on a ViT the paper's rate, also "
+        "for the recipes that the paper compares with it.",
+        "SwAV, DeepCluster-v2, SeLa-v2: solo-learn's rates, and SwAV's queue, which it starts at "
+        "epoch 50 of 1,000; it has no local crops. The prototypes are the paper's 3,000.",
         "DirectCLR and SimCLR's other projectors: SimCLR's settings; 90 of 512 channels are the "
         "published share.",
     ),

@@ -32,10 +32,12 @@ from sslbench.recipes.specs.objectives import (
     NegativeCosine,
     NoiseContrastive,
     Objective,
+    Relational,
     Ring,
     SimpleContrast,
 )
 from sslbench.recipes.specs.optimization import (
+    LAMB,
     LARS,
     SGD,
     AdamW,
@@ -62,6 +64,7 @@ from sslbench.recipes.specs.views import (
 
 __all__ = [
     "EMA",
+    "LAMB",
     "LARS",
     "MLP",
     "SGD",
@@ -95,6 +98,7 @@ __all__ = [
     "Projector",
     "Prototypes",
     "RawPixels",
+    "Relational",
     "ResNet",
     "Ring",
     "Schedule",

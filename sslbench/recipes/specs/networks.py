@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from sslbench.errors import UserError
 from sslbench.recipes.base import Spec
 
 
@@ -31,15 +32,63 @@ class NarrowResNet(Spec):
         self.require(bool(self.blocks) and min(self.blocks) >= 1, "blocks must be positive.")
 
 
+VIT_WIDTHS = {"tiny": 192, "small": 384, "base": 768}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViT(Spec):
-    """A timm Vision Transformer, by size and patch."""
+    """A timm Vision Transformer, by size and patch.
+
+    `width`, `depth` and `heads` replace those of `arch`: 192, 384 or 768 wide, 12 blocks, heads
+    64 wide. `pool` "mean" averages the patches; a class token that nothing reads stays among
+    them. `patch_projection` "random" freezes the projection of patches at its initialisation.
+    `init` "mocov3" starts every linear layer from Xavier's uniform distribution, queries, keys
+    and values as three of them. `drop_path` drops nothing in a target network.
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"width", "depth", "heads", "patch_projection", "final_norm", "init"}
+    )
 
     arch: Literal["tiny", "small", "base"] = "small"
     patch: int = 16
-    positions: Literal["learned", "sincos"] = "learned"
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    positions: Literal["learned", "sincos", "none"] = "learned"
+    patch_projection: Literal["learned", "random"] = "learned"
     pool: Literal["cls", "mean"] = "cls"
+    final_norm: bool = True
     drop_path: float = 0.0
+    init: Literal["timm", "mocov3"] = "timm"
+
+    def check(self) -> None:
+        sizes = (self.patch, self.width, self.depth, self.heads)
+        self.require(all(size is None or size >= 1 for size in sizes),
+                     "patch, width, depth and heads must be >= 1.")  # fmt: skip
+        self.require(0 <= self.drop_path < 1, "drop_path must lie in [0, 1).")
+        width, _, heads = self.shape()
+        self.require(width % heads == 0,
+                     f"{heads} heads do not divide a width of {width}; set encoder.heads or "
+                     "encoder.width.")  # fmt: skip
+        self.require(self.positions != "sincos" or width % 4 == 0,
+                     f"sin-cos positions need a width that 4 divides, not {width}; set "
+                     "encoder.width.")  # fmt: skip
+
+    def require_fit(self, resolution: int) -> None:
+        """Raise UserError unless the patch divides images of that side, in pixels."""
+        if resolution % self.patch:
+            fitting = [p for p in range(2, resolution) if resolution % p == 0]
+            near = min(fitting, key=lambda p: abs(p - self.patch), default=resolution)
+            raise UserError(
+                f"encoder.patch: {self.patch} does not divide the resolution {resolution}; "
+                f"try encoder.patch={near}."
+            )
+
+    def shape(self) -> tuple[int, int, int]:
+        """(width, depth, heads)."""
+        width = self.width or VIT_WIDTHS[self.arch]
+        return width, self.depth or 12, self.heads or max(1, width // 64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +113,25 @@ class ColorHistogram(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(Spec):
-    """A projection or prediction head: Linear(-BN-ReLU) per hidden width, then Linear(-BN).
+    """A projection or prediction head: Linear(-BN)-ReLU per hidden width, then Linear(-BN).
 
     `out=None` is as wide as the input. `learning_rate_scale` multiplies this head's rate,
     `constant_learning_rate` leaves it out of the decay (SimSiam, Sec. 4.1, "lr not decayed"),
-    `trainable=False` freezes it at its random initialisation.
+    `trainable=False` freezes it at its random initialisation. `init` "trunc_normal" starts the
+    weights from a truncated normal of std 0.02, the biases at 0 (DINO).
     """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"activation", "init"})
 
     hidden: tuple[int, ...] = ()
     out: int | None = 128
     hidden_norm: bool = True
     hidden_bias: bool = True
+    activation: Literal["relu", "gelu"] = "relu"
     out_norm: bool = False
     out_norm_affine: bool = True
     out_bias: bool = True
+    init: Literal["default", "trunc_normal"] = "default"
     trainable: bool = True
     constant_learning_rate: bool = False
     learning_rate_scale: float = 1.0

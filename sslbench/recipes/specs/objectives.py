@@ -220,6 +220,28 @@ class NegativeCosine(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relational(Spec):
+    """ReSSL: predict how the target's view relates to past images, a queue of its projections.
+
+    Relations are softmaxes of similarities to the queue over `temperature`, and over the sharper
+    `teacher_temperature` on the target's side. The first view is the student's, the second the
+    teacher's; `symmetric` exchanges them too.
+    """
+
+    temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    queue: int = 131072
+    symmetric: bool = False
+
+    def check(self) -> None:
+        self.require(self.temperature > 0, "temperature must be > 0.")
+        self.require(self.teacher_temperature > 0,
+                     "teacher_temperature must be > 0; towards 0 the teacher's softmax becomes "
+                     "its largest entry, so use a small one such as 0.01.")  # fmt: skip
+        self.require(self.queue >= 1, "queue must be >= 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrossCorrelation(Spec):
     """Barlow Twins and the variants of its Table 5.
 
@@ -252,6 +274,7 @@ Objective = (
     | NoiseContrastive
     | AlignUniform
     | NegativeCosine
+    | Relational
     | CrossCorrelation
     | ClusterAssignment
     | CrossEntropy

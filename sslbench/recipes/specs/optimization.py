@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Spec):
-    """SGD with momentum; weight decay on every parameter unless excluded."""
+    """SGD with momentum; weight decay on every parameter unless excluded.
+
+    `clip_norm`, here and below, is the longest gradient that one parameter tensor may have.
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm"})
 
     lr: float = 0.03
     momentum: float = 0.9
@@ -18,6 +23,7 @@ class SGD(Spec):
     nesterov: bool = False
     exclude_bias_and_norm: bool = False
     scaling: Literal["linear", "sqrt", "none"] = "none"
+    clip_norm: float | None = None
 
     def check(self) -> None:
         _check_optimizer(self)
@@ -31,6 +37,8 @@ class LARS(Spec):
     biases and norms (None: the same rate).
     """
 
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm"})
+
     lr: float = 0.3
     bias_lr: float | None = None
     momentum: float = 0.9
@@ -38,6 +46,7 @@ class LARS(Spec):
     trust_coefficient: float = 1e-3
     exclude_bias_and_norm: bool = True
     scaling: Literal["linear", "sqrt", "none"] = "linear"
+    clip_norm: float | None = None
 
     def check(self) -> None:
         _check_optimizer(self)
@@ -46,33 +55,68 @@ class LARS(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Spec):
-    """AdamW; biases and norms are not decayed when excluded."""
+    """AdamW; biases and norms are not decayed when excluded.
+
+    `weight_decay_end` moves the decay there from `weight_decay`, along half a cosine over the run.
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm", "weight_decay_end"})
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
+    weight_decay_end: float | None = None
     exclude_bias_and_norm: bool = True
     scaling: Literal["linear", "sqrt", "none"] = "none"
+    clip_norm: float | None = None
+
+    def check(self) -> None:
+        _check_optimizer(self)
+        self.require(self.weight_decay_end is None or self.weight_decay_end >= 0,
+                     "weight_decay_end must be >= 0.")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LAMB(Spec):
+    """Adam's step at LARS's trust ratio; biases and norms get neither ratio nor decay when
+    excluded."""
+
+    lr: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-3
+    exclude_bias_and_norm: bool = True
+    scaling: Literal["linear", "sqrt", "none"] = "linear"
 
     def check(self) -> None:
         _check_optimizer(self)
 
 
-def _check_optimizer(spec: SGD | LARS | AdamW) -> None:
+def _check_optimizer(spec: SGD | LARS | AdamW | LAMB) -> None:
     spec.require(spec.lr > 0, "lr must be > 0.")
     spec.require(spec.weight_decay >= 0, "weight_decay must be >= 0.")
+    clip_norm = getattr(spec, "clip_norm", None)
+    spec.require(clip_norm is None or clip_norm > 0, "clip_norm must be > 0, or null.")
 
 
-Optimizer = SGD | LARS | AdamW
+Optimizer = SGD | LARS | AdamW | LAMB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Spec):
-    """Linear warm-up from 0, then half a cosine to `floor` times the rate, per step or epoch."""
+    """Linear warm-up, then half a cosine to `floor` times the rate, per step or epoch.
+
+    The warm-up starts at `warmup_start` times the rate.
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"warmup_start"})
 
     warmup_epochs: float = 0.0
+    warmup_start: float = 0.0
     floor: float = 0.0
     per: Literal["step", "epoch"] = "step"
+
+    def check(self) -> None:
+        self.require(0 <= self.warmup_start <= 1, "warmup_start is a share of the rate in [0, 1].")
 
 
 @dataclass(frozen=True, kw_only=True)

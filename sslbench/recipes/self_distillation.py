@@ -1,0 +1,87 @@
+"""A student that predicts its teacher's distribution: DINO and ReSSL, ImageNet settings
+(methods.md, 3)."""
+
+from __future__ import annotations
+
+from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.specs import (
+    EMA,
+    MLP,
+    SGD,
+    AdamW,
+    BatchNorm,
+    Centering,
+    ClusterAssignment,
+    Cosine,
+    Prototypes,
+    Relational,
+    ResNet,
+    ViT,
+)
+from sslbench.recipes.views import PRESETS
+
+_TEACHER_WARMUP = (
+    "The teacher's temperature rises within each epoch of its warm-up; the authors' code moves it "
+    "between epochs."
+)
+
+dino = Recipe(
+    name="dino",
+    source="Caron et al. 2021, arXiv:2104.14294, Sec. 3, 300 epochs; the authors' code",
+    departures=(
+        "The prototypes keep length 1, as in the code's default; the authors' longest run of "
+        "ViT-S lets it go.",
+        "The class token starts at std 1e-6, as timm's does; the authors' at 0.02.",
+        _TEACHER_WARMUP,
+    ),
+    views=PRESETS["dino"],
+    encoder=ViT(arch="small", patch=16, drop_path=0.1),
+    projector=MLP(hidden=(2048, 2048), out=256, hidden_norm=False, activation="gelu",
+                  init="trunc_normal"),
+    prototypes=Prototypes(count=65536, constraint="weight_norm", frozen_epochs=1),
+    target=EMA(momentum=0.996, schedule="cosine", evaluate=True),
+    objective=ClusterAssignment(
+        temperature=0.1,
+        assignment=Centering(temperature=0.07, start_temperature=0.04, warmup_epochs=30),
+    ),
+    batch_norm=BatchNorm(mode="synchronized", joint_views=True),
+    optimizer=AdamW(lr=5e-4, weight_decay=0.04, weight_decay_end=0.4, clip_norm=3.0,
+                    scaling="linear"),
+    schedule=Cosine(warmup_epochs=10, floor=5e-4),  # 1e-6 of 2e-3 at 1,024 images
+    epochs=300,
+    batch_size=1024,
+)  # fmt: skip
+
+dino_resnet = dino.but(
+    name="dino-resnet",
+    source="Caron et al. 2021, arXiv:2104.14294, Table 2; the authors' command for a ResNet-50",
+    departures=(
+        "The teacher takes its two global crops one after the other; the authors' as one batch.",
+    ),
+    encoder=ResNet(arch="resnet50"),
+    optimizer=SGD(lr=0.03, weight_decay=1e-4, clip_norm=3.0, exclude_bias_and_norm=True,
+                  scaling="linear"),
+    schedule=Cosine(warmup_epochs=10, floor=8.3e-6),  # 1e-6 of 0.12
+    epochs=100,
+).but({
+    "views.first.crop.scale": (0.14, 1.0),
+    "views.second.crop.scale": (0.14, 1.0),
+    "views.local.crop.scale": (0.05, 0.14),
+    "objective.assignment": Centering(temperature=0.04),
+})  # fmt: skip
+
+ressl = Recipe(
+    name="ressl",
+    source="Zheng et al. 2021, arXiv:2107.09282, Sec. 3 and 4.2, and the authors' code",
+    departures=("Shuffled BN over 8 splits stands for 8 devices, also on one device.",),
+    views=PRESETS["strong-weak"],
+    encoder=ResNet(arch="resnet50"),
+    projector=MLP(hidden=(4096,), out=512, hidden_norm=False),
+    target=EMA(momentum=0.999),
+    objective=Relational(temperature=0.1, teacher_temperature=0.04, queue=131072),
+    batch_norm=BatchNorm(mode="split", splits=8, shuffle=True),
+    optimizer=SGD(lr=0.05, weight_decay=1e-4, exclude_bias_and_norm=True, scaling="linear"),
+    schedule=Cosine(warmup_epochs=5),
+    epochs=200,
+    batch_size=256,
+)
