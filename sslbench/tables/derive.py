@@ -44,8 +44,10 @@ def _combined(row: MeasuredRow, key: str, weights: Mapping[str, float]) -> Measu
         (s, math.fsum(w * (v[s] or 0.0) for w, v in zip(weights.values(), values, strict=True)))
         for s in shared
     )
-    states = {cell.state for cell in parts}
-    state: CellState = (
-        "measured" if seeds else next((s for s in _WITHOUT_VALUE if s in states), "missing")
-    )
-    return replace(row, cells={**row.cells, key: replace(row.cells[key], state=state, seeds=seeds)})
+    if seeds:
+        combined = replace(row.cells[key], state="measured", seeds=seeds)
+    else:
+        notes = {cell.state: cell.note for cell in parts}
+        state: CellState = next((s for s in _WITHOUT_VALUE if s in notes), "missing")
+        combined = replace(row.cells[key], state=state, seeds=(), note=notes.get(state, ""))
+    return replace(row, cells={**row.cells, key: combined})
