@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.baselines import color_histogram, raw_pixels, supervised, untrained
+from sslbench.recipes.baselines import (
+    color_histogram,
+    raw_pixels,
+    supervised,
+    supervised_multicrop,
+    supervised_vit,
+    untrained,
+    untrained_vit,
+)
 from sslbench.recipes.clustering import deepcluster_v2, sela_v2, swav
 from sslbench.recipes.contrastive import (
     moco_v1,
@@ -31,7 +39,10 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         supervised,
+        supervised_multicrop,
+        supervised_vit,
         untrained,
+        untrained_vit,
         raw_pixels,
         color_histogram,
         simclr,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     SGD,
+    AdamW,
     ColorHistogram,
+    Cosine,
     CrossEntropy,
     RawPixels,
     ResNet,
     Steps,
     Views,
+    ViT,
 )
-from sslbench.recipes.views import CROP_FLIP_VIEW
+from sslbench.recipes.views import CROP_FLIP_VIEW, PRESETS
 
 supervised = Recipe(
     name="supervised",
@@ -30,9 +33,31 @@ supervised = Recipe(
     batch_size=256,
 )
 
+supervised_multicrop = supervised.but(
+    name="supervised-multicrop",
+    source="Caron et al. 2020, arXiv:2006.09882, Fig. 3 left, 'Supervised'",
+    departures=("All else is this bench's supervised run; the paper does not print its schedule.",),
+    views=PRESETS["crop-flip-small"],
+)
+
+supervised_vit = supervised.but(
+    name="supervised-vit",
+    source="Touvron et al. 2020, arXiv:2012.12877, Table 9",
+    departures=(
+        "Crops and flips only: without mixup, cutmix, RandAugment, erasing and repetition.",
+    ),
+    encoder=ViT(arch="small", patch=16, drop_path=0.1),
+    objective=CrossEntropy(label_smoothing=0.1),
+    optimizer=AdamW(lr=2.5e-4, weight_decay=0.05, scaling="linear"),
+    schedule=Cosine(warmup_epochs=5),
+    epochs=300,
+    batch_size=1024,
+)
+
 untrained = supervised.but(
     name="untrained", source="The encoder at its random initialisation.", departures=(), epochs=0
 )
+untrained_vit = untrained.but(name="untrained-vit", encoder=ViT(arch="small", patch=16))
 raw_pixels = untrained.but(
     name="raw-pixels", source="The image itself as the representation.", encoder=RawPixels()
 )

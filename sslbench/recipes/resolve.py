@@ -13,11 +13,11 @@ from sslbench.errors import UserError, did_you_mean
 from sslbench.recipes import RECIPES
 from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Experiment, Recipe
-from sslbench.recipes.scales import SCALES, PublishedAt, Scale
+from sslbench.recipes.scales import SCALES, Axis, PublishedAt, Scale
 from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
 
 Layer = tuple[str, Mapping[str, Any]]
-Axes = Mapping[str, Mapping[float, float]]
+Axes = Mapping[str, Axis]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _map_axes(
         elif isinstance(value, (list, tuple)):
             yield path, [axis.get(v, v) for v in value]
         else:
-            yield path, (axis.get(value, value) if isinstance(value, (int, float)) else value)
+            yield path, (axis.get(value, value) if isinstance(value, (int, float, str)) else value)
 
 
 def _provenance(

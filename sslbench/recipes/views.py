@@ -66,6 +66,11 @@ PRESETS: dict[str, Views] = {
     "strong-weak": Views(first=MOCOV2_VIEW, second=WEAK_VIEW),
     "mae": Views(first=MAE_VIEW),
     "crop-flip": Views(first=CROP_FLIP_VIEW),
+    "crop-flip-small": Views(
+        first=CROP_FLIP_VIEW.but(size=160),
+        local=CROP_FLIP_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),
+        num_local=4,
+    ),
     "cifar-debiased": Views(first=CIFAR_DEBIASED_VIEW),
     "cifar-ressl": Views(first=CIFAR_RESSL_VIEW),
 }

@@ -79,16 +79,27 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
 
 
 def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
-    """The untrained encoder or raw pixels at the table's scale and data, with the table's and
-    `--set`'s changes to the encoder; for seed 0."""
-    changes: list[Layer] = [(f"table {table.id}", table.set), ("--set", request.overrides or {})]
-    recipe = resolve(name, scale=request.scale, data=request.data).experiment.recipe
-    layers = [
-        (layer, {k: v for k, v in c.items() if k.startswith("encoder") and _has(recipe, k)})
-        for layer, c in changes
-        if name != "raw-pixels"
-    ]
-    return resolve(name, scale=request.scale, layers=layers, data=request.data)
+    """The untrained encoder or raw pixels at the table's scale and data, for seed 0. Untrained is
+    the encoder of the table's base, with the table's and `--set`'s changes."""
+    layers: list[Layer] = []
+    if name == "untrained":
+        base = resolve(table.base, scale=request.scale).experiment.recipe
+        changes = [
+            ("table's base", {"encoder": base.encoder}),
+            (f"table {table.id}", table.set),
+            ("--set", request.overrides or {}),
+        ]
+        layers = [
+            (layer, {k: v for k, v in c.items() if k.startswith("encoder") and _has(base, k)})
+            for layer, c in changes
+        ]
+    return resolve(
+        name,
+        scale=request.scale,
+        layers=layers,
+        data=request.data,
+        published_at=table.published_at,
+    )
 
 
 def baselines(table: Table) -> list[str]:

@@ -7,6 +7,8 @@ rows of every table. `holds` applies to the published values and to ours; where 
 be asked differently, `published` and `ours` stand instead. A claim that the paper states without
 numbers has `words` (why) and only `ours`. `by` is the margin a comparison must have (a negative
 one allows as much), `factor` multiplies its second operand; a list of operands means each of them.
+In a table of several data sets ours is judged on the one measured; a claim about one of them names
+it (`dataset`) and is judged there only.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ class Claim:
     ours: Predicate | None
     words: str = ""
     note: str = ""
+    dataset: str = ""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Claim:
         """Raises UserError for an unknown predicate or option, with the nearest names."""
-        known = ("id", "says", "holds", "published", "ours", "words", "note")
+        known = ("id", "says", "holds", "published", "ours", "words", "note", "dataset")
         for key in data:
             if key not in known:
                 raise UserError(f"{where}: no such field '{key}'{did_you_mean(str(key), known)}")
@@ -49,8 +52,14 @@ class Claim:
         if forms["published"] is None and not data.get("words"):
             raise UserError(f"{where}: give 'holds', 'published', or 'words' saying why not.")
         parsed = {n: None if f is None else parse(f, where=where) for n, f in forms.items()}
-        return cls(id=data["id"], says=data["says"], words=data.get("words", ""),
-                   note=data.get("note", ""), **parsed)  # fmt: skip
+        return cls(
+            id=data["id"],
+            says=data["says"],
+            words=data.get("words", ""),
+            note=data.get("note", ""),
+            dataset=data.get("dataset", ""),
+            **parsed,
+        )
 
     def operands(self) -> set[str]:
         """The names of all cells in both forms."""

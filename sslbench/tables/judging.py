@@ -75,7 +75,19 @@ def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, .
     """Every claim of the table, judged on both: ours on the rows of the data set measured."""
     ours, published = measured_values(table, measured), published_values(table)
     rename = _renaming(table, measured.dataset)
-    return tuple(_result(claim, ours, published, rename) for claim in table.claims)
+
+    def result(claim: Claim) -> ClaimResult:
+        theirs = None if claim.published is None else judge(claim.published, published).outcome
+        if claim.ours is None:
+            detail = claim.words or "it has no form for measured values"
+            return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
+        if claim.dataset and claim.dataset != measured.dataset:
+            detail = f"it is about {claim.dataset}"
+            return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
+        verdict = judge(claim.ours.renamed(rename), ours)
+        return ClaimResult(claim.id, claim.says, theirs, verdict.outcome, verdict.detail)
+
+    return tuple(result(claim) for claim in table.claims)
 
 
 def _renaming(table: Table, dataset: str) -> Callable[[str], str]:
@@ -88,17 +100,6 @@ def _renaming(table: Table, dataset: str) -> Callable[[str], str]:
         return operand if moved.get(row, row) == row else f"{moved[row]}.{column}"
 
     return rename
-
-
-def _result(
-    claim: Claim, ours: Values, published: Values, rename: Callable[[str], str]
-) -> ClaimResult:
-    theirs = None if claim.published is None else judge(claim.published, published).outcome
-    if claim.ours is None:
-        detail = claim.words or "it has no form for measured values"
-        return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
-    verdict = judge(claim.ours.renamed(rename), ours)
-    return ClaimResult(claim.id, claim.says, theirs, verdict.outcome, verdict.detail)
 
 
 def rank_agreement(table: Table, rows: Sequence[MeasuredRow]) -> dict[str, float]:

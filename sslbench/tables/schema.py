@@ -20,7 +20,7 @@ _LOADER = getattr(
 T = TypeVar("T")
 
 Better = Literal["higher", "lower", "none"]
-Derive = Literal["minus_best", "row_mean"]
+Derive = Literal["minus_best", "row_mean", "difference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,10 @@ class Column:
 
     `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
     it). `recipe` and `set` make the column's cells runs of their own (`byol` / `simclr` columns,
-    `ep100` / `ep200` columns). `derive` shows the metric less the column's best row, or the mean
-    over the table's other columns. `negative` turns the metric's sign, where the paper prints it
-    so. `protocol` names the published values' protocol where it is not comparable with the
+    `ep100` / `ep200` columns). `derive` shows the metric less the column's best row
+    (`minus_best`), the mean over the table's other columns (`row_mean`), or the first column of
+    `of` less the second (`difference`). `negative` turns the metric's sign, where the paper prints
+    it so. `protocol` names the published values' protocol where it is not comparable with the
     metric's (another probe, the best epoch on the test set): such values are shown beside ours and
     never subtracted.
     """
@@ -44,13 +45,14 @@ class Column:
     recipe: str | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     derive: Derive | None = None
+    of: tuple[str, ...] = ()
     negative: bool = False
     protocol: str = ""
 
     @property
     def measurable(self) -> bool:
         """Whether we can fill this column at all."""
-        return self.metric is not None or self.derive == "row_mean"
+        return self.metric is not None or self.derive in ("row_mean", "difference")
 
     @property
     def in_points(self) -> bool:
@@ -218,6 +220,14 @@ def _check(table: Table, where: str) -> None:
     _unique([c.key for c in table.columns], f"{where}: column")
     _unique([r.id for r in table.rows], f"{where}: row")
     _unique([c.id for c in table.claims], f"{where}: claim")
+    for column in table.columns:
+        if (column.derive == "difference") != (len(column.of) == 2):
+            raise UserError(
+                f"{where}: column {column.key} needs 'derive: difference' together with 'of', two "
+                "columns."
+            )
+        for name in column.of:
+            table.column(name)
     for row in table.rows:
         for name in (*row.paper, *row.spread, *row.skip):
             table.column(name)
@@ -232,6 +242,8 @@ def _check(table: Table, where: str) -> None:
         for name in sweep.columns:
             table.column(name)
     for claim in table.claims:
+        if claim.dataset and claim.dataset not in table.datasets:
+            raise UserError(f"{where}: claim {claim.id}: no row is of {claim.dataset}.")
         for operand in claim.operands():
             find_cell(table, operand)
 

@@ -56,6 +56,15 @@ def test_values_published_on_small_images_have_axes_of_their_own():
     assert resolved("paper") == (256, 200)
 
 
+def test_a_published_encoder_is_mapped_too():
+    layers = [("row r", {"encoder": {"kind": "ViT", "arch": "base"}})]
+
+    def arch(scale: str) -> str:
+        return resolve("simclr", scale=scale, layers=layers).experiment.recipe.encoder.arch
+
+    assert (arch("paper"), arch("laptop"), arch("cifar")) == ("base", "tiny", "tiny")
+
+
 def test_fields_inside_a_mapping_are_mapped_too():
     change = {"kind": "InfoNCE", "negatives": "queue", "queue": 65536, "temperature": 0.07}
     resolved = resolve("moco-v1", scale="laptop", layers=[("row r", {"objective": change})])

@@ -7,7 +7,14 @@ import pytest
 from sslbench.recipes.resolve import find_scale, resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import ImageSet
-from sslbench.tables.cells import Request, cells, dataset_name, measured_columns, resolve_cell
+from sslbench.tables.cells import (
+    Request,
+    cells,
+    dataset_name,
+    measured_columns,
+    resolve_baseline,
+    resolve_cell,
+)
 from sslbench.tables.judging import published_values
 from sslbench.tables.predicates import judge
 from sslbench.tables.schema import Table, load_table, table_names
@@ -119,6 +126,12 @@ def test_a_baseline_that_tables_share_is_one_run() -> None:
         digests[name] = {r.experiment.digest() for _, r in cells(TABLES[name], request=request)}
     byol = resolve("byol", scale="laptop").experiment.digest()
     assert all(byol in found for found in digests.values())
+
+
+def test_untrained_is_the_encoder_of_the_tables_base() -> None:
+    found = resolve_baseline(TABLES["debiased-stl10"], "untrained", request=Request("cifar", (0,)))
+    assert found.experiment.recipe.encoder.arch == "resnet50"
+    assert found.experiment.recipe.epochs == 0
 
 
 def test_byol_beta_without_negatives_has_the_size_of_byols_own_loss() -> None:

@@ -202,6 +202,33 @@ def test_a_column_can_average_the_others(places: Places, fake: list[str]) -> Non
     assert cell.published == 55.0
 
 
+def test_a_column_can_be_the_difference_of_two(places: Places, fake: list[str]) -> None:
+    columns = [
+        TABLE["columns"][0],
+        {"key": "five", "name": "top-5", "metric": "knn.v1:top5"},
+        {"key": "ap", "name": "gain", "derive": "difference", "of": ["five", "top1"]},
+    ]
+    table = parse_table({**TABLE, "columns": columns}, where="test")
+    result = measured(table, places)
+    cell = result.cell("baseline", "ap")
+    assert cell.values == pytest.approx([99.0 - (60.0 + 0.1 * s) for s in range(3)])
+    assert cell.published == 55.0
+    assert result.cell("paper-only", "ap").state == "published-only"
+    assert result.complete
+
+
+def test_a_claim_about_one_data_set_is_judged_there_only(places: Places, fake: list[str]) -> None:
+    rows = [{"id": f"{name}{dataset}", "label": name, "dataset": dataset, "paper": {"top1": 50.0}}
+            for name in ("a-", "b-") for dataset in ("shapes", "svhn")]  # fmt: skip
+    same = {"within": ["a-svhn", "b-svhn"], "tolerance": 5}
+    claims = [{"id": "any", "says": "...", "holds": same},
+              {"id": "svhn", "says": "...", "holds": same, "dataset": "svhn"}]  # fmt: skip
+    table = parse_table({**TABLE, "rows": rows, "claims": claims}, where="test")
+    outcomes = {c.id: (c.published, c.ours, c.detail) for c in measured(table, places).claims}
+    assert outcomes["any"][:2] == ("held", "held")
+    assert outcomes["svhn"] == ("held", "not measured", "it is about svhn")
+
+
 def test_json_keeps_everything(
     table: Table, places: Places, fake: list[str], tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sslbench.recipes.scales.scale import SMALL_JITTER, Changes, Scale
+from sslbench.recipes.scales.scale import SMALL_JITTER, Axis, Changes, Scale
 from sslbench.recipes.specs import Shapes
 
 _SMALL_VIEWS: Changes = {
@@ -23,6 +23,12 @@ def _adamw(lr: float) -> dict[str, Any]:
 def _sgd(lr: float) -> dict[str, Any]:
     return {"kind": "SGD", "lr": lr, "weight_decay": 1e-4, "scaling": "linear"}
 
+
+# Of a ViT's tables: it has this scale's length whatever the paper's, and 4096 is its batch.
+_NARROW_VIT_AXES: Mapping[str, Axis] = {
+    "epochs": {100: 12, 300: 12},
+    "batch_size": {1024: 16, 2048: 32, 4096: 64, 6144: 96},
+}
 
 _NARROW_MOCO: Changes = {
     "objective.queue": 2048,
@@ -166,6 +172,7 @@ _NARROW_HEADS: Mapping[str, Changes] = {
     **_NARROW_OTHERS,
     **_NARROW_DISTILLATION,
     "supervised": {"optimizer": _adamw(2e-2)},
+    "supervised-multicrop": {"optimizer": _adamw(2e-2), **_SMALL_MULTICROP},
     "simclr": _NARROW_SIMCLR,
     "simclr-multicrop": {**_NARROW_SIMCLR, **_SMALL_MULTICROP},
     "swav": {**_NARROW_CLUSTERS, "views.first.size": None, "views.num_local": 4},
@@ -234,6 +241,19 @@ LAPTOP = Scale(
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
         "directclr/projector.out": {360: 12},
         "moco-v3-vit/optimizer.lr": _MOCO_V3_RATES,
+        "swav/projector.hidden": {2048: 256},
+        "dino/predictor.hidden": {2048: 256},
+        "encoder.arch": {"small": "tiny", "base": "tiny"},
+        "views.first.size": {224: 32, 160: 24},
+        "views.local.size": {96: 16},
+        "views.first.crop.scale": {0.08: 0.4, 0.14: 0.4},
+        "views.second.crop.scale": {0.08: 0.4, 0.14: 0.4},
+        "views.local.crop.scale": {0.05: 0.15, 0.14: 0.4},
+        **{
+            f"{name}/{path}": axis
+            for name in ("moco-v3-vit", "swav-vit")
+            for path, axis in _NARROW_VIT_AXES.items()
+        },
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
@@ -280,7 +300,12 @@ SMOKE = Scale(
         name: {**changes, "epochs": 12} if "epochs" in changes else changes
         for name, changes in _NARROW_HEADS.items()
     },
-    axes={**LAPTOP.axes, "epochs": {100: 2, 200: 6, 300: 6, 400: 8, 800: 10, 1000: 12}},
+    axes={
+        **LAPTOP.axes,
+        "epochs": {100: 2, 200: 6, 300: 6, 400: 8, 800: 10, 1000: 12},
+        "moco-v3-vit/epochs": {100: 6, 300: 6},
+        "swav-vit/epochs": {100: 6, 300: 6},
+    },
     small_axes={
         **LAPTOP.small_axes,
         "batch_size": {512: 64, 256: 32, 128: 16, 64: 8, 32: 4},

@@ -156,6 +156,12 @@ CIFAR = Scale(
         **_CIFAR_OTHERS,
         **_CIFAR_DISTILLATION,
         "supervised": {"optimizer": {**_CIFAR_SGD, "lr": 0.05}},
+        "supervised-multicrop": {
+            "optimizer": {**_CIFAR_SGD, "lr": 0.05},
+            "views.first.size": 24,
+            "views.local.size": 16,
+            "views.local.crop.scale": (0.08, 0.5),
+        },
         "simclr": {**_CIFAR_SIMCLR, "projector.hidden": (512,)},
         "simclr-multicrop": {
             **_CIFAR_SIMCLR,
@@ -202,6 +208,13 @@ CIFAR = Scale(
         "byol/optimizer.weight_decay": {1.5e-6: 1e-5},
         "barlow-twins/projector.out": {16: 16, 8192: 2048, 16384: 4096},
         "directclr/projector.out": {360: 90},
+        "encoder.arch": {"small": "tiny", "base": "tiny"},
+        "views.first.size": {224: 32, 160: 24},
+        "views.local.size": {96: 16},
+        "views.local.crop.scale": {0.05: 0.08, 0.14: 0.5},
+        "moco-v3-vit/optimizer.lr": {5e-5: 1e-4, 1e-4: 2e-4, 1.5e-4: 3e-4, 2e-4: 4e-4, 5e-4: 1e-3,
+                                     6e-4: 1.2e-3, 8e-4: 1.6e-3},
+        "moco-v3-vit/batch_size": {1024: 128, 2048: 256, 4096: 512, 6144: 768},
     },
     small_axes={"objective.queue": {65536: 4096}},
     notes=(

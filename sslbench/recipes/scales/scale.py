@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sslbench.recipes.specs import Data, ImageSet, Shapes
 
 Changes = Mapping[str, Any]
+Axis = Mapping[Any, Any]  # a published number or name to the one here
 PublishedAt = Literal["paper", "cifar"]
 
 
@@ -22,14 +23,14 @@ class Scale:
     data: Data
     common: Changes
     recipes: Mapping[str, Changes] = field(default_factory=dict)
-    axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
-    small_axes: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    small_axes: Mapping[str, Axis] = field(default_factory=dict)
     seeds: int = 3
     resolution: int | None = None
     num_train: int | None = None
     notes: tuple[str, ...] = ()
 
-    def axes_of(self, published_at: PublishedAt) -> Mapping[str, Mapping[float, float]]:
+    def axes_of(self, published_at: PublishedAt) -> Mapping[str, Axis]:
         """The axes of values published at that scale (none where it is this one)."""
         return self.axes if published_at == "paper" else self.small_axes
 
