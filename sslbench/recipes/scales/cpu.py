@@ -245,6 +245,7 @@ LAPTOP = Scale(
         "barlow-twins/predictor.hidden": {8192: 256},
         "barlow-twins/projector.out": {16: 16, 8192: 256, 16384: 512},
         "directclr/projector.out": {360: 12},
+        "moco-v3-vit/optimizer.lr": _MOCO_V3_RATES,
         "swav/projector.hidden": {2048: 256},
         "dino/predictor.hidden": {2048: 256},
         "encoder.arch": {"small": "tiny", "base": "tiny"},
@@ -258,7 +259,6 @@ LAPTOP = Scale(
             for name in ("moco-v3-vit", "swav-vit")
             for path, axis in _NARROW_VIT_AXES.items()
         },
-        "moco-v3-vit/optimizer.lr": _MOCO_V3_RATES,
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
