@@ -21,6 +21,7 @@ from sslbench.methods.parts import (
     build_centre,
     build_memory,
     build_prototypes,
+    build_queue,
     build_queues,
 )
 from sslbench.models import (
@@ -30,7 +31,7 @@ from sslbench.models import (
     convert_batch_norm,
     keep_all_paths,
 )
-from sslbench.objectives import OBJECTIVES, Context, Partition, Queue
+from sslbench.objectives import OBJECTIVES, Context, Partition
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     EMA,
@@ -91,11 +92,7 @@ class JointEmbedding(nn.Module):
         self._add_prototypes(recipe, out, num_images)
         for parameter in self.target_parameters():
             parameter.requires_grad_(False)
-        self.queue: Queue | None = None
-        length = getattr(recipe.objective, "queue", None)
-        if length is not None:
-            normalize = getattr(recipe.objective, "normalize", True)
-            self.queue = Queue(length, out, seed=seed, normalize=normalize)
+        self.queue = build_queue(recipe, out, seed=seed)
         self.bank = build_bank(
             recipe, projected=out, predicted=self.out_features, num_images=num_images, seed=seed
         )

@@ -1,5 +1,5 @@
-"""What stands beside the networks of a recipe: the memory bank; prototypes, and what assignments to
-them keep from one batch to the next."""
+"""What stands beside the networks of a recipe: queue and memory bank; prototypes, and what
+assignments to them keep from one batch to the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from sslbench.errors import UserError
 from sslbench.models import Prototypes
-from sslbench.objectives import Bank, Centre, EpochMemory, ViewQueues
+from sslbench.objectives import Bank, Centre, EpochMemory, Queue, ViewQueues
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import (
     Centering,
@@ -43,6 +43,15 @@ def build_bank(
             f"{predicted}; set predictor.out=null."
         )
     return Bank(num_images, projected, momentum=target.momentum, seed=seed)
+
+
+def build_queue(recipe: Recipe, width: int, *, seed: int) -> Queue | None:
+    """The queue of keys at its random start, if the objective has one; `width` of a projection."""
+    length = getattr(recipe.objective, "queue", None)
+    if length is None:
+        return None
+    normalize = getattr(recipe.objective, "normalize", True)
+    return Queue(length, width, seed=seed, normalize=normalize)
 
 
 def assignment_of(recipe: Recipe) -> Assignment | None:

@@ -18,13 +18,10 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-_WARMUP = "The warm-up starts at a rate of 0; the authors' scripts start it at a sixteenth of 4.8."
-
 swav = Recipe(
     name="swav",
     source="Caron et al. 2020, arXiv:2006.09882, Sec. 3 and App. A",
     departures=(
-        _WARMUP,
         "Without a queue, as at a batch of 4096; at 256 the authors have "
         "objective.assignment.queue 3840 from epoch 15 and no warm-up.",
     ),
@@ -36,7 +33,7 @@ swav = Recipe(
     objective=ClusterAssignment(temperature=0.1, assignment=Sinkhorn(epsilon=0.05, iterations=3)),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
     optimizer=LARS(lr=0.3, weight_decay=1e-6, exclude_bias_and_norm=False),
-    schedule=Cosine(warmup_epochs=10, floor=0.001),
+    schedule=Cosine(warmup_epochs=10, warmup_start=0.0625, floor=0.001),
     epochs=800,
     batch_size=4096,
 )
@@ -45,7 +42,6 @@ deepcluster_v2 = swav.but(
     name="deepcluster-v2",
     source="Caron et al. 2020, arXiv:2006.09882, App. D, 'DeepCluster-v2'",
     departures=(
-        _WARMUP,
         "A centroid that loses all its images takes a part of a large cluster (faiss's rule); in "
         "the authors' code it stays where it is.",
         "K-means starts at images drawn from all; the authors draw from the first process's.",
@@ -61,7 +57,6 @@ sela_v2 = deepcluster_v2.but(
     name="sela-v2",
     source="Caron et al. 2020, arXiv:2006.09882, App. D, 'SeLa-v2'",
     departures=(
-        _WARMUP,
         "The authors released no script: Sinkhorn's epsilon and iterations are SwAV's, as App. D "
         "says of all hyperparameters, and the codes are rounded, as Sec. 3.1 says of SeLa.",
         "The three heads are one parameter to LARS, with one trust ratio.",
