@@ -16,12 +16,13 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
     resampled positions.
 
     Raises:
-        UserError: the patch does not divide the resolution.
+        UserError: the patch does not divide the resolution, or the heads the width.
     Source: Dosovitskiy et al. 2021, Table 1; Touvron et al. 2021, Table 1 (tiny and small); the
     `random` patch projection is Chen et al. 2021 (MoCo v3), arXiv:2104.02057, Sec. 4.2.
     """
     from timm.models.vision_transformer import VisionTransformer  # slow to import
 
+    spec.require_shape()
     spec.require_fit(resolution)
     width, depth, heads = spec.shape()
     network = VisionTransformer(

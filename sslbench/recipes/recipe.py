@@ -101,6 +101,8 @@ class Recipe(Spec):
             "a supervised recipe has neither projector nor predictor; set them to null.",
         )
         self._validate_bank(supervised=supervised)
+        if isinstance(self.encoder, ViT):
+            self.encoder.require_shape()
         if self.epochs > 0:
             self._validate_sizes()
         self._validate_prototypes()
@@ -114,7 +116,7 @@ class Recipe(Spec):
     def _validate_sizes(self) -> None:
         """Whether the encoder takes views of the sizes that are asked for."""
         encoder = self.encoder
-        for name in ("first", "second", "local"):
+        for name in ("first", "second", "local") if self.views.num_local else ("first", "second"):
             view = getattr(self.views, name)
             size = None if view is None else view.size
             if size is None:

@@ -180,7 +180,7 @@ def test_a_vit_may_have_a_width_depth_and_heads_of_its_own() -> None:
 )
 def test_impossible_vits_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        ViT(arch="tiny", **fields)
+        build_encoder(ViT(arch="tiny", patch=8, **fields), resolution=16)
 
 
 def test_without_positions_the_order_of_patches_does_not_matter() -> None:

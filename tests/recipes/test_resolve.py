@@ -128,3 +128,18 @@ def test_crops_that_the_encoder_cannot_take_are_refused(changes, message):
     crops = {"views.local": {"kind": "View", "size": 16}, "views.num_local": 2}
     with pytest.raises(UserError, match=message):
         resolve("byol", scale="laptop", layers=[("--set", crops | changes)])
+
+
+def test_width_and_heads_of_a_vit_are_set_one_after_the_other() -> None:
+    sets = {"encoder.width": 64, "encoder.heads": 2}
+    for layer in (sets, dict(reversed(sets.items()))):
+        recipe = resolve("dino", scale="smoke", layers=[("--set", layer)]).experiment.recipe
+        assert recipe.encoder.shape()[::2] == (64, 2)
+    with pytest.raises(UserError, match="3 heads do not divide a width of 64"):
+        resolve("dino", scale="smoke", layers=[("--set", {"encoder.width": 64})])
+
+
+def test_a_local_view_that_is_not_drawn_may_have_any_size() -> None:
+    changes = {"encoder": "SmallAlexNet", "views.first.size": None, "views.num_local": 0}
+    recipe = resolve("simclr-multicrop", scale="laptop", layers=[("--set", changes)])
+    assert recipe.experiment.recipe.views.num_local == 0

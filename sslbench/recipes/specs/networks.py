@@ -67,6 +67,10 @@ class ViT(Spec):
         self.require(all(size is None or size >= 1 for size in sizes),
                      "patch, width, depth and heads must be >= 1.")  # fmt: skip
         self.require(0 <= self.drop_path < 1, "drop_path must lie in [0, 1).")
+
+    def require_shape(self) -> None:
+        """Raise UserError unless heads and positions fit the width, which may be set one after
+        the other."""
         width, _, heads = self.shape()
         self.require(width % heads == 0,
                      f"{heads} heads do not divide a width of {width}; set encoder.heads or "
