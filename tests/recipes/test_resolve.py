@@ -131,12 +131,12 @@ def test_crops_that_the_encoder_cannot_take_are_refused(changes, message):
 
 
 def test_width_and_heads_of_a_vit_are_set_one_after_the_other() -> None:
-    sets = {"encoder.width": 64, "encoder.heads": 2}
+    sets = {"encoder.width": 96, "encoder.heads": 3}
     for layer in (sets, dict(reversed(sets.items()))):
         recipe = resolve("dino", scale="smoke", layers=[("--set", layer)]).experiment.recipe
-        assert recipe.encoder.shape()[::2] == (64, 2)
+        assert recipe.encoder.shape()[::2] == (96, 3)
     with pytest.raises(UserError, match="3 heads do not divide a width of 64"):
-        resolve("dino", scale="smoke", layers=[("--set", {"encoder.width": 64})])
+        resolve("dino", scale="smoke", layers=[("--set", {"encoder.heads": 3})])
 
 
 def test_a_local_view_that_is_not_drawn_may_have_any_size() -> None:
