@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from bench import Measure, Record, interleave, machine, options, prepare
-from step import CPU, our_steps
+from step import CPU, our_rounds
 
 from sslbench.data import load
 from sslbench.engine import hardware
@@ -28,25 +28,27 @@ def main() -> None:
     steps = 3 if chosen.quick else 20
     record = Record("multicrop", chosen.quick, machine(None), {"scale": "laptop", "steps": steps})
     precision: torch.dtype | None = hardware.pick_precision(CPU)
-    contestants, pixels = [], {}
+    contestants, sizes = [], {}
     for count in CROPS:
         name = f"2 x {GLOBAL} + {count} x {LOCAL}"
-        pixels[name] = 2 * GLOBAL**2 + count * LOCAL**2
+        sizes[name] = (2 * GLOBAL**2 + count * LOCAL**2, 2 + count)
         changes = {"views.first.size": GLOBAL, "views.num_local": count}
-        experiment = resolve("simclr-multicrop", scale="laptop", layers=[("--set", changes)])
-        dataset = load(experiment.experiment.data, root=chosen.data_root)
-        trainer = Trainer(experiment.experiment, dataset, device=CPU, precision=precision)
-        contestants.append(
-            (Measure("laptop, batch 64, whole step", name, "images"), our_steps(trainer, steps))
-        )
+        resolved = resolve("simclr-multicrop", scale="laptop", layers=[("--set", changes)])
+        dataset = load(resolved.experiment.data, root=chosen.data_root)
+        trainer = Trainer(resolved.experiment, dataset, device=CPU, precision=precision)
+        measure = Measure("laptop, batch 64, whole step", name, "images")
+        contestants.append((measure, our_rounds(trainer, steps)))
     record.measures = interleave(contestants, rounds=chosen.rounds)
     reference = record.measures[0]
     for measure in record.measures:
-        more = pixels[measure.contestant] / pixels[reference.contestant]
-        views = (2 + CROPS[record.measures.index(measure)]) / 2
-        measure.note = (
-            f"time x {reference.times(measure):.2f}, pixels x {more:.2f}, views x {views:.2f}"
+        pixels, views = (
+            ours / theirs
+            for ours, theirs in zip(
+                sizes[measure.contestant], sizes[reference.contestant], strict=True
+            )
         )
+        slower = reference.times(measure)
+        measure.note = f"time x {slower:.2f}, pixels x {pixels:.2f}, views x {views:.2f}"
     record.finish()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from bench import HEADINGS, HERE, LEFT, RESULTS, Measure, rows
 
 BEGIN, END = "<!-- begin: benchmarks/summary.py -->", "<!-- end -->"
-ORDER = ("augment", "step", "recipes", "knn", "linear", "floors", "gpu_cifar")
+ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "floors", "gpu_cifar")
 
 
 def main() -> None:
