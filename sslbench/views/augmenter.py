@@ -55,12 +55,14 @@ class Augmenter:
     ) -> None:  # fmt: skip
         self._mean, self._std, self._compile = tuple(mean), tuple(std), compile
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
-        self._views = list_views(views)
+        kinds = list_views(views)
+        # Views of a kind are rendered together.
+        self._indices = {view: [i for i, v in enumerate(kinds) if v == view] for view in kinds}
         self._common = None
         if views.common is not None:
             self._common = Pipeline(views.common, side=resolution, mean=self._mean)
         self._pipelines = {
-            view: Pipeline(view, side=resolution, mean=self._mean) for view in self._views
+            view: Pipeline(view, side=resolution, mean=self._mean) for view in self._indices
         }
         self._renders = {view: self._build(each) for view, each in self._pipelines.items()}
 
@@ -77,12 +79,15 @@ class Augmenter:
                 images = to_unit(images)  # once for all views; compiled code converts as it reads
             scale, shift = self._normalization(images.device)
             # Drawn outside the compiled code, which would be compiled anew for every key.
-            shared = self._common.draw(view_key(key, 0), samples) if self._common else None
-            batches = []
-            for index, view in enumerate(self._views):
-                draws = self._pipelines[view].draw(view_key(key, index + 1), samples)
-                batches.append(ViewBatch(*self._renders[view](images, shared, draws, scale, shift)))
-            return batches
+            shared = self._common.draw([view_key(key, 0)], samples) if self._common else None
+            batches: dict[int, ViewBatch] = {}
+            for view, indices in self._indices.items():
+                keys = [view_key(key, index + 1) for index in indices]
+                draws = self._pipelines[view].draw(keys, samples)
+                frame = self._renders[view](images, shared, draws, scale, shift)
+                parts = zip(*(part.chunk(len(indices)) for part in frame), strict=True)
+                batches |= zip(indices, (ViewBatch(*part) for part in parts), strict=True)
+            return [batches[index] for index in range(len(batches))]
 
     def _normalization(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Kept per device, so that no step copies from the host."""

@@ -75,7 +75,7 @@ def compose(
 def resample(
     images: Tensor, boxes: Tensor, flipped: Tensor | None, *, side: int, interpolation: str
 ) -> Tensor:
-    """Crop, antialiased resize and flip of each image: N×C×H×W to N×C×side×side.
+    """Crop, antialiased resize and flip of each image: N×C×H×W to B×C×side×side.
 
     Equals torchvision's resized_crop(antialias=True) on float tensors, then horizontal_flip.
     Bicubic values may leave [0, 1], as they do there. The products run at torch's float32
@@ -86,28 +86,43 @@ def resample(
 
     Args:
         images: N×C×H×W float.
-        boxes: N×4 (top, left, height, width) in pixels.
-        flipped: N bool, or None for no flip.
+        boxes: B×4 (top, left, height, width) in pixels: one of each image, or L, a multiple
+            B = L·N of them, where box b is of image b mod N.
+        flipped: B bool, or None for no flip.
         side: output side in pixels.
         interpolation: "bilinear" or "bicubic".
+    Returns:
+        B×C×side×side.
     """
-    n, c, height, width = images.shape
+    c, height, width = images.shape[1:]
     top, left, h, w = boxes.unbind(1)
     if torch.compiler.is_compiling():
         index, taps = axis_taps(top, h, source=height, target=side, interpolation=interpolation)
         x = _add_rows(images, index, taps)
     else:
         rows = axis_weights(top, h, None, source=height, target=side, interpolation=interpolation)
-        x = torch.matmul(rows[:, None], images)
+        x = _mix_rows(images, rows)
     columns = axis_weights(left, w, flipped, source=width, target=side, interpolation=interpolation)
-    x = torch.bmm(x.reshape(n, c * side, width), columns.transpose(1, 2))
-    return x.view(n, c, side, side)
+    x = torch.bmm(x.reshape(len(boxes), c * side, width), columns.transpose(1, 2))
+    return x.view(len(boxes), c, side, side)
+
+
+def _mix_rows(images: Tensor, weights: Tensor) -> Tensor:
+    """N×C×H×W with B×T×H weights to B×C×T×W; weights b are of image b mod N."""
+    (n, c, height, width), (count, target, _) = images.shape, weights.shape
+    if count == n:
+        return torch.matmul(weights[:, None], images)
+    # One product for all boxes of an image, so that the image is read once.
+    together = weights.view(-1, n, target, height).transpose(0, 1).reshape(n, 1, -1, height)
+    x = torch.matmul(together, images).view(n, c, -1, target, width)
+    return x.permute(2, 0, 1, 3, 4).reshape(count, c, target, width)
 
 
 def _add_rows(images: Tensor, index: Tensor, taps: Tensor) -> Tensor:
-    """Weighted sums of whole rows: N×C×H×W with N×T×K row numbers and weights to N×C×T×W."""
+    """Weighted sums of whole rows: N×C×H×W with B×T×K row numbers and weights to B×C×T×W; those
+    of b are of image b mod N."""
     n, c, _, width = images.shape
-    image = torch.arange(n, device=images.device)[:, None, None, None]
+    image = (torch.arange(len(index), device=images.device) % n)[:, None, None, None]
     channel = torch.arange(c, device=images.device)[:, None, None]
     column = torch.arange(width, device=images.device)
     terms = [

@@ -54,9 +54,19 @@ class Frame(NamedTuple):
     box: Tensor
     flipped: Tensor
 
+    def repeat(self, times: int) -> Frame:
+        """The batch so many times, one after the other."""
+        if times == 1:
+            return self
+        repeated = self.images.repeat(times, 1, 1, 1)
+        return Frame(repeated, self.box.repeat(times, 1), self.flipped.repeat(times))
+
 
 class Draws(NamedTuple):
-    """What is random in one view of N samples: N×NUM_COLUMNS in [0, 1), N×3·h·w normal."""
+    """What is random in one view of N samples: N×NUM_COLUMNS in [0, 1), N×3·h·w normal.
+
+    Of L views of a kind it has L·N rows, view by view.
+    """
 
     uniforms: Tensor
     noise: Tensor | None
@@ -72,6 +82,9 @@ class Draws(NamedTuple):
 class Pipeline:
     """The operations of one view. Called on a frame, it gives the view's frame, not normalised.
 
+    With draws of L views it gives all of them, view by view, in one pass: small crops cost little
+    beside what the calls themselves cost.
+
     Args:
         view: what to do.
         side: output side in pixels, where the view names none.
@@ -84,14 +97,17 @@ class Pipeline:
         self.view, self.side, self.mean = view, view.size or side, mean
         self.steps, self.flip_with_crop = plan(view)
 
-    def draw(self, key: int, samples: Tensor) -> Draws:
-        """All random numbers of this view, for N samples."""
+    def draw(self, keys: Sequence[int], samples: Tensor) -> Draws:
+        """All random numbers of the L views with these keys, for N samples."""
         noise = None
         if "noise" in self.steps:
-            noise = streams.normal(key ^ _NOISE_KEY, samples, 3 * self.side**2)
-        return Draws(streams.uniform(key, samples, NUM_COLUMNS), noise)
+            size = 3 * self.side**2
+            noise = torch.cat([streams.normal(k ^ _NOISE_KEY, samples, size) for k in keys])
+        return Draws(torch.cat([streams.uniform(k, samples, NUM_COLUMNS) for k in keys]), noise)
 
     def __call__(self, frame: Frame, draws: Draws) -> Frame:
+        if self.view.crop is None or self.steps[0] != "crop":
+            frame = frame.repeat(len(draws.uniforms) // len(frame.images))
         for op in self.steps:
             frame = OPS[op](self, frame, draws)
         return frame
@@ -150,8 +166,10 @@ def _crop(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
     images = geometry.resample(frame.images, inner, flipped, side=side, interpolation=interpolation)
     if interpolation == "bicubic":
         images = images.clamp(0.0, 1.0)  # its overshoot; 8-bit images lose it too
-    box = geometry.compose(frame.box, frame.flipped, inner, side=(height, width))
-    return Frame(images, box, frame.flipped if flipped is None else frame.flipped ^ flipped)
+    times = len(inner) // len(frame.box)
+    outer, mirrored = frame.box.repeat(times, 1), frame.flipped.repeat(times)
+    box = geometry.compose(outer, mirrored, inner, side=(height, width))
+    return Frame(images, box, mirrored if flipped is None else mirrored ^ flipped)
 
 
 def _flip(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
