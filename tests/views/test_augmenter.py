@@ -9,7 +9,9 @@ from sslbench.errors import UserError
 from sslbench.recipes.specs import Blur, Crop, Jitter, View, Views
 from sslbench.recipes.views import PRESETS
 from sslbench.views import OPS, Augmenter, ViewBatch, normalize
-from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, active, plan
+from sslbench.views.augmenter import view_key
+from sslbench.views.geometry import full_boxes
+from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, active, plan
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 NOTHING = View(crop=None, flip=0.0, jitter=None, grayscale=0.0, blur=None)
@@ -192,16 +194,45 @@ def test_images_of_another_side_are_resized_when_there_is_no_crop():
     assert batch.box.tolist() == [[0.0, 0.0, 48.0, 48.0]] * 2
 
 
+@pytest.mark.parametrize("common", [None, NOTHING.but(crop=Crop(), flip=0.5)])
+@pytest.mark.parametrize(
+    "view",
+    [
+        EVERYTHING,
+        View(size=11, order=("flip", "jitter", "grayscale", "blur", "crop")),
+        NOTHING.but(flip=0.5, noise=0.5),
+        NOTHING.but(size=11),
+    ],
+)
+def test_views_of_a_kind_made_together_are_those_made_alone(view, common):
+    images, samples = photos(), torch.arange(6)
+    views = Views(first=View(), local=view, num_local=3, common=common)
+    together = augment(views, images)[2:]
+    pipeline = Pipeline(view, side=24, mean=MEAN)
+    for index, batch in enumerate(together, start=3):
+        frame = Frame(images / 255, full_boxes(images), torch.zeros(6, dtype=torch.bool))
+        if common is not None:
+            crop = Pipeline(common, side=24, mean=MEAN)
+            frame = crop(frame, crop.draw([view_key(7, 0)], samples))
+        alone = pipeline(frame, pipeline.draw([view_key(7, index)], samples))
+        expected = (alone.images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
+            3, 1, 1
+        )
+        torch.testing.assert_close(batch.images, expected, atol=1e-5, rtol=0)
+        assert torch.equal(batch.box, alone.box) and torch.equal(batch.flipped, alone.flipped)
+
+
 @pytest.mark.slow
 def test_compiled_views_are_the_eager_ones_and_no_key_recompiles():
     torch._dynamo.utils.counters.clear()
-    views, images = Views(first=EVERYTHING, num_global=1), photos(8)
+    views, images = Views(first=EVERYTHING), photos(8)  # two of a kind
     eager = Augmenter(views, resolution=24, mean=MEAN, std=STD)
     compiled = Augmenter(views, resolution=24, mean=MEAN, std=STD, compile=True)
     samples = torch.arange(8)
     for key in (1, -5, 2**62):
-        (expected,), (got,) = (a(images, key=key, samples=samples) for a in (eager, compiled))
-        assert isinstance(got, ViewBatch)
-        torch.testing.assert_close(got.images, expected.images, atol=2e-3, rtol=0)
-        assert torch.equal(got.box, expected.box)
+        pairs = [a(images, key=key, samples=samples) for a in (eager, compiled)]
+        for expected, got in zip(*pairs, strict=True):
+            assert isinstance(got, ViewBatch)
+            torch.testing.assert_close(got.images, expected.images, atol=2e-3, rtol=0)
+            assert torch.equal(got.box, expected.box)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
