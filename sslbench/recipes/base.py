@@ -9,10 +9,13 @@ import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 from sslbench.errors import UserError, did_you_mean
+
+_CHECKED_LATER = ContextVar("checked later", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +36,35 @@ class Spec:
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():
             object.__setattr__(self, name, coerce(getattr(self, name), hint, where=name))
-        self.check()
+        if not _CHECKED_LATER.get():
+            self.check()
 
     def check(self) -> None:
         """Range checks across fields; overridden by specs that have any."""
+
+    def _check_all(self) -> None:
+        """`check` of this spec and of all that it holds, the inner ones first."""
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Spec):
+                value._check_all()
+        self.check()
 
     def but(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
         """A copy with some fields changed. Dotted paths reach into nested specs.
 
         `recipe.but(predictor=None)` and `recipe.but({"target.momentum": 0.99})` are what
-        `--set` does too. `views.*.flip` changes every view that is present.
+        `--set` does too. `views.*.flip` changes every view that is present. Fields that need each
+        other may come in any order: what they make together is checked.
         """
         result: Spec = self
-        for path, value in {**(changes or {}), **fields}.items():
-            result = _changed(result, path.split("."), value, path)
+        token = _CHECKED_LATER.set(True)
+        try:
+            for path, value in {**(changes or {}), **fields}.items():
+                result = _changed(result, path.split("."), value, path)
+        finally:
+            _CHECKED_LATER.reset(token)
+        result._check_all()
         return cast("Self", result)
 
     def to_dict(self, *, for_digest: bool = False) -> dict[str, Any]:

@@ -19,6 +19,17 @@ def test_but_changes_a_nested_field_and_nothing_else():
     assert changed.but({"target.momentum": byol.target.momentum}) == byol
 
 
+def test_fields_that_need_each_other_come_in_any_order():
+    changes = {"views.num_local": 2, "views.local": {"kind": "View", "size": 16}}
+    expected = RECIPES["byol"].but(changes)
+    assert expected.views.num_local == 2 and expected.views.local.size == 16
+    assert RECIPES["byol"].but(dict(reversed(changes.items()))) == expected
+    with pytest.raises(UserError, match="Views: num_local needs a local view"):
+        RECIPES["byol"].but({"views.num_local": 2})
+    with pytest.raises(UserError, match="temperature"):  # of a piece that is given whole
+        RECIPES["dino"].but({"objective.assignment": {"kind": "Centering", "temperature": 0}})
+
+
 def test_a_star_reaches_every_view_that_is_present():
     changed = byol.but({"views.*.flip": 0.0})
     assert changed.views.first.flip == changed.views.second.flip == 0.0

@@ -24,11 +24,7 @@ def _sgd(lr: float) -> dict[str, Any]:
     return {"kind": "SGD", "lr": lr, "weight_decay": 1e-4, "scaling": "linear"}
 
 
-# Of a ViT's tables: it has this scale's length whatever the paper's, and 4096 is its batch.
-_NARROW_VIT_AXES: Mapping[str, Axis] = {
-    "epochs": {100: 12, 300: 12},
-    "batch_size": {1024: 16, 2048: 32, 4096: 64, 6144: 96},
-}
+_VIT_BATCHES: Axis = {1024: 16, 2048: 32, 4096: 64, 6144: 96}  # 4096 is its tables' batch
 
 _NARROW_MOCO: Changes = {
     "objective.queue": 2048,
@@ -274,11 +270,8 @@ LAPTOP = Scale(
         "views.first.crop.scale": {0.08: 0.4, 0.14: 0.4},
         "views.second.crop.scale": {0.08: 0.4, 0.14: 0.4},
         "views.local.crop.scale": {0.05: 0.15, 0.14: 0.4},
-        **{
-            f"{name}/{path}": axis
-            for name in ("moco-v3-vit", "swav-vit")
-            for path, axis in _NARROW_VIT_AXES.items()
-        },
+        "moco-v3-vit/batch_size": _VIT_BATCHES,
+        "swav-vit/batch_size": _VIT_BATCHES,
     },
     small_axes={
         "batch_size": {512: 128, 256: 64, 128: 32, 64: 16, 32: 8},
