@@ -298,11 +298,11 @@ LAPTOP = Scale(
         "1). DeepCluster-v2 wants more of them: 42 with 100 after 12 epochs, 30 with 30 (at "
         "temperature 0.2). SeLa-v2 has 49 with 100 and epsilon 0.03.",
         "A ViT of 16 patches and 64 channels starts from Xavier's distribution (supervised, kNN on "
-        "the held-out part: 53 from timm's start, 62 from this one). DINO's head has batch norm, an "
-        "option of the authors' code, torch's own start, a sharper teacher (at 0.07 all outputs are "
-        "one) and a faster centre (at momentum 0.9 all images share a few prototypes).",
-        "Without labels a ViT learns little in 1,500 steps. Held-out part of the built-in set, half "
-        "of the views grey: MoCo v3 24 (13 at 0.2), DINO 21 (12 before); of CIFAR-10, whose "
+        "the held-out part: 53 from timm's start, 62 from this one). DINO's head has batch norm, "
+        "an option of the authors' code, torch's own start, a sharper teacher (at 0.07 all outputs "
+        "are one) and a faster centre (at momentum 0.9 all images share a few prototypes).",
+        "Without labels a ViT learns little in 1,500 steps. Held-out part of the built-in set, "
+        "half of the views grey: MoCo v3 24 (13 at 0.2), DINO 21 (12 before); of CIFAR-10, whose "
         "untrained ViT has 28 on the test part: MoCo v3 34 after 6 epochs, DINO 31, SwAV 31. ReSSL "
         "learns CIFAR-10 (31 after 6 epochs, MoCo v2 32) and not the built-in set (17): its weak "
         "views keep colour. Their tables are measured on CIFAR-10.",
