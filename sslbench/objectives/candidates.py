@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +49,6 @@ class Candidates:
             return self.scores.gather(1, self.own[:, None])[:, 0]
         return self.scores[self.anchor, self.own]
 
-    @cached_property
     def negatives(self) -> Tensor:
         """A×C scores in which no positive counts."""
         least = torch.finfo(self.scores.dtype).min
@@ -58,22 +56,19 @@ class Candidates:
             return self.scores.scatter(1, self.own[:, None], least)
         return self.scores.index_put((self.anchor, self.own), self.scores.new_tensor(least))
 
-    @cached_property
-    def _below(self) -> Tensor:
-        """A logarithms of the sum of exp(score) over the negatives."""
-        return torch.logsumexp(self.negatives, dim=1)
-
     def log_sum(self) -> Tensor:
         """B logarithms of the sum of exp(score) over a pair's positive and the negatives."""
         if self.anchor is None:
             return torch.logsumexp(self.scores, dim=1)
-        return torch.logaddexp(self.positive(), self._below[self.anchor])
+        return torch.logaddexp(
+            self.positive(), torch.logsumexp(self.negatives(), dim=1)[self.anchor]
+        )
 
     def one_each(self) -> Candidates:
         """The same pairs with a row of scores for each, the positive first where rows are made."""
         if self.anchor is None:
             return self
-        scores = torch.cat([self.positive()[:, None], self.negatives[self.anchor]], dim=1)
+        scores = torch.cat([self.positive()[:, None], self.negatives()[self.anchor]], dim=1)
         return Candidates(scores, torch.zeros_like(self.own), self.num_negatives)
 
     def is_best(self) -> Tensor:
@@ -81,15 +76,16 @@ class Candidates:
         encoder scores all candidates alike."""
         if self.anchor is None:
             return (self.scores >= self.positive()[:, None]).sum(dim=1) == 1
-        return self.positive() > self.negatives.amax(dim=1)[self.anchor]
+        return self.positive() > self.negatives().max(dim=1).values[self.anchor]
 
     def entropy(self, log_sum: Tensor) -> Tensor:
         """B entropies, nats, of the softmax over a pair's positive and the negatives."""
         if self.anchor is None:
             probabilities = torch.exp(self.scores - log_sum[:, None])
             return log_sum - (probabilities * self.scores).sum(dim=1)
-        positive, below = self.positive(), self._below
-        mean = (torch.exp(self.negatives - below[:, None]) * self.negatives).sum(dim=1)[self.anchor]
+        positive, negatives = self.positive(), self.negatives()
+        below = torch.logsumexp(negatives, dim=1)
+        mean = (torch.exp(negatives - below[:, None]) * negatives).sum(dim=1)[self.anchor]
         own = torch.exp(positive - log_sum)
         return log_sum - own * positive - (1 - own) * mean
 

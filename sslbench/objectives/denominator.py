@@ -21,7 +21,7 @@ def log_denominator(spec: InfoNCE, candidates: Candidates) -> Tensor:
         candidates: A×C logits, similarities over the temperature.
     """
     candidates = candidates.one_each()
-    logits, positive, n = candidates.negatives, candidates.positive(), candidates.num_negatives
+    logits, positive, n = candidates.negatives(), candidates.positive(), candidates.num_negatives
     log_sum = log_weighted_sum(logits, n, hardness=spec.hardness)
     if spec.class_prior > 0:
         log_mean = log_debiased_mean(
