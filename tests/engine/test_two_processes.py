@@ -58,10 +58,13 @@ def test_two_processes_have_the_loss_and_gradient_of_one(recipe, two):
     one, both = trace(recipe), two[recipe]
     assert both["loss"] == pytest.approx(one["loss"], rel=1e-5)
     assert both["gradients"].keys() == one["gradients"].keys()
-    for name, gradient in one["gradients"].items():
+    gradients = {name: torch.tensor(values) for name, values in one["gradients"].items()}
+    # A bias in front of batch norm has no gradient but the rounding of the others.
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for name, gradient in gradients.items():
         torch.testing.assert_close(
-            torch.tensor(both["gradients"][name]), torch.tensor(gradient),
-            rtol=2e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}",
+            torch.tensor(both["gradients"][name]), gradient,
+            rtol=2e-3, atol=max(2e-5, 1e-6 * largest), msg=lambda m, n=name: f"{n}: {m}",
         )  # fmt: skip
 
 
