@@ -9,8 +9,8 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from sslbench.engine.folder import replacing, write_atomically
 from sslbench.errors import UserError
+from sslbench.files import replacing, write_atomically
 
 FORMAT = 1  # raised whenever a checkpoint's content changes its meaning
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -13,6 +11,7 @@ from typing import IO, Any, Literal
 import yaml
 
 from sslbench.errors import UserError
+from sslbench.files import user_io, write_atomically
 from sslbench.recipes.recipe import Experiment
 
 NUMERICS = 1  # raised whenever golden losses change; older runs show as stale
@@ -157,47 +156,3 @@ class RunFolder:
                     f"{self.path} is in use by another process; wait for it, or stop it first."
                 ) from None
             yield
-
-
-@contextlib.contextmanager
-def user_io(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, a read-only folder and the like into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full; free some space and run the same command again",
-            errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
-            errno.EROFS: "the file system is read-only; choose another folder with --runs",
-            errno.EACCES: "permission denied; choose another folder with --runs",
-        }
-        reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        raise UserError(f"Cannot write {path}: {reason}. What was finished is kept.") from error
-
-
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file whole or not at all: temporary file, fsync, rename. Raises UserError."""
-    with replacing(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` at the end, or is removed on any error.
-
-    The temporary name is fixed, so that what a killed process left is written over. Raises
-    UserError for a full disk and the like.
-    """
-    with user_io(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise

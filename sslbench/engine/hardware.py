@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
+from sslbench.files import write_atomically
 
 # Compiling SimCLR's views costs 21 to 27 s of one AVX512 core and saves 42 microseconds a view at
 # 32 px, 158 at 64 px: even after about 500,000 views at 32 px, twice that leaves a gain.

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from sslbench.engine.folder import RunFolder, user_io
+from sslbench.engine.folder import RunFolder
+from sslbench.files import user_io
 
 
 class MetricsLog:

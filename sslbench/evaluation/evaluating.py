@@ -15,7 +15,7 @@ import torch
 
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.data.registry import DATASETS
-from sslbench.engine.folder import RunFolder, write_atomically
+from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.augmented import augmented
@@ -33,6 +33,7 @@ from sslbench.evaluation.protocols import (
 )
 from sslbench.evaluation.scores import Score, read_score
 from sslbench.evaluation.subject import Subject
+from sslbench.files import write_atomically
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import Data, ImageSet
 

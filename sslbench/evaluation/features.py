@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.data import Dataset
-from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
+from sslbench.files import write_atomically
 from sslbench.views import normalize
 
 BATCH_SIZE = 256  # images encoded at a time

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import Analysis
+from sslbench.files import write_atomically
 from sslbench.reports.display import number
 from sslbench.reports.figures import FIGURES
 from sslbench.reports.panels import MAX_RUNS, short_names

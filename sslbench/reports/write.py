@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from sslbench.engine.folder import write_atomically
 from sslbench.errors import UserError, did_you_mean
+from sslbench.files import write_atomically
 from sslbench.reports.display import unique_names
 from sslbench.tables.results import MeasuredTable
 

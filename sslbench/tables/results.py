@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sslbench.engine.folder import NUMERICS, write_atomically
+from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
+from sslbench.files import write_atomically
 from sslbench.recipes.resolve import find_scale
 from sslbench.tables.cells import dataset_name
 from sslbench.tables.estimates import Outcome, t_quantile

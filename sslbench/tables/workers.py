@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sslbench.engine.folder import write_atomically
 from sslbench.errors import Interrupted, UserError
+from sslbench.files import write_atomically
 from sslbench.recipes.recipe import Experiment
 
 RETRIES = 1  # of a job whose worker died

@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
 import pytest
 
-from sslbench.engine import folder as module
-from sslbench.engine.folder import RunFolder, run_digest, write_atomically
+from sslbench.engine.folder import RunFolder, run_digest
 from sslbench.errors import UserError
 from tests.tiny import tiny
-
-
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomically(path, "one")
-    write_atomically(path, b"two")
-    assert path.read_text() == "two"
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission")],
-)
-def test_a_write_that_fails_keeps_the_old_file_and_says_why(tmp_path, monkeypatch, number, words):
-    path = tmp_path / "file"
-    write_atomically(path, "old")
-
-    def fail(_descriptor):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(module.os, "fsync", fail)
-    with pytest.raises(UserError, match=words):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_experiment_is_read_back_with_its_provenance(tmp_path):
@@ -87,5 +57,5 @@ def test_the_digest_follows_recipe_data_seed_and_numerics(monkeypatch):
     assert run_digest(tiny("byol"), "data") == base
     assert run_digest(tiny("byol", seed=1), "data") != base
     assert run_digest(tiny("byol"), "other") != base
-    monkeypatch.setattr(module, "NUMERICS", 99)
+    monkeypatch.setattr("sslbench.engine.folder.NUMERICS", 99)
     assert run_digest(tiny("byol"), "data") != base
