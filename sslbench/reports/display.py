@@ -92,7 +92,7 @@ def grid(table: MeasuredTable) -> Grid:
 
 def legend(table: MeasuredTable) -> str:
     """What a shown cell's numbers are."""
-    parts = {heading.part for heading in grid(table).headings}
+    parts = {heading.part for heading in _headings(table, "")}
     if "both" in parts:
         return (
             f"Ours is the mean ± its 95 % interval over {len(table.seeds)} seeds (another number "

@@ -11,18 +11,31 @@ from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, digests, not_measured, notes
 from sslbench.reports.curves import (
     CURVES,
+    MAX_LINES,
     Series,
     ideal_std,
     sweep_series,
     sweeps_of,
+    too_many_curves,
     training_curves,
 )
-from sslbench.reports.display import MARKS, grid, is_measured, table_key, unique_names
+from sslbench.reports.display import (
+    MARKS,
+    Grid,
+    Line,
+    grid,
+    is_measured,
+    table_key,
+    unique_names,
+)
 from sslbench.reports.embedded import embedded_figures
 from sslbench.reports.panels import short_names
-from sslbench.reports.time_plot import time_plot
+from sslbench.reports.time_plot import MAX_NAMED, time_plot
 from sslbench.tables.results import MeasuredTable
 
+MAX_ROWS = 200  # that a table shows at once; further ones are folded, FOLDED in a part
+FOLDED = 1000
+MAX_NOTES = 40  # that a list shows at once
 OUTCOMES = ("held", "not held", "undecided", "not measured")
 
 
@@ -46,11 +59,13 @@ def html_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    template = environment.get_template("report.html.j2")
+    template = environment.get_template("report.html.j2", globals={"max_notes": MAX_NOTES})
     names = unique_names(tables)
     views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
-    figures = [] if analyses is None else embedded_figures([("", analyses)])
-    page = template.render(views=views, analyses=figures, marks=MARKS, outcomes=OUTCOMES)
+    caption, figures = ("", []) if analyses is None else embedded_figures([("", analyses)])
+    page = template.render(
+        views=views, analyses=figures, caption=caption, marks=MARKS, outcomes=OUTCOMES
+    )
     return page + "\n"
 
 
@@ -61,6 +76,7 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
     return {
         "table": table,
         "grid": shown,
+        "blocks": blocks(shown),
         "header": [
             (name, len(list(group))) for name, group in groupby(h.name for h in shown.headings)
         ],
@@ -74,6 +90,17 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
         "runs": [(row, digests(row)) for row in (*table.rows, *table.baselines) if digests(row)],
         "figures": _figures(table, runs) if is_measured(table) else [],
     }
+
+
+def blocks(shown: Grid) -> list[tuple[str, list[Line]]]:
+    """The first MAX_ROWS rows with the baselines, then the others in parts that have a title and
+    are folded under it: a page with one huge table opens slowly."""
+    rows = [line for line in shown.lines if not line.baseline]
+    first = [*rows[:MAX_ROWS], *(line for line in shown.lines if line.baseline)]
+    rest = range(MAX_ROWS, len(rows), FOLDED)
+    folded = [rows[i : i + FOLDED] for i in rest]
+    titles = [f"Rows {i + 1:,} to {i + len(part):,}" for i, part in zip(rest, folded, strict=True)]
+    return [("", first), *zip(titles, folded, strict=True)]
 
 
 def _where(table: MeasuredTable) -> str:
@@ -97,7 +124,7 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     if runs is not None:
         groups.append(_training(table, runs))
         groups.append(_analyses(table, runs))
-    return [group for group in groups if group["plots"]]
+    return [group for group in groups if group["plots"] or group["caption"]]
 
 
 def _dots(table: MeasuredTable) -> dict[str, Any]:
@@ -110,7 +137,10 @@ def _dots(table: MeasuredTable) -> dict[str, Any]:
 
 def _time(table: MeasuredTable) -> dict[str, Any]:
     plot = time_plot(table)
-    caption = "Means over seeds, the accuracy with its 95 % interval; best at the top."
+    caption = "Means over seeds, the accuracy with its 95 % interval"
+    named = len(table.rows) <= MAX_NAMED
+    caption += "; best at the top." if named else f": {len(table.rows):,} rows, too many to name."
+    caption = caption if plot else ""
     return _group("Accuracy against training time", caption, [("", plot)] if plot else [])
 
 
@@ -132,15 +162,18 @@ def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
 
 
 def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
+    if too_many_curves(table, runs):
+        return _group("Training", f"More than {MAX_LINES} rows have a log: their curves could not "
+                      "be told apart, and are left out.", [])  # fmt: skip
     curves = training_curves(table, runs)
-    ideal = ideal_std(table, runs)
+    ideal = ideal_std(table, runs) if curves else None
     shown = []
     for metric, lines in curves.items():
         level = (ideal, "1/√D") if metric == "std" and ideal else None
         salt = f"{table_key(table)}-curve-{metric}"
         plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level)
         shown.append((CURVES[metric], plot))
-    caption = "Mean over seeds; the band runs from the lowest to the highest seed."
+    caption = "Mean over seeds; the band runs from the lowest to the highest seed." * bool(curves)
     longest = max(curves.values(), key=len, default=[])
     return _group("Training", caption, shown, _legend(longest))
 
@@ -150,7 +183,7 @@ def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     names = [run for row in table.rows for cell in row.cells.values() for run in cell.runs]
     labels = short_names(names)
     folders = [(labels[name], runs / name / "analyses") for name in dict.fromkeys(names)]
-    return _group("Analyses", "", embedded_figures(folders))
+    return _group("Analyses", *embedded_figures(folders))
 
 
 def _legend(lines: Sequence[Series]) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sslbench.reports.company import company, company_line, not_measured, notes
 from sslbench.reports.display import MARKS, Grid, Heading, grid, unique_names
@@ -13,13 +13,22 @@ from sslbench.tables.results import MeasuredTable
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
-def markdown_report(tables: Sequence[MeasuredTable]) -> str:
-    """All tables under one title, with an index when there are several."""
+def markdown_files(tables: Sequence[MeasuredTable]) -> dict[str, str]:
+    """File name to text: report.md, and the plots that it shows, to lie beside it."""
+    figures = markdown_figures(tables)
+    return {"report.md": markdown_report(tables, figures=figures), **figures}
+
+
+def markdown_report(tables: Sequence[MeasuredTable], *, figures: Collection[str]) -> str:
+    """All tables under one title, with an index when there are several.
+
+    Args:
+        figures: names of the plots' files that lie beside the page.
+    """
     parts = ["# sslbench results"]
     names = dict(zip(unique_names(tables), tables, strict=True))
     if len(tables) > 1:
         parts.append("\n".join(f"- [{escape(t.title)}](#{name})" for name, t in names.items()))
-    figures = markdown_figures(tables)
     for name, table in names.items():
         parts += [f'<a id="{name}"></a>', markdown_table(table)]
         if (file := _figure_file(name)) in figures:
@@ -28,7 +37,7 @@ def markdown_report(tables: Sequence[MeasuredTable]) -> str:
 
 
 def markdown_figures(tables: Sequence[MeasuredTable]) -> dict[str, str]:
-    """File name to SVG of the plots that `markdown_report` shows, to lie beside it."""
+    """File name to SVG of each table's plot of accuracy against time."""
     names = zip(unique_names(tables), tables, strict=True)
     return {_figure_file(n): _on_any_page(svg) for n, t in names if (svg := time_plot(t))}
 

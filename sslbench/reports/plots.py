@@ -31,6 +31,7 @@ PALETTE = (
 INK = "#010203"  # stands for the page's text colour until `to_svg` replaces it
 OURS, PUBLISHED = PALETTE[0], PALETTE[1]
 MAX_ROWS = 24  # more rows become a scatter plot of ours against published
+MAX_MARKS = 500  # more are drawn as pixels
 
 
 def colour(index: int) -> str:
@@ -162,10 +163,20 @@ def _dots(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
 def _scatter(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
     figure, axes = new_figure(4.4, 3.4)
     _, ours, intervals, published = zip(*pairs, strict=True)
-    axes.errorbar(published, ours, yerr=intervals, fmt="o", color=OURS, markersize=4, linewidth=1)
+    cloud(axes, published, ours, intervals)
     axes.set_xlabel(plain(f"{column.name}, published"))
     axes.set_ylabel(plain(f"{column.name}, ours"))
     return to_svg(figure, salt)
+
+
+def cloud(axes: Axes, x: Sequence[float], y: Sequence[float], intervals: Sequence[float]) -> None:
+    """Points with the interval of y; many are fainter, and pixels inside the SVG: a mark each
+    would make a page that no browser opens."""
+    many = len(x) > MAX_MARKS
+    axes.errorbar(
+        x, y, yerr=intervals, fmt="o", color=OURS, markersize=2 if many else 4,
+        linewidth=0.5 if many else 1, alpha=0.25 if many else 1, rasterized=many,
+    )  # fmt: skip
 
 
 def _heat(
@@ -246,7 +257,7 @@ def to_svg(figure: Figure, salt: str) -> str:
 
     out = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(out, format="svg", dpi=200, transparent=True, metadata={"Date": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
