@@ -1,7 +1,8 @@
-"""`report`: measured tables for people."""
+"""`report`: measured tables and one's own runs, for people."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,98 @@ import typer
 from sslbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from sslbench.reports.runs.collect import Collection
     from sslbench.tables.results import MeasuredTable
+
+RUN_FORMATS = ("terminal", "html", "markdown")
 
 
 def report(
+    names: Sequence[str] | None,
+    *,
+    format_: str,
+    scale: str | None,
+    out: Path | None,
+    results: Path,
+    runs: Path,
+    analyses: Path,
+) -> None:
+    """Print or write measured tables, or the runs that are named instead."""
+    found = find_runs(names or (), results=results, runs=runs)
+    if found is None:
+        _report_tables(
+            names, format_=format_, scale=scale, out=out, results=results, runs=runs,
+            analyses=analyses,
+        )  # fmt: skip
+        return
+    if scale is not None:
+        raise UserError("--scale chooses among measured tables; name the runs you want instead.")
+    _report_runs(found, format_=format_, out=out, analyses=analyses)
+
+
+def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection | None:
+    """The runs that are meant; None where tables are.
+
+    A measured table's whole name means the table; anything else is a run folder, a folder of
+    them, or the start of runs' names.
+
+    Raises:
+        UserError: a word is neither, or the words are of both kinds.
+    """
+    from sslbench.reports.runs.collect import collect, run_paths
+
+    tables = {path.stem for path in _result_files(results)}
+    paths: list[Path] = []
+    others: list[Path] = []
+    wanted = [name for name in names if name not in tables]
+    if not wanted:
+        return None
+    for name in wanted:
+        found, rest = run_paths(name, runs)
+        if not found:
+            known = [*sorted(tables), *itertools.islice(_run_names(runs), 50)]
+            raise UserError(
+                f"No measured table '{name}' under {results}, and no run '{name}' under {runs}"
+                + did_you_mean(name, known)
+            )
+        paths += found
+        others += rest
+    if len(wanted) < len(names):
+        table = next(name for name in names if name in tables)
+        raise UserError(
+            f"'{table}' is a table and '{wanted[0]}' a run: each kind has a report of its own; "
+            "name one kind at a time."
+        )
+    return collect(paths, others=[p for p in others if Path(p).parent in map(Path, wanted)])
+
+
+def _report_runs(collection: Collection, *, format_: str, out: Path | None, analyses: Path) -> None:
+    from sslbench.files import write_atomically
+    from sslbench.reports.runs.view import view
+
+    if format_ not in RUN_FORMATS:
+        hint = did_you_mean(format_, RUN_FORMATS)
+        raise UserError(f"No format '{format_}' of a report of runs{hint}")
+    shown = view(collection)
+    if format_ == "terminal":
+        from sslbench.reports.runs.terminal import show_runs
+
+        show_runs(shown)
+        return
+    if format_ == "html":
+        from sslbench.reports.runs.html import html_page
+
+        text, name = html_page(shown, analyses=analyses), "runs.html"
+    else:
+        from sslbench.reports.runs.markdown import markdown_page
+
+        text, name = markdown_page(shown), "runs.md"
+    path = (out or Path("reports")) / name
+    write_atomically(path, text)
+    typer.echo(str(path))
+
+
+def _report_tables(
     tables: Sequence[str] | None,
     *,
     format_: str,
@@ -24,7 +113,6 @@ def report(
     runs: Path,
     analyses: Path,
 ) -> None:
-    """Print or write measured tables."""
     from sslbench.reports.write import FORMATS, write_reports
 
     measured = load_results(results, tables=tables, scale=scale)
@@ -50,8 +138,7 @@ def load_results(
     none, or a named one is missing."""
     from sslbench.tables.results import MeasuredTable
 
-    paths = sorted(results.glob(f"{scale or '*'}/*/*.json"))
-    found = [p for p in paths if p.parts[-3] != "benchmarks"]
+    found = _result_files(results, scale)
     if tables:
         known = sorted({p.stem for p in found})
         for name in tables:
@@ -62,6 +149,16 @@ def load_results(
         found = [p for p in found if p.stem in tables]
     if not found:
         raise UserError(
-            f"No measured tables under {results}; measure one with `sslbench ablate TABLE`."
+            f"No measured tables under {results}; measure one with `sslbench ablate TABLE`, or "
+            "name runs: `sslbench report runs`."
         )
     return [MeasuredTable.load(path) for path in found]
+
+
+def _result_files(results: Path, scale: str | None = None) -> list[Path]:
+    paths = sorted(results.glob(f"{scale or '*'}/*/*.json"))
+    return [p for p in paths if p.parts[-3] != "benchmarks"]
+
+
+def _run_names(runs: Path) -> list[str]:
+    return sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,9 @@ def _logged(names: Sequence[str], runs: Path) -> list[RunFolder]:
     return [f for f in folders if f.metrics_path.is_file() and f.metrics_path.stat().st_size]
 
 
-def over_seeds(label: str, logs: Sequence[list[dict[str, Any]]], metric: str) -> Series | None:
+def over_seeds(
+    label: str, logs: Sequence[Sequence[Mapping[str, Any]]], metric: str
+) -> Series | None:
     """The mean of a metric over runs against the step, with a band from the lowest to the highest;
     None below two steps that have it."""
     by_step: dict[int, list[float]] = {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, digests, not_measured, notes
@@ -33,6 +33,9 @@ from sslbench.reports.panels import short_names
 from sslbench.reports.time_plot import MAX_NAMED, time_plot
 from sslbench.tables.results import MeasuredTable
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 MAX_ROWS = 200  # that a table shows at once; further ones are folded, FOLDED in a part
 FOLDED = 1000
 MAX_NOTES = 40  # that a list shows at once
@@ -50,16 +53,7 @@ def html_report(
             analyze` beside each table's runs; None leaves them out.
         analyses: a folder of such figures of several runs, for the end of the page.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sslbench.reports"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template = environment.get_template("report.html.j2", globals={"max_notes": MAX_NOTES})
+    template = page_template("report.html.j2")
     names = unique_names(tables)
     views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
     caption, figures = ("", []) if analyses is None else embedded_figures([("", analyses)])
@@ -69,17 +63,34 @@ def html_report(
     return page + "\n"
 
 
+def page_template(name: str) -> Template:
+    """A template of this package; whatever is put in is text unless it says otherwise."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sslbench.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name, globals={"max_notes": MAX_NOTES})
+
+
+def cells_view(table: MeasuredTable) -> dict[str, Any]:
+    """What the template of a table's cells reads."""
+    shown = grid(table)
+    names = groupby(heading.name for heading in shown.headings)
+    header = [(name, len(list(group))) for name, group in names]
+    return {"grid": shown, "blocks": blocks(shown), "header": header}
+
+
 def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
     """What the template shows of one table."""
-    shown = grid(table)
     counts = {outcome: sum(c.ours == outcome for c in table.claims) for outcome in OUTCOMES}
     return {
         "table": table,
-        "grid": shown,
-        "blocks": blocks(shown),
-        "header": [
-            (name, len(list(group))) for name, group in groupby(h.name for h in shown.headings)
-        ],
+        **cells_view(table),
         "measured": is_measured(table),
         "counts": counts,
         "where": _where(table),
@@ -116,7 +127,9 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     groups = []
     if plots.is_heat_map(table):
         caption = "Each map has a colour scale of its own: compare the patterns, not the levels."
-        groups.append(_group("Ours and published", caption, list(plots.heat_maps(table).items())))
+        groups.append(
+            figure_group("Ours and published", caption, list(plots.heat_maps(table).items()))
+        )
     else:
         groups.append(_dots(table))
     groups.append(_time(table))
@@ -130,7 +143,7 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
 def _dots(table: MeasuredTable) -> dict[str, Any]:
     legend = [("ours, with its 95 % interval", plots.OURS, "dot")]
     legend.append(("published", plots.PUBLISHED, "diamond"))
-    return _group(
+    return figure_group(
         "Ours against published", "", [("", p) for p in plots.against_published(table)], legend
     )
 
@@ -141,14 +154,14 @@ def _time(table: MeasuredTable) -> dict[str, Any]:
     named = len(table.rows) <= MAX_NAMED
     caption += "; best at the top." if named else f": {len(table.rows):,} rows, too many to name."
     caption = caption if plot else ""
-    return _group("Accuracy against training time", caption, [("", plot)] if plot else [])
+    return figure_group("Accuracy against training time", caption, [("", plot)] if plot else [])
 
 
 def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
     sweep = sweeps_of(table)[index]
     lines = sweep_series(table, sweep)
     if not lines:
-        return _group(sweep.title, "", [])
+        return figure_group(sweep.title, "", [])
     column = next(c for c in table.columns if c.key == sweep.columns[0])
     plot = plots.curve_plot(
         lines,
@@ -158,24 +171,24 @@ def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
         log2=sweep.log2,
     )
     caption = "Solid: ours with its 95 % interval. Dashed with hollow marks: published."
-    return _group(sweep.title, caption, [("", plot)], _legend(lines))
+    return figure_group(sweep.title, caption, [("", plot)], line_legend(line_labels(lines)))
 
 
 def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     if too_many_curves(table, runs):
-        return _group("Training", f"More than {MAX_LINES} rows have a log: their curves could not "
-                      "be told apart, and are left out.", [])  # fmt: skip
+        sentence = f"More than {MAX_LINES} rows have a log: their curves could not be told apart, "
+        return figure_group("Training", sentence + "and are left out.", [])
     curves = training_curves(table, runs)
     ideal = ideal_std(table, runs) if curves else None
+    labels = line_labels(line for lines in curves.values() for line in lines)
     shown = []
     for metric, lines in curves.items():
         level = (ideal, "1/√D") if metric == "std" and ideal else None
         salt = f"{table_key(table)}-curve-{metric}"
-        plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level)
+        plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level, labels=labels)
         shown.append((CURVES[metric], plot))
     caption = "Mean over seeds; the band runs from the lowest to the highest seed." * bool(curves)
-    longest = max(curves.values(), key=len, default=[])
-    return _group("Training", caption, shown, _legend(longest))
+    return figure_group("Training", caption, shown, line_legend(labels))
 
 
 def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
@@ -183,21 +196,32 @@ def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     names = [run for row in table.rows for cell in row.cells.values() for run in cell.runs]
     labels = short_names(names)
     folders = [(labels[name], runs / name / "analyses") for name in dict.fromkeys(names)]
-    return _group("Analyses", *embedded_figures(folders))
+    return figure_group("Analyses", *embedded_figures(folders))
 
 
-def _legend(lines: Sequence[Series]) -> list[tuple[str, str, str]]:
-    labels = dict.fromkeys(line.label for line in lines)
+def line_labels(lines: Iterable[Series]) -> list[str]:
+    """Each label once, in the order of the colours."""
+    return list(dict.fromkeys(line.label for line in lines))
+
+
+def line_legend(labels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Label, colour and kind of each line of a curve plot."""
     return [
         (label, plots.colour(i), "dashes" if plots.dashed(i) else "line")
         for i, label in enumerate(labels)
     ]
 
 
-def _group(
+def figure_group(
     title: str,
     caption: str,
     svgs: Sequence[tuple[str, str]],
     legend: Sequence[tuple[str, str, str]] = (),
 ) -> dict[str, Any]:
+    """Plots under a title, as the templates read them.
+
+    Args:
+        svgs: caption and SVG (or <img>) of each.
+        legend: label, colour and kind of mark of each line.
+    """
     return {"title": title, "caption": caption, "plots": svgs, "legend": legend}

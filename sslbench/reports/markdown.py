@@ -57,17 +57,17 @@ def markdown_table(table: MeasuredTable) -> str:
         f"## {escape(table.title)}",
         escape(_source(table)),
         f"*{escape(company_line(table))}*",
-        _cells(grid(table)),
+        cells(grid(table)),
     ]
     if table.rank_agreement:
         taus = (f"{escape(k)} {v:+.2f}" for k, v in table.rank_agreement.items())
         parts.append("Rank agreement with the published rows (Kendall's tau): " + ", ".join(taus))
     if table.claims:
         parts.append(_claims(table))
-    parts.append(_bullets("Notes", notes(table)))
-    parts.append(_bullets("Not measured", not_measured(table)))
+    parts.append(bullets("Notes", notes(table)))
+    parts.append(bullets("Not measured", not_measured(table)))
     facts = [f"{name}: {fact}" for name, fact in company(table).items()]
-    parts.append(_bullets("Measured with", facts))
+    parts.append(bullets("Measured with", facts))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -80,7 +80,8 @@ def _source(table: MeasuredTable) -> str:
     return f"{table.source} (arXiv:{table.arxiv})" if table.arxiv else table.source
 
 
-def _cells(shown: Grid) -> str:
+def cells(shown: Grid) -> str:
+    """The cells of a table."""
     single = len({heading.column.key for heading in shown.headings}) == 1
     header = [escape(shown.corner), *(_header(heading, single) for heading in shown.headings)]
     lines = [header, [":--", *["--:"] * len(shown.headings)]]
@@ -95,7 +96,7 @@ def _cells(shown: Grid) -> str:
 def _header(heading: Heading, single: bool) -> str:
     if single and heading.part != "ours":
         return escape(heading.part_name)
-    return f"{escape(heading.name)}<br>{escape(heading.part_name)}"
+    return "<br>".join(escape(text) for text in (heading.name, heading.part_name) if text)
 
 
 def _claims(table: MeasuredTable) -> str:
@@ -108,5 +109,6 @@ def _claims(table: MeasuredTable) -> str:
     return "\n".join(lines)
 
 
-def _bullets(title: str, items: Sequence[str]) -> str:
+def bullets(title: str, items: Sequence[str]) -> str:
+    """A titled list; "" without items."""
     return "\n".join([f"**{title}**", "", *(f"- {escape(i)}" for i in items)]) if items else ""

@@ -70,11 +70,13 @@ def curve_plot(
     y: str,
     log2: bool = False,
     reference: tuple[float, str] | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
     """Lines with bands as SVG; published lines are dashed with hollow marks and share the colour
-    of our line of the same label. `reference` is a labelled level."""
+    of our line of the same label. `reference` is a labelled level; `labels` those that come first
+    in the order of colours, so that plots which lack a line share a legend."""
     figure, axes = new_figure(3.35, 2.6)
-    labels = list(dict.fromkeys(line.label for line in lines))
+    labels = list(dict.fromkeys([*labels, *(line.label for line in lines)]))
     for line in lines:
         index = labels.index(line.label)
         style: dict[str, Any] = {"color": colour(index), "linewidth": 1.5}

@@ -37,13 +37,7 @@ def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
 
 def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
     """The table as a rich renderable; one wider than `width` characters is split by columns."""
-    whole = grid(table)
-    shown = replace(whole, lines=_first(whole))
-    parts: list[RenderableType] = [Text(table.title, style="bold")]
-    parts += [_cells(shown, block) for block in _blocks(shown, width)]
-    if left := len(whole.lines) - len(shown.lines):
-        sentence = f"{left:,} more rows of {len(table.rows):,}: --format html, markdown or csv"
-        parts.append(Text(sentence, style="yellow"))
+    parts: list[RenderableType] = [Text(table.title, style="bold"), *_rows(table, width)]
     if table.rank_agreement:
         taus = ", ".join(f"{key} {tau:+.2f}" for key, tau in table.rank_agreement.items())
         parts.append(Text(f"rank agreement with the published rows (Kendall's tau): {taus}"))
@@ -56,10 +50,26 @@ def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
     return Group(*parts)
 
 
+def _rows(table: MeasuredTable, width: int) -> list[RenderableType]:
+    """The cells, and a sentence where there are more than a terminal shows."""
+    whole = grid(table)
+    shown = replace(whole, lines=_first(whole))
+    parts: list[RenderableType] = [_cells(shown, block) for block in _blocks(shown, width)]
+    if left := len(whole.lines) - len(shown.lines):
+        sentence = f"{left:,} more rows of {len(table.rows):,}: --format html, markdown or csv"
+        parts.append(Text(sentence, style="yellow"))
+    return parts
+
+
 def _first(whole: Grid) -> tuple[Line, ...]:
     """As many rows as a terminal shows, and all baselines."""
     rows = [line for line in whole.lines if not line.baseline]
     return (*rows[:MAX_ROWS], *(line for line in whole.lines if line.baseline))
+
+
+def print_cells(table: MeasuredTable, *, console: Console) -> None:
+    """Print the cells of a table and nothing else."""
+    console.print(Group(*_rows(table, console.width)))
 
 
 def show_check(report: CheckReport, *, console: Console | None = None) -> None:
