@@ -86,5 +86,10 @@ moco_ring = moco_v2.but(
 
 moco_ft = moco_v2.but(
     name="moco-ft",
-    source="Zhu et al. 2021, arXiv:2108.02982, Sec. 4; 'MoCo v2 + FT'",
+    source="Zhu et al. 2021, arXiv:2108.02982, Sec. 4; 'MoCo v2 + FT', the authors' command",
+    departures=(
+        *moco_v2.departures,
+        "The mixing factors are one a step for all devices; each of the authors' devices draws its "
+        "own.",
+    ),
 ).but({"objective.transform": FeatureTransformation(positive_alpha=2.0, negative_alpha=1.6)})
