@@ -24,12 +24,17 @@ dcl = simclr.but(
         "The loss is the mean over 2N anchors; the paper sums the two views of a pair.",
     ),
     encoder=ResNet(arch="resnet18"),
-    projector=MLP(hidden=(512,), out=128, hidden_bias=False, out_bias=False, out_norm=True),
     optimizer=SGD(lr=0.03, weight_decay=1e-4, scaling="linear"),
     schedule=Cosine(),
     epochs=200,
     batch_size=256,
-).but({"objective.temperature": 0.07, "objective.positive_in_denominator": False})
+).but(
+    {
+        "projector.hidden": (512,),
+        "objective.temperature": 0.07,
+        "objective.positive_in_denominator": False,
+    }
+)
 
 dclw = dcl.but(
     name="dclw",

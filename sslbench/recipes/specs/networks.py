@@ -121,11 +121,15 @@ class MLP(Spec):
 
     `out=None` is as wide as the input. `learning_rate_scale` multiplies this head's rate,
     `constant_learning_rate` leaves it out of the decay (SimSiam, Sec. 4.1, "lr not decayed"),
-    `trainable=False` freezes it at its random initialisation. `init` "trunc_normal" starts the
-    weights from a truncated normal of std 0.02, the biases at 0 (DINO).
+    `trainable=False` freezes it at its random initialisation. The norm of the output learns scale
+    and shift, without `out_norm_shift` the scale alone (SimCLR), without `out_norm_affine` neither.
+    `init` "trunc_normal" starts the weights from a truncated normal of std 0.02, the biases at 0
+    (DINO).
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"activation", "init"})
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"activation", "init", "out_norm_shift"}
+    )
 
     hidden: tuple[int, ...] = ()
     out: int | None = 128
@@ -134,6 +138,7 @@ class MLP(Spec):
     activation: Literal["relu", "gelu"] = "relu"
     out_norm: bool = False
     out_norm_affine: bool = True
+    out_norm_shift: bool = True
     out_bias: bool = True
     init: Literal["default", "trunc_normal"] = "default"
     trainable: bool = True
