@@ -158,7 +158,8 @@ _NARROW_DISTILLATION: Mapping[str, Changes] = {
     },
     "moco-v2-vit": {
         **_LESS_COLOR,
-        **_NARROW_MOCO_HEAD,
+        "projector.hidden": (256, 256),
+        "projector.out_norm": True,
         "encoder": {**_TINY_VIT, "drop_path": 0.1},
         "objective.queue": 2048,
         "objective.temperature": 0.1,
