@@ -71,10 +71,7 @@ _NARROW_NEGATIVES: Mapping[str, Changes] = {
     "dclw": _NARROW_SIMCLR,
     "debiased": _NARROW_SIMCLR,
     "hcl": _NARROW_SIMCLR,
-    "moco-ring": {  # whose batch norm is not split
-        **{k: v for k, v in _NARROW_MOCO.items() if "splits" not in k},
-        **_NARROW_MOCO_HEAD,
-    },
+    "moco-ring": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD, "batch_norm.splits": 1},
     "moco-ft": {**_NARROW_MOCO, **_NARROW_MOCO_HEAD},
 }
 # One view a step: twice the epochs for the same work, and the bank follows in so few of them.
