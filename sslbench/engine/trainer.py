@@ -277,7 +277,7 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
         return JointEmbedding(
             recipe,
             resolution=dataset.resolution,
-            num_images=len(dataset.pretraining),
+            num_images=dataset.num_pretraining,
             seed=experiment.seed,
         )
 
