@@ -56,7 +56,10 @@ def home(spec: ImageSet, root: Path) -> Path:
     if spec.path is not None:
         return Path(spec.path).expanduser()
     if not DATASETS[spec.name].downloads:
-        raise UserError(f"Data set '{spec.name}' needs data.path, the folder of your images.")
+        raise UserError(
+            f"Data set '{spec.name}' needs data.path, the folder of your images: --dataset "
+            f"{spec.name}:PATH."
+        )
     return Path(root) / spec.name
 
 
