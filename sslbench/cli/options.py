@@ -69,9 +69,13 @@ def parse_dataset(text: str | None, scale: str) -> Data | None:
     chosen = find_scale(scale)
     from sslbench.data.registry import DATASETS
 
-    name, _, path = text.partition(":")
+    name, colon, path = text.partition(":")
     if name not in DATASETS:
         raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
+    if colon and name == "shapes":
+        raise UserError(f"--dataset {text}: shapes is drawn and has no folder; write shapes.")
+    if colon and not path:
+        raise UserError(f"--dataset {text}: give the folder after the colon, or leave it out.")
     return chosen.dataset(name, path=path or None)
 
 

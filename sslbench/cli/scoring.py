@@ -173,3 +173,7 @@ def _print_scores(runs: Mapping[str, Mapping[str, Score]], *, as_json: bool) -> 
             chosen = ", ".join(f"{k} {v:g}" for k, v in score.chosen.items())
             table.add_row(run, score.dataset, score.protocol, values, chosen)
     Console().print(table)
+    everything = [score for scores in runs.values() for score in scores.values()]
+    for name, shared, count in sorted({(s.dataset, s.shared or 0, s.num_test) for s in everything}):
+        if shared:
+            typer.echo(f"{name}: {shared} of {count} test images are also training images.")

@@ -204,6 +204,7 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         num_train=len(dataset.train),
         num_test=len(dataset.test),
         elapsed_seconds=time.perf_counter() - begin,
+        shared=dataset.shared,
     )
     path = subject.folder.score_path(subject.label, protocol.name)
     path.unlink(missing_ok=True)  # an old score must not stand beside new predictions

@@ -24,6 +24,8 @@ class Score:
         chosen: settings picked on the held-out part of the training set.
         heldout: what the chosen settings gave there; accuracies in percent.
         elapsed_seconds: with the features, where they were not cached.
+        shared: how many test images are also training images, pixel by pixel; None in scores that
+            are older than the count.
     """
 
     protocol: str
@@ -37,6 +39,7 @@ class Score:
     num_train: int
     num_test: int
     elapsed_seconds: float
+    shared: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

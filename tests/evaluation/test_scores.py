@@ -31,6 +31,14 @@ def test_json_gives_the_same_score_back(tmp_path: Path) -> None:
     assert read_score(path) == SCORE
 
 
+def test_a_score_from_before_test_images_were_compared_is_read(tmp_path: Path) -> None:
+    old = SCORE.to_dict()
+    del old["shared"]
+    (tmp_path / "score.json").write_text(json.dumps(old))
+    found = read_score(tmp_path / "score.json")
+    assert found is not None and found.shared is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3"])
 def test_a_damaged_file_is_no_score(tmp_path: Path, text: str) -> None:
     path = tmp_path / "score.json"
