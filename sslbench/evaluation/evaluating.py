@@ -184,7 +184,10 @@ def resolution_of(experiment: Experiment) -> int:
     assert isinstance(data, ImageSet)
     resolution = DATASETS[data.name].resolution
     if resolution is None:
-        raise UserError(f"Data set '{data.name}' has no resolution of its own; set one.")
+        raise UserError(
+            f"Data set '{data.name}' has no resolution of its own; set data.resolution, "
+            "or for an encoder file say --resolution."
+        )
     return resolution
 
 
@@ -204,6 +207,12 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         num_train=len(dataset.train),
         num_test=len(dataset.test),
         elapsed_seconds=time.perf_counter() - begin,
+        inputs={
+            "resolution": dataset.resolution,
+            "mean": list(subject.mean),
+            "std": list(subject.std),
+        },
+        source=_source(subject.folder.summary()),
     )
     path = subject.folder.score_path(subject.label, protocol.name)
     path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
@@ -217,6 +226,15 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         )
     write_atomically(path, json.dumps(score.to_dict(), indent=1) + "\n")
     return score
+
+
+def _source(summary: dict[str, Any]) -> dict[str, Any]:
+    """Of an imported encoder, what was read from which file; of a run, nothing."""
+    file = summary.get("encoder_file")
+    if not isinstance(file, dict):
+        return {}
+    ignored = list(file.get("ignored", ()))
+    return {**file, "ignored": len(ignored), "first_ignored": ignored[:3]}
 
 
 def _knn(protocol: KNN, subject: Subject) -> Outcome:
