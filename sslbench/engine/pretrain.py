@@ -300,6 +300,7 @@ class _Run:
     def _card(self) -> EncoderCard:
         return EncoderCard(
             encoder=self.experiment.recipe.encoder,
+            views=self.experiment.recipe.views,
             resolution=self.dataset.resolution,
             normalization=Normalization(mean=self.dataset.mean, std=self.dataset.std),
             data=self.experiment.data,

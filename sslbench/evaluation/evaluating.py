@@ -184,10 +184,7 @@ def resolution_of(experiment: Experiment) -> int:
     assert isinstance(data, ImageSet)
     resolution = DATASETS[data.name].resolution
     if resolution is None:
-        raise UserError(
-            f"Data set '{data.name}' has no resolution of its own; set data.resolution, "
-            "or for an encoder file say --resolution."
-        )
+        raise UserError(f"Data set '{data.name}' has no resolution of its own; set one.")
     return resolution
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sslbench.data import fingerprint, load
+from sslbench.data.registry import DATASETS
 from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.errors import UserError
@@ -68,8 +69,12 @@ def import_encoder_file(
             data.
     """
     card = read_card(path)
-    recipe = RECIPES["untrained"].but(
-        name="external", source=f"encoder file {path.name}", encoder=_encoder(path, options, card)
+    untrained = RECIPES["untrained"]
+    recipe = untrained.but(
+        name="external",
+        source=f"encoder file {path.name}",
+        encoder=_encoder(path, options, card),
+        views=card.views if card else untrained.views,
     )
     experiment = Experiment(recipe=recipe, data=_data(path, options, card, data), scale="external")
     normalization = _normalization(options, card, experiment.data, root)
@@ -112,6 +117,12 @@ def _data(path: Path, options: FileOptions, card: EncoderCard | None, data: Data
             "lower --resolution",
         )
         return data.but(resolution=resolution)
+    own = DATASETS[data.name].resolution if isinstance(data, ImageSet) else None
+    if data.resolution is None and own is None:
+        raise UserError(
+            f"The images of '{data.name}' have no size of their own; say at which the encoder was "
+            "trained, e.g. --resolution 224."
+        )
     return data
 
 
@@ -136,7 +147,12 @@ def _write(
     folder.write_experiment(experiment, {})
     digest = folder.path.name.removeprefix("external-")
     card = EncoderCard(
-        encoder=spec, resolution=resolution, normalization=normalization, data=data, scale="cifar"
+        encoder=spec,
+        views=experiment.recipe.views,
+        resolution=resolution,
+        normalization=normalization,
+        data=data,
+        scale="cifar",
     )
     metadata = {"digest": digest, **card.to_metadata()}
     save_weights(folder.encoder_path, encoder.state_dict(), metadata)

@@ -182,6 +182,7 @@ def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:
     card = EncoderCard.from_dict(
         {
             "encoder": spec,
+            "views": experiment.recipe.views,
             "resolution": summary["resolution"],
             "normalization": {"mean": summary["mean"], "std": summary["std"]},
             "data": experiment.data,

@@ -11,7 +11,7 @@ from sslbench.errors import UserError
 from sslbench.files import parse_json
 from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Encoder
-from sslbench.recipes.specs import Data, ImageSet
+from sslbench.recipes.specs import Data, ImageSet, Views
 
 KEY = "sslbench"  # in the file's metadata
 VERSION = 1  # raised when a card changes its meaning
@@ -49,15 +49,17 @@ NORMALIZATIONS: dict[str, Normalization] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderCard(Spec):
-    """Architecture, input and data of a trained encoder.
+    """Architecture, input and training data of an encoder.
 
     Attributes:
+        views: of its training, whose pairs the geometry of its features is measured on.
         resolution: side of the images it was trained on, in pixels.
         data: what it was trained on, without a local path.
         scale: of the run, which limits the size of other data sets.
     """
 
     encoder: Encoder
+    views: Views
     resolution: int
     normalization: Normalization
     data: Data

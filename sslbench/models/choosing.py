@@ -23,6 +23,7 @@ _OTHER_VITS = (
     (r"dist_token$", "DeiT's distilled ViT, which has a second token"),
     (r"reg(ister)?_tokens?$", "a ViT with register tokens"),
     (r"attn\.q_norm\.weight$", "a ViT that normalises its queries and keys"),
+    (r"(^|\.)(norm_pre|patch_embed\.norm)\.weight$", "a ViT that normalises its patches first"),
     (r"embeddings\.patch_embeddings\.", "a ViT with the key names of transformers"),
 )  # fmt: skip
 

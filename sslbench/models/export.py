@@ -146,6 +146,8 @@ def layout_of(found: Found, contents: Contents) -> str:
     for role in ("teacher", "student"):
         if role in words:
             return f"DINO {role}"
+    if any(word.startswith("online_") for word in words):
+        return "BYOL, online network"
     return PREFIXES.get(inner, f"unknown, prefix '{inner}'")
 
 

@@ -23,7 +23,7 @@ PREFIXES: dict[str, str] = {
     "module.encoder.": "SimSiam",
     "encoder.module.": "SupContrast",
     "module.backbone.": "Barlow Twins or DINO",
-    "module.": "SwAV",
+    "module.": "SwAV, or another behind DataParallel",
     "module.f.": "a SimCLR port",
     "f.": "a SimCLR port",
     "backbone.": "lightly, solo-learn or DINO",
