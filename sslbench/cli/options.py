@@ -172,7 +172,7 @@ def exists(text: str, *, folder: bool) -> bool:
     try:
         return Path(text).is_dir() if folder else Path(text).is_file()
     except (OSError, ValueError):
-        raise UserError(f"'{text[:40]}…' is not a path that can be read; check it.") from None
+        raise UserError(f"'{text[:40]}...' is not a path that can be read; check it.") from None
 
 
 def _names_weights(path: Path) -> bool:

@@ -146,14 +146,14 @@ def _read_from(score: Score) -> str:
     if not source:
         return ""
     prefix = source["prefix"].rstrip(".")
-    ignored = str(source["ignored"])
+    ignored = f"{source['ignored']} ignored"
     if source["first_ignored"]:
-        more = ", …" if source["ignored"] > len(source["first_ignored"]) else ""
+        more = ", ..." if source["ignored"] > len(source["first_ignored"]) else ""
         ignored += f" ({', '.join(source['first_ignored'])}{more})"
     parts = [
         f"{source['name']}: layout {source['layout']}",
         f"prefix '{prefix}'" if prefix else "no prefix",
-        f"{source['loaded']} keys used, {ignored} ignored",
+        f"{source['loaded']} keys used, {ignored}",
         f"{inputs['resolution']} pixels",
         str(Normalization(mean=tuple(inputs["mean"]), std=tuple(inputs["std"]))),
         *source["notes"],

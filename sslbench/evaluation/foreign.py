@@ -69,6 +69,7 @@ def import_encoder_file(
             data.
     """
     card = read_card(path)
+    judged_on = _data(path, options, card, data)
     untrained = RECIPES["untrained"]
     recipe = untrained.but(
         name="external",
@@ -76,7 +77,7 @@ def import_encoder_file(
         encoder=_encoder(path, options, card),
         views=card.views if card else untrained.views,
     )
-    experiment = Experiment(recipe=recipe, data=_data(path, options, card, data), scale="external")
+    experiment = Experiment(recipe=recipe, data=judged_on, scale="external")
     normalization = _normalization(options, card, experiment.data, root)
     found = fingerprint(experiment.data, root=root)
     text = f"{file_hash(path)}:{run_digest(experiment, found)}:{normalization.digest()}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import random
 import sys
 import types
 import zipfile
@@ -182,3 +184,22 @@ def test_what_is_no_file_of_weights_is_refused_in_a_sentence(name: str, tmp_path
     (tmp_path / "e.pth").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UserError, match=name):
         read_contents(tmp_path / name)
+
+
+def test_damage_anywhere_in_a_file_is_a_sentence_or_harmless(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    state = build_encoder(NARROW, resolution=8).state_dict()
+    whole = {".safetensors": safetensors_bytes(state, {"a": "b"})}
+    for name, new in ((".pth", True), (".pt", False)):
+        torch.save({"w": state}, tmp_path / name, _use_new_zipfile_serialization=new)
+        whole[name] = (tmp_path / name).read_bytes()
+    for case in range(150):
+        suffix = draw.choice(list(whole))
+        data = bytearray(whole[suffix])
+        for _ in range(draw.choice([1, 2, 20])):
+            at = draw.randrange(min(len(data), 3000))
+            data[at : at + draw.choice([0, 1, 30])] = draw.randbytes(draw.choice([0, 1, 9]))
+        path = tmp_path / f"{case}{suffix}"
+        path.write_bytes(data)
+        with contextlib.suppress(UserError):
+            load_encoder_file(path, NARROW, resolution=8)
