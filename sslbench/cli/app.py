@@ -140,18 +140,9 @@ def eval_command(
     )  # fmt: skip
 
     scoring.evaluate(
-        run,
-        protocols=protocol.split(","),
-        dataset=dataset,
-        scale=scale,
-        request=request,
-        runs=runs,
-        root=data_root,
-        device=device,
-        threads=threads,
-        force=force,
-        as_json=json,
-    )
+        run, protocols=protocol.split(","), dataset=dataset, scale=scale, request=request,
+        runs=runs, root=data_root, device=device, threads=threads, force=force, as_json=json,
+    )  # fmt: skip
 
 
 @app.command()

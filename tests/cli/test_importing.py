@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from sslbench.cli import main
 from sslbench.cli.importing import FileRequest, encoder_spec
 from sslbench.errors import UserError
 from sslbench.models import build_encoder
@@ -23,24 +21,6 @@ from tests.evaluation.conftest import finished
 
 Run = Callable[..., tuple[int, str, str]]
 TINY = ["--protocol", "knn", "--runs", "runs"]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
-    """Call the command line in a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sslbench", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def scored(run: Run, *words: str) -> dict[str, Any]:

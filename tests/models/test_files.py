@@ -190,9 +190,10 @@ def test_damage_anywhere_in_a_file_is_a_sentence_or_harmless(tmp_path: Path) -> 
     draw = random.Random(0)
     state = build_encoder(NARROW, resolution=8).state_dict()
     whole = {".safetensors": safetensors_bytes(state, {"a": "b"})}
-    for name, new in ((".pth", True), (".pt", False)):
-        torch.save({"w": state}, tmp_path / name, _use_new_zipfile_serialization=new)
-        whole[name] = (tmp_path / name).read_bytes()
+    for suffix, new in ((".pth", True), (".pt", False)):
+        path = tmp_path / f"whole{suffix}"
+        torch.save({"w": state}, path, _use_new_zipfile_serialization=new)
+        whole[suffix] = path.read_bytes()
     for case in range(150):
         suffix = draw.choice(list(whole))
         data = bytearray(whole[suffix])
