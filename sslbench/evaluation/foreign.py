@@ -140,24 +140,32 @@ def _write(
     folder: RunFolder, path: Path, options: FileOptions, experiment: Experiment,
     normalization: Normalization, found: str,
 ) -> None:  # fmt: skip
-    resolution, data = resolution_of(experiment), experiment.data
-    spec = experiment.recipe.encoder
+    resolution, spec = resolution_of(experiment), experiment.recipe.encoder
     encoder, report = load_encoder_file(
         path, spec, resolution=resolution, part=options.part, positions=options.positions
     )
     folder.write_experiment(experiment, {})
-    digest = folder.path.name.removeprefix("external-")
     card = EncoderCard(
-        encoder=spec,
-        views=experiment.recipe.views,
-        resolution=resolution,
-        normalization=normalization,
-        data=data,
-        scale="cifar",
-    )
+        encoder=spec, views=experiment.recipe.views, resolution=resolution,
+        normalization=normalization, data=experiment.data, scale="cifar",
+    )  # fmt: skip
+    digest = folder.path.name.removeprefix("external-")
     metadata = {"digest": digest, **card.to_metadata()}
     save_weights(folder.encoder_path, encoder.state_dict(), metadata)
-    summary: dict[str, Any] = {
+    file = {
+        "name": path.name,
+        "layout": report.layout,
+        "prefix": report.prefix,
+        "loaded": report.loaded,
+        "ignored": list(report.ignored),
+        "notes": list(report.notes),
+    }
+    folder.write_summary(_summary(card, experiment, digest, found) | {"encoder_file": file})
+
+
+def _summary(card: EncoderCard, experiment: Experiment, digest: str, found: str) -> dict[str, Any]:
+    data = experiment.data
+    return {
         "status": "finished",
         "digest": digest,
         "recipe": experiment.recipe.name,
@@ -170,16 +178,7 @@ def _write(
         "steps": 0,
         "elapsed_seconds": 0.0,
         "final": {},
-        "resolution": resolution,
-        "mean": list(normalization.mean),
-        "std": list(normalization.std),
-        "encoder_file": {
-            "name": path.name,
-            "layout": report.layout,
-            "prefix": report.prefix,
-            "loaded": report.loaded,
-            "ignored": list(report.ignored),
-            "notes": list(report.notes),
-        },
+        "resolution": card.resolution,
+        "mean": list(card.normalization.mean),
+        "std": list(card.normalization.std),
     }
-    folder.write_summary(summary)

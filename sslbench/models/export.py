@@ -20,7 +20,7 @@ from sslbench.models.files import Contents, read_contents, safetensors_bytes
 from sslbench.models.layouts import NAMINGS, PREFIXES, Found, to_torchvision_vit
 from sslbench.models.memory import require_memory
 from sslbench.models.positions import WAYS, Resampling, resample_positions
-from sslbench.models.unsaid import check_heads, check_stem, notes_on, resampling_of
+from sslbench.models.unsaid import check_unsaid, resampling_of
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import NarrowResNet, ResNet, ViT
 
@@ -110,25 +110,18 @@ def load_encoder_file(
     tensors = contents.tensors
     found = choose_encoder(path, tensors, spec, part=part)
     _check_depth(path, spec, tensors)
-    names = {
-        found.naming.ours(key.removeprefix(found.prefix)): key
-        for key in tensors
-        if key.startswith(found.prefix)
-    }
+    names = found.names(tensors)
     state = {ours: tensors[key] for ours, key in names.items()}
-    card = card_of(path, contents.metadata)
-    own = card is not None and card.encoder == spec
     encoder = _built(path, spec, resolution)
     wanted = encoder.state_dict()
     _check_values(path, state, wanted)
+    card = card_of(path, contents.metadata)
+    own = card is not None and card.encoder == spec
     how = positions or ("timm" if own else resampling_of(tensors, found))
     notes = _resample(path, state, wanted, how)
     _check(path, spec, state, wanted, inside=found.naming.inside)
     if not own:
-        check_stem(path, spec, tensors, found)
-        if isinstance(spec, ViT):
-            check_heads(path, spec, tensors, found)
-        notes += notes_on(spec, found)
+        notes += check_unsaid(path, spec, tensors, found)
     state = {name: state[name].to(value) for name, value in wanted.items() if name in state}
     encoder.load_state_dict({**wanted, **state})
     ignored = sorted(set(tensors) - {names[ours] for ours in state})

@@ -75,6 +75,11 @@ class Found:
     naming: Naming
     prefix: str
 
+    def names(self, keys: Iterable[str]) -> dict[str, str]:
+        """Our name of each of its parameters to the key in the file."""
+        inside = [key for key in keys if key.startswith(self.prefix)]
+        return {self.naming.ours(key.removeprefix(self.prefix)): key for key in inside}
+
 
 TORCHVISION_VIT = "torchvision's ViT"
 _TORCHVISION_VIT = (

@@ -40,7 +40,19 @@ def resampling_of(tensors: Mapping[str, Tensor], found: Found) -> Resampling | N
     return None
 
 
-def check_heads(path: Path, spec: ViT, tensors: Mapping[str, Tensor], found: Found) -> None:
+def check_unsaid(
+    path: Path, spec: Spec, tensors: Mapping[str, Tensor], found: Found
+) -> tuple[str, ...]:
+    """Notes on what is taken for granted of an encoder. Raises UserError with the question where
+    the file leaves heads or stem open, or differs from the spec in them."""
+    _check_stem(path, spec, tensors, found)
+    if isinstance(spec, ViT):
+        _check_heads(path, spec, tensors, found)
+    open_pool = isinstance(spec, ResNet) and spec.stem == "small" and found.naming.pooled is None
+    return ("small stem taken to have stride 1 and no max-pool",) if open_pool else ()
+
+
+def _check_heads(path: Path, spec: ViT, tensors: Mapping[str, Tensor], found: Found) -> None:
     """Raise UserError where a ViT's number of heads is wrong, or open and not said.
 
     Widths below 768 have other heads in other projects: at 384, MoCo v3 has 12, all others 6.
@@ -66,7 +78,7 @@ def check_heads(path: Path, spec: ViT, tensors: Mapping[str, Tensor], found: Fou
         )
 
 
-def check_stem(path: Path, spec: Spec, tensors: Mapping[str, Tensor], found: Found) -> None:
+def _check_stem(path: Path, spec: Spec, tensors: Mapping[str, Tensor], found: Found) -> None:
     """Raise UserError where a ResNet's stem is another than the spec's, or open and not said."""
     naming, prefix = found.naming, found.prefix
     small = getattr(spec, "stem", "small") == "small"
@@ -96,9 +108,3 @@ def check_stem(path: Path, spec: Spec, tensors: Mapping[str, Tensor], found: Fou
         f"{path}: solo-learn's small stem pads by 2 pixels, others' by 1, and the file does not "
         f"tell; say --encoder {arch}-small-pad2 or --encoder {arch}-small-pad1."
     )
-
-
-def notes_on(spec: Spec, found: Found) -> tuple[str, ...]:
-    """What was taken for granted of an encoder."""
-    open_pool = isinstance(spec, ResNet) and spec.stem == "small" and found.naming.pooled is None
-    return ("small stem taken to have stride 1 and no max-pool",) if open_pool else ()
