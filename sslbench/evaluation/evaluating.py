@@ -228,10 +228,10 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
 def _source(summary: dict[str, Any]) -> dict[str, Any]:
     """Of an imported encoder, what was read from which file; of a run, nothing."""
     file = summary.get("encoder_file")
-    if not isinstance(file, dict):
+    if not isinstance(file, dict) or not isinstance(file.get("ignored"), list):
         return {}
-    ignored = list(file.get("ignored", ()))
-    return {**file, "ignored": len(ignored), "first_ignored": ignored[:3]}
+    ignored = file["ignored"]
+    return {"prefix": "", **file, "ignored": len(ignored), "first_ignored": ignored[:3]}
 
 
 def _knn(protocol: KNN, subject: Subject) -> Outcome:

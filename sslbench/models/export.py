@@ -177,9 +177,9 @@ def _resample(
         return ()  # no square grid behind a class token: the check of shapes will say so
     if how is None:
         raise UserError(
-            f"{path}: its {old}x{old} positions must become {new}x{new}, which DINO and timm do "
-            "differently, and the file does not tell whose it is; say --positions dino or "
-            "--positions timm."
+            f"{path}: its {old}x{old} positions must become {new}x{new}, which DINO, MAE and timm "
+            "do differently, and the file does not tell whose it is; say --positions dino, mae or "
+            "timm."
         )
     state["pos_embed"] = resample_positions(given, new, how)
     return (f"positions resampled from {old}x{old} to {new}x{new} patches, {WAYS[how]}",)

@@ -209,6 +209,11 @@ def _read_torch(path: Path) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
     except Exception as error:  # whatever bytes of unknown origin make the reader raise
         # torch's own sentence advises to switch the protection off: it is not passed on.
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"{path}: a TorchScript archive, which is a program; save the module's "
+                "state_dict() and import that."
+            ) from None
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         if foreign:
             raise UserError(

@@ -9,8 +9,7 @@ import torch
 
 from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
-from sslbench.evaluation import Score, compare, evaluate, import_encoder_file
-from sslbench.evaluation.foreign import FileOptions
+from sslbench.evaluation import FileOptions, Score, compare, evaluate, import_encoder_file
 from sslbench.evaluation.subject import exported
 from sslbench.models import build_encoder
 from sslbench.models.card import NORMALIZATIONS, Normalization

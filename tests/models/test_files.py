@@ -5,6 +5,7 @@ import contextlib
 import random
 import sys
 import types
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,14 @@ def test_a_header_is_in_order_and_read_by_the_library(tmp_path: Path) -> None:
     contents = read_contents(tmp_path / "f.safetensors")
     assert contents.metadata == {"format": "pt", **metadata}
     assert contents.tensors["w"].equal(WEIGHTS["w"])
+
+
+def test_a_torchscript_archive_is_named(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "f.pt"))
+    with pytest.raises(UserError, match="TorchScript archive"):
+        read_contents(tmp_path / "f.pt")
 
 
 @pytest.mark.parametrize("name", ["folder.pt", "f.safetensors", "e.pth"])

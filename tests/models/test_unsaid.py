@@ -162,6 +162,6 @@ def test_each_projects_positions_are_resampled_its_own_way(tmp_path: Path) -> No
 def test_a_bare_vit_may_be_dinos_or_timms_and_is_asked_for(tmp_path: Path) -> None:
     base = ViT(arch="base", patch=16, depth=1)
     state = build_encoder(base, resolution=64).state_dict()
-    with pytest.raises(UserError, match="--positions dino or --positions timm"):
+    with pytest.raises(UserError, match="--positions dino, mae or timm"):
         load(tmp_path, state, base)
     load(tmp_path, state, base, positions="dino")
