@@ -11,31 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.cli import main
 from sslbench.engine.folder import RunFolder
 from sslbench.evaluation import subject
 
 SMALL = ["--scale", "smoke", "--set", "data.num_train=160", "--set", "data.num_test=60",
          "--set", "data.resolution=16"]  # fmt: skip
 QUICK = [*SMALL, "--set", "epochs=1"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Call the command line in a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sslbench", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def trained(run, recipe: str, *more: str) -> str:

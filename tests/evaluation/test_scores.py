@@ -61,3 +61,9 @@ def test_scores_of_two_encoders_under_one_definition_compare() -> None:
 def test_other_protocol_settings_or_data_are_refused(field: str, value: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         comparable(SCORE, dataclasses.replace(SCORE, **{field: value}))
+
+
+def test_scores_of_before_inputs_were_kept_are_read() -> None:
+    old = SCORE.to_dict()
+    del old["inputs"], old["source"]
+    assert Score.from_dict(old) == SCORE

@@ -11,11 +11,25 @@ from sslbench.recipes.base import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet(Spec):
-    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool."""
+    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool.
+
+    Two projects have a small stem of their own: solo-learn's pads by 2 (`stem_padding`), lightly's
+    ResNet in a Sequential has no ReLU behind it (`stem_relu`).
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"stem_padding", "stem_relu"})
 
     arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2"] = "resnet50"
     stem: Literal["imagenet", "small"] = "imagenet"
+    stem_padding: Literal[1, 2] | None = None  # of the small stem; None: 1
+    stem_relu: bool = True
     zero_init_residual: bool = False
+
+    def check(self) -> None:
+        self.require(
+            self.stem == "small" or (self.stem_padding is None and self.stem_relu),
+            "stem_padding and stem_relu are of the small stem; set stem=small.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
