@@ -94,9 +94,11 @@ class Trainer:
     def _local_batch(self, count: int, name: str) -> int:
         batch, world = self.recipe.batch_size, distributed.world_size()
         if batch * self.recipe.accumulate > count:
+            fitting = count // self.recipe.accumulate // world * world
+            remedy = f"set batch_size to {fitting} or less" if fitting >= 2 else "use more images"
             raise UserError(
                 f"batch_size {batch} x accumulate {self.recipe.accumulate} is larger than the "
-                f"{count} images of {name}; set batch_size to {count} or less."
+                f"{count} image{'s' if count > 1 else ''} of {name}; {remedy}."
             )
         if batch % world:
             raise UserError(f"batch_size {batch} does not divide over {world} processes.")
@@ -277,7 +279,7 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
         return JointEmbedding(
             recipe,
             resolution=dataset.resolution,
-            num_images=len(dataset.pretraining),
+            num_images=dataset.num_pretraining,
             seed=experiment.seed,
         )
 
