@@ -72,6 +72,17 @@ def score_rows(group: RunGroup) -> list[tuple[str, ...]]:
     ]
 
 
+def shared_images(group: RunGroup) -> list[str]:
+    """A sentence for each data set some of whose test images are training images too."""
+    return list(dict.fromkeys(
+        f"{score.shared:,} of {score.num_test:,} test images of {label} are also training images: "
+        "its scores are too high."
+        for run in group.runs
+        for (label, _), score in run.scores.items()
+        if score.shared
+    ))  # fmt: skip
+
+
 def _value(name: str, value: float) -> str:
     return f"{value:.2f} %" if name in ACCURACIES else f"{value:.4g}".replace("-", "−")
 

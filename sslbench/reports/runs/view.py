@@ -11,7 +11,7 @@ import yaml
 from sslbench.reports.company import protocols
 from sslbench.reports.panels import short_names
 from sslbench.reports.runs.collect import Collection, OwnRun, RunGroup
-from sslbench.reports.runs.scores import score_rows, score_tables
+from sslbench.reports.runs.scores import score_rows, score_tables, shared_images
 from sslbench.reports.runs.steps import (
     Step,
     compare_steps,
@@ -154,7 +154,7 @@ def _group(label: str, group: RunGroup, collection: Collection) -> GroupView:
         group=group,
         states=states(group),
         line=" · ".join(filter(None, line)),
-        causes=causes(group),
+        causes=[*causes(group), *shared_images(group)],
         facts=found,
         departures=first.experiment.recipe.departures,
         changes=changes(first),

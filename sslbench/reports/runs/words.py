@@ -177,7 +177,8 @@ def facts(group: RunGroup) -> dict[str, str]:
     recipe = first.experiment.recipe
     seconds = [s for run in group.runs if (s := run.number("elapsed_seconds")) is not None]
     numerics = _joined(group, "numerics")
-    stale = any((run.number("numerics") or NUMERICS) < NUMERICS for run in group.runs)
+    versions = [v for run in group.runs if (v := run.number("numerics")) is not None]
+    stale = min(versions, default=NUMERICS) < NUMERICS
     peak = max((run.number("peak_memory_bytes") or 0.0 for run in group.runs), default=0.0)
     found = {
         "recipe": f"{recipe.name}: {recipe.source}",
