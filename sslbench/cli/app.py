@@ -234,8 +234,7 @@ def report(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tables; or runs: a folder, the start of names, or a folder of runs. "
-            "Default: all measured tables."
+            help="Tables (default: all); or runs: folder, start of names, folder of runs."
         ),
     ] = None,
     format_: Annotated[

@@ -324,7 +324,7 @@ class _Run:
             "mean": list(self.dataset.mean),
             "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
-            "images": self._images(),
+            "images": self.dataset.counts(),
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
             "numerics": NUMERICS,
@@ -344,16 +344,6 @@ class _Run:
             found = verdict(summary["final"], recipe=recipe, out_dim=trainer.method.out_features)
             summary["verdict"] = {"state": found.state, "cause": found.cause}
         self.folder.write_summary(summary)
-
-    def _images(self) -> dict[str, int]:
-        """How many there are; no classes, no labels."""
-        data = self.dataset
-        return {
-            "train": len(data.train),
-            "test": len(data.test),
-            "unlabelled": 0 if data.unlabelled is None else len(data.unlabelled),
-            "classes": len(data.classes),
-        }
 
     def _peak_memory(self) -> int:
         if self.device.type == "cuda":

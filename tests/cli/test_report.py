@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
-from sslbench.cli import main
-
 QUICK = ["--scale", "smoke", "--set", "epochs=1", "--no-tensorboard", "--device", "cpu"]
 SHAPES = ["--set", "data.num_train=160", "--set", "data.num_test=60", "--set", "data.resolution=16"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Call the command line in a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sslbench", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def printed_commands(text: str) -> list[list[str]]:
