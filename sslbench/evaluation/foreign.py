@@ -77,6 +77,7 @@ def _write(
     summary = {
         "status": "finished",
         "digest": digest,
+        "experiment": experiment.digest(),
         "recipe": experiment.recipe.name,
         "dataset": data.name if isinstance(data, ImageSet) else "shapes",
         "fingerprint": fingerprint(data, root=root),

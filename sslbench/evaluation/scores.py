@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sslbench.errors import UserError
+from sslbench.files import read_json
+from sslbench.typed import Real, read_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Score:
     dataset: str
     fingerprint: str
     encoder: str
-    values: Mapping[str, float]
+    values: Mapping[str, Real]
     chosen: Mapping[str, float] = field(default_factory=dict)
     heldout: Mapping[str, float] = field(default_factory=dict)
     num_train: int
@@ -44,18 +45,22 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """The score that `to_dict` printed. Raises UserError for missing or unknown fields."""
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise UserError(f"Not a score of this version of sslbench ({error}).") from None
+        """The score that `to_dict` printed. Raises UserError that names the field."""
+        return read_as(data, cls, where="score")
+
+
+def load_score(path: Path) -> Score:
+    """The score in a file. Raises UserError: missing, damaged, or of another version."""
+    remedy = "measure it again with `sslbench eval --force`"
+    return read_as(read_json(path), Score, where=path, remedy=remedy)
 
 
 def read_score(path: Path) -> Score | None:
-    """The score in a file; None when there is none, or it is damaged or of another version."""
+    """The score in a file; None when there is none, or it is damaged or of another version, so
+    that it is measured again."""
     try:
-        return Score.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return load_score(path)
+    except UserError:
         return None
 
 

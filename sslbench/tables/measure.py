@@ -132,7 +132,7 @@ class _Reader:
         done = [s for s in self.summaries.values() if s.get("status") == "finished"]
 
         def joined(key: str) -> str:
-            return " + ".join(sorted({str(s[key]) for s in done if s.get(key)}))
+            return " + ".join(sorted({str(s.get(key)) for s in done if s.get(key)}))
 
         return {
             "dataset": joined("dataset"),

@@ -12,6 +12,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation import compare
 from sslbench.evaluation.comparing import interval, mcnemar
 from tests.evaluation.test_scores import SCORE
+from tests.tiny import summary
 
 LABELS = np.arange(100) % 10
 
@@ -19,7 +20,7 @@ LABELS = np.arange(100) % 10
 def scored(path: Path, wrong: list[int], *, label: str = "shapes", **changes: object) -> RunFolder:
     """A run whose kNN is wrong on some of 100 test images."""
     folder = RunFolder(path)
-    folder.write_summary({"status": "finished", "dataset": "shapes"})
+    folder.write_summary(summary())
     score = SCORE.to_dict() | {"num_test": 100} | changes
     file = folder.score_path(label, "knn.v1")
     file.parent.mkdir(parents=True, exist_ok=True)
