@@ -95,7 +95,7 @@ def typed(value: Any, hint: Any, *, where: str, text: bool = False) -> Any:
         return {k: typed(v, of, where=inside(where, k), text=text) for k, v in pairs}
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, typing.cast("type", hint)) else _built(value, hint, where)
-    return _scalar(value, hint, where, text)
+    return _scalar(value, hint, where, text=text)
 
 
 def require_name(name: str, where: str) -> None:
@@ -120,8 +120,13 @@ def hints_of(cls: Any) -> dict[str, Any]:
     if cls not in _HINTS:
         hints = typing.get_type_hints(cls, include_extras=True)
         fields = hints if typing.is_typeddict(cls) else [f.name for f in dataclasses.fields(cls)]
-        _HINTS[cls] = {name: hints[name] for name in fields}
+        _HINTS[cls] = {name: _without_mark(hints[name]) for name in fields}
     return _HINTS[cls]
+
+
+def _without_mark(hint: Any) -> Any:
+    marked = typing.get_origin(hint) in (typing.NotRequired, typing.Required)
+    return typing.get_args(hint)[0] if marked else hint
 
 
 def is_union(hint: Any) -> bool:
@@ -156,18 +161,23 @@ def unknown_field(where: str, key: object, known: Mapping[str, Any]) -> UserErro
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Data of any shape: no deeper than a person writes, so that no reader of it runs out of
-    stack."""
+    """Data of any shape that JSON can hold, no deeper than a person writes, so that no reader of
+    it runs out of stack."""
     level = [value]
     for _ in range(LEVELS):
-        level = [
-            child
-            for item in level
-            if isinstance(item, Mapping | list | tuple)
-            for child in (item.values() if isinstance(item, Mapping) else item)
-        ]
-        if not level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                below += _mapping(item, Mapping[str, Any], where).values()
+            elif isinstance(item, list | tuple):
+                below += item
+            elif isinstance(item, int | float) and not isinstance(item, bool):
+                _scalar(item, float, where, text=False)
+            elif item is not None and not isinstance(item, str | bool):
+                raise refusal(where, f"needs text or a number, got {_shown.repr(item)}.")
+        if not below:
             return value
+        level = below
     raise refusal(where, f"lists and mappings stand more than {LEVELS} deep in each other.")
 
 
@@ -235,7 +245,7 @@ def _built(value: Any, cls: Any, where: str) -> Any:
     return cls(**{k: typed(v, known[k], where=inside(where, k)) for k, v in data.items()})
 
 
-def _scalar(value: Any, hint: Any, where: str, text: bool) -> Any:
+def _scalar(value: Any, hint: Any, where: str, *, text: bool) -> Any:
     if (hint is bool and isinstance(value, bool)) or (hint is str and isinstance(value, str)):
         return value
     if hint not in (int, float, Real) or isinstance(value, bool):
