@@ -253,7 +253,7 @@ def _scalar(value: Any, hint: Any, where: str, *, text: bool) -> Any:
     number = _number(value) if text else value
     if not isinstance(number, int | float):
         raise wrong(where, value, hint)
-    if math.isnan(number) or (isinstance(number, float) and math.isinf(number)):
+    if isinstance(number, float) and not math.isfinite(number):
         if hint is Real:
             return number
         raise wrong(where, value, hint)

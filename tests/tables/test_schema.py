@@ -70,7 +70,7 @@ def test_an_operand_is_a_row_or_a_row_and_a_column() -> None:
         (("kind",), "ablatoin", "did you mean 'ablation'"),
         (("rows",), None, "rows: needs a list, not null"),
         (("rows",), [], "needs a column and a row"),
-        (("rows", 0, "set"), [1], r"rows\\[0\\].set: needs a mapping"),
+        (("rows", 0, "set"), [1], r"rows\[0\].set: needs a mapping"),
         (("rows", 0, "set"), {1: 2}, "a key must be text, not 1"),
         (("rows", 0, "paper"), {"top1": "72.5"}, r"paper.top1: needs a finite number, got '72"),
         (("rows", 0, "paper"), {"top1": float("nan")}, "needs a finite number"),
@@ -112,8 +112,12 @@ def test_a_row_and_a_column_cannot_both_name_a_recipe(document: dict[str, Any]) 
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    for text, words in (("[1, 2]", "not a mapping"), ("a: [", "line 1"), ("", "not a mapping"),
-                        ("id: a\nid: b", "line 2, column 1: the key 'id' stands twice")):  # fmt: skip
+    for text, words in {
+        "[1, 2]": "not a mapping",
+        "": "not a mapping",
+        "a: [": "line 2, column 1: ",
+        "id: a\nid: b": "line 2, column 1: the key 'id' stands twice",
+    }.items():
         path = tmp_path / "t.yaml"
         path.write_text(text)
         with pytest.raises(UserError, match=words) as caught:
