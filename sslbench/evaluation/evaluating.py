@@ -33,7 +33,7 @@ from sslbench.evaluation.protocols import (
 )
 from sslbench.evaluation.scores import Score, read_score
 from sslbench.evaluation.subject import Subject
-from sslbench.files import write_atomically
+from sslbench.files import user_io, write_atomically
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import Data, ImageSet
 
@@ -206,7 +206,8 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         elapsed_seconds=time.perf_counter() - begin,
     )
     path = subject.folder.score_path(subject.label, protocol.name)
-    path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
+    with user_io(path):
+        path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
     if outcome.predicted is not None:
         file = io.BytesIO()
         np.savez_compressed(
