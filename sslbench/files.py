@@ -215,7 +215,10 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text, as plain data. Raises UserError with the place, without a full
     stop."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except UnicodeEncodeError:  # an argument of the command line in another encoding
+        raise UserError("it is not text in UTF-8") from None
     try:
         node = loader.get_single_node()
         if node is None:

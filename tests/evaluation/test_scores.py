@@ -31,7 +31,9 @@ def test_json_gives_the_same_score_back(tmp_path: Path) -> None:
     assert read_score(path) == SCORE
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3",
+                                  json.dumps(SCORE.to_dict() | {"values": []}),
+                                  json.dumps(SCORE.to_dict() | {"num_test": "32"})])  # fmt: skip
 def test_a_damaged_file_is_no_score(tmp_path: Path, text: str) -> None:
     path = tmp_path / "score.json"
     path.write_text(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,10 @@ def analyze_stability(folder: RunFolder) -> Analysis:
         UserError: a run without logged gradients.
     Source: Chen et al. 2021, arXiv:2104.02057, Figs. 1 and 4 (there the gradient of every step).
     """
-    log = [point for point in folder.metrics() if "loss" in point]
+    name, read = folder.path.name, folder.log()
+    log, unread = _whole([point for point in read.points if "loss" in point])
+    unread += read.unread
     layers = layers_of(log)
-    name = folder.path.name
     if not layers:
         raise UserError(
             f"{name} has no gradients in its log: it was not trained here, or by an earlier "
@@ -97,8 +99,18 @@ def analyze_stability(folder: RunFolder) -> Analysis:
         f"{', '.join(s.layers)}{'; kNN falls' if s in matched else ''}."
         for s in sorted(spikes, key=lambda s: -s.height)[:NAMED]
     ]
+    if unread:
+        notes.append(f"{name}: {unread} points of the log are damaged and left out.")
     points = _points(name, windows, layers, curve, spikes, dips)
     return Analysis(name="stability", summary=[summary], points=points, notes=notes)
+
+
+def _whole(log: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The points with the gradients that most of them have, and how many others there are."""
+    keys = [frozenset(k for k in point if k.startswith((MEAN, MAXIMUM))) for point in log]
+    usual = Counter(keys).most_common(1)[0][0] if keys else frozenset()
+    whole = [point for point, own in zip(log, keys, strict=True) if own == usual]
+    return whole, len(log) - len(whole)
 
 
 def find_spikes(
