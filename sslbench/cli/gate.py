@@ -12,6 +12,7 @@ from sslbench.cli.ablation import execute, grid_request
 from sslbench.cli.options import require_jobs
 from sslbench.cli.reporting import load_results
 from sslbench.errors import RunFailed, UserError
+from sslbench.recipes.resolve import find_scale
 
 
 def check(
@@ -33,6 +34,7 @@ def check(
     classes have a reference, this device's own is taken, else any. Tables of another data set than
     the scale's own are left out: their data may not be here.
     """
+    from sslbench.data import fingerprint
     from sslbench.engine.hardware import device_class, pick_device
     from sslbench.reports.check import check as compare
     from sslbench.reports.check import require_same_request
@@ -46,8 +48,9 @@ def check(
     request = grid_request(
         list(by_table), scale=scale, seeds=seeds, dataset=None, sets=sets, runs=runs, root=root
     )
+    data = fingerprint(request.data or find_scale(scale).data, root=root)
     for table in by_table.values():  # before hours of training, not after
-        require_same_request(table, request.overrides)
+        require_same_request(table, request.overrides, data)
     failed = execute(request.plan(), root=root, jobs=jobs, device=device)
     if failed:
         raise RunFailed("Runs failed, so nothing was compared: " + "; ".join(failed))

@@ -187,14 +187,17 @@ def _std(reference: Sample, measured: Sample) -> float:
     return float((variance or 0.0) ** 0.5)
 
 
-def require_same_request(reference: MeasuredTable, overrides: Mapping[str, Any]) -> None:
-    """Whether measuring a table now, with these `--set` changes, could be compared with it.
+def require_same_request(
+    reference: MeasuredTable, overrides: Mapping[str, Any], fingerprint: str
+) -> None:
+    """Whether a table measured now, with these `--set` changes on this data, could be compared.
 
     Raises:
-        UserError: it is of older numerics or of protocols defined otherwise, or other fields were
-            set in it.
+        UserError: the reference is of older numerics, of protocols defined otherwise, of other
+            data, or other fields were set in it.
     """
     _refuse_stale(reference, "reference")
+    _same(reference.id, "the data's fingerprint", fingerprint, reference.fingerprint)
     _same(reference.id, "what --set changed", _text(overrides), _text(reference.overrides))
     for column in reference.columns:
         protocol = PROTOCOLS.get((column.metric or "").partition(":")[0])

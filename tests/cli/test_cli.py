@@ -239,9 +239,10 @@ def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatc
     path.write_bytes(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")).read_bytes())
     monkeypatch.setattr("sslbench.cli.gate.execute", lambda *_, **__: pytest.fail("it trains"))
     words = ["check", "--against", "reference", "--scale", "laptop", "--seeds", "1"]
-    code, _, err = run(*words, "--set", "epochs=1")
-    assert code == 2
-    assert "what --set changed differs" in err
+    for change, says in (("epochs=1", "what --set changed"), ("data.num_train=16", "fingerprint")):
+        code, _, err = run(*words, "--set", change)
+        assert code == 2
+        assert f"{says} differs" in err
 
 
 def test_a_reference_that_is_not_a_number_is_refused(run, tmp_path):
