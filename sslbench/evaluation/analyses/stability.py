@@ -107,10 +107,17 @@ def analyze_stability(folder: RunFolder) -> Analysis:
 
 def _whole(log: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     """The points with the gradients that most of them have, and how many others there are."""
-    keys = [frozenset(k for k in point if k.startswith((MEAN, MAXIMUM))) for point in log]
-    usual = Counter(keys).most_common(1)[0][0] if keys else frozenset()
-    whole = [point for point, own in zip(log, keys, strict=True) if own == usual]
+    layers = [_layers(point) for point in log]
+    usual = Counter(own for own in layers if own is not None).most_common(1)
+    whole = [p for p, own in zip(log, layers, strict=True) if usual and own == usual[0][0]]
     return whole, len(log) - len(whole)
+
+
+def _layers(point: dict[str, Any]) -> frozenset[str] | None:
+    """The layers of a point, each with mean and maximum; None where one of the two is missing."""
+    mean, maximum = (frozenset(k.removeprefix(x) for k in point if k.startswith(x))
+                     for x in (MEAN, MAXIMUM))  # fmt: skip
+    return mean if mean == maximum else None
 
 
 def find_spikes(
