@@ -98,25 +98,33 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 # ------------------------------------------------------------------------------------- reading
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says of a folder or file that cannot be read into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        place = os.fsdecode(error.filename) if error.filename is not None else path
+        raise UserError(f"'{place}' cannot be read: {why(error, _READING)}.") from None
+
+
 def exists(path: Path) -> bool:
     """Whether there is a file or folder. Raises UserError where that cannot be told."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {why(error, _READING)}.") from None
+    with reading(path):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
     return True
 
 
 def entries(folder: Path) -> list[Path]:
     """What lies in a folder, by name; nothing where there is no folder. Raises UserError."""
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {why(error, _READING)}.") from None
+    with reading(folder):
+        try:
+            return sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:

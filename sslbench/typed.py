@@ -195,11 +195,12 @@ def _one_of(value: Any, hint: Any, where: str, text: bool) -> Any:
 
 def _literal(value: Any, hint: Any, where: str) -> Any:
     options = typing.get_args(hint)
-    if isinstance(value, str) and value in options:
+    if isinstance(value, str | int) and not isinstance(value, bool) and value in options:
         return value
-    near = did_you_mean(value, options) if isinstance(value, str) else ""
+    names = [str(option) for option in options]
+    near = did_you_mean(value, names) if isinstance(value, str) else ""
     near = near if near.startswith("; did") else "."
-    raise refusal(where, f"{_shown.repr(value)} is not one of {', '.join(map(str, options))}{near}")
+    raise refusal(where, f"{_shown.repr(value)} is not one of {', '.join(names)}{near}")
 
 
 def _tuple(value: Any, hint: Any, where: str, text: bool) -> tuple[Any, ...]:

@@ -66,6 +66,13 @@ def test_what_does_not_fit_is_refused_with_its_field(change: dict[str, Any], wor
         read_as({"name": "a", "values": {}, **change}, Point, where="p")
 
 
+def test_a_choice_may_be_of_numbers() -> None:
+    assert typed(2, Literal[1, 2], where="x") == 2
+    for value in (3, True, "2"):
+        with pytest.raises(UserError, match=r"x: .* is not one of 1, 2"):
+            typed(value, Literal[1, 2], where="x")
+
+
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(UserError, match="p: 'values' is missing"):
         read_as({"name": "a"}, Point, where="p")

@@ -9,8 +9,10 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a run failed,
     130 stopped by a signal."""
     from sslbench.cli.app import app
+    from sslbench.cli.notices import show_data_warnings
     from sslbench.errors import Interrupted, RunFailed, UserError
 
+    show_data_warnings()
     try:
         app()
     except UserError as error:

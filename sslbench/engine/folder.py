@@ -37,6 +37,17 @@ class Verdict(TypedDict):
     cause: str
 
 
+class EncoderFile(TypedDict):
+    """What was read from another library's file, and what of it was not used."""
+
+    name: str
+    layout: str
+    prefix: NotRequired[str]
+    loaded: int
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 class Summary(TypedDict, total=False):
     """What run.json holds; a later version may write more."""
 
@@ -68,7 +79,7 @@ class Summary(TypedDict, total=False):
     commit: str | None
     error: str
     verdict: Verdict
-    encoder_file: Mapping[str, Any]
+    encoder_file: EncoderFile
 
 
 # What readers of a finished run count on.

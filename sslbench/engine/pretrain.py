@@ -28,6 +28,7 @@ from sslbench.engine.trainer import Trainer
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
+from sslbench.models.card import EncoderCard, Normalization
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -285,7 +286,8 @@ class _Run:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
             encoder, projector = self.trainer.method.evaluated
-            save_weights(self.folder.encoder_path, encoder.state_dict(), metadata)
+            described = {**metadata, **self._card().to_metadata()}
+            save_weights(self.folder.encoder_path, encoder.state_dict(), described)
             if head := projector.state_dict():
                 save_weights(self.folder.projector_path, head, metadata)
             prototypes = getattr(self.trainer.method, "evaluated_prototypes", None)
@@ -294,6 +296,16 @@ class _Run:
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()
+
+    def _card(self) -> EncoderCard:
+        return EncoderCard(
+            encoder=self.experiment.recipe.encoder,
+            views=self.experiment.recipe.views,
+            resolution=self.dataset.resolution,
+            normalization=Normalization(mean=self.dataset.mean, std=self.dataset.std),
+            data=self.experiment.data,
+            scale=self.experiment.scale,
+        )
 
     def _summarize(self, status: str, *, error: str | None = None) -> None:
         if not self.main:

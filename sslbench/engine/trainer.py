@@ -28,6 +28,7 @@ from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, StepOutput, Supervised
 from sslbench.objectives import EpochMemory
+from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
 from sslbench.streams import permutation, stream_key
@@ -70,6 +71,8 @@ class Trainer:
         group = self.recipe.batch_size * self.recipe.accumulate
         self.steps_per_epoch = len(images) // group
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
+        if device.type == "cpu":
+            require_room(self.recipe, dataset.resolution)
         self.method = build_method(experiment, dataset).to(device)
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augmenter = Augmenter(
@@ -94,9 +97,11 @@ class Trainer:
     def _local_batch(self, count: int, name: str) -> int:
         batch, world = self.recipe.batch_size, distributed.world_size()
         if batch * self.recipe.accumulate > count:
+            fitting = count // self.recipe.accumulate // world * world
+            remedy = f"set batch_size to {fitting} or less" if fitting >= 2 else "use more images"
             raise UserError(
                 f"batch_size {batch} x accumulate {self.recipe.accumulate} is larger than the "
-                f"{count} images of {name}; set batch_size to {count} or less."
+                f"{count} image{'s' if count > 1 else ''} of {name}; {remedy}."
             )
         if batch % world:
             raise UserError(f"batch_size {batch} does not divide over {world} processes.")
@@ -277,7 +282,7 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
         return JointEmbedding(
             recipe,
             resolution=dataset.resolution,
-            num_images=len(dataset.pretraining),
+            num_images=dataset.num_pretraining,
             seed=experiment.seed,
         )
 

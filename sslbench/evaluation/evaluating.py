@@ -15,7 +15,7 @@ import torch
 
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.data.registry import DATASETS
-from sslbench.engine.folder import RunFolder
+from sslbench.engine.folder import RunFolder, Summary
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.augmented import augmented
@@ -204,6 +204,13 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         num_train=len(dataset.train),
         num_test=len(dataset.test),
         elapsed_seconds=time.perf_counter() - begin,
+        shared=dataset.shared,
+        inputs={
+            "resolution": dataset.resolution,
+            "mean": list(subject.mean),
+            "std": list(subject.std),
+        },
+        source=_source(subject.folder.summary()),
     )
     path = subject.folder.score_path(subject.label, protocol.name)
     with user_io(path):
@@ -218,6 +225,16 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         )
     write_atomically(path, json.dumps(score.to_dict(), indent=1) + "\n")
     return score
+
+
+def _source(summary: Summary) -> dict[str, Any]:
+    """Of an imported encoder, what was read from which file; of a run, nothing."""
+    file = summary.get("encoder_file")
+    if file is None:
+        return {}
+    ignored = file["ignored"]
+    more = {"ignored": len(ignored), "first_ignored": list(ignored[:3])}
+    return {"prefix": "", **file, "notes": list(file["notes"]), **more}
 
 
 def _knn(protocol: KNN, subject: Subject) -> Outcome:

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sslbench.errors import UserError
 from sslbench.files import read_json
-from sslbench.typed import Real, read_as
+from sslbench.typed import Real, damaged, read_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,12 @@ class Score:
         chosen: settings picked on the held-out part of the training set.
         heldout: what the chosen settings gave there; accuracies in percent.
         elapsed_seconds: with the features, where they were not cached.
+        shared: how many test images are also training images, pixel by pixel; None in scores that
+            are older than the count.
+        inputs: `resolution`, `mean` and `std` of the images that the encoder saw; empty in scores
+            of before they were kept.
+        source: of an imported encoder, the file's `name`, its `layout` and `prefix`, how many
+            tensors were `loaded` and how many `ignored`, the `first_ignored`, and `notes`.
     """
 
     protocol: str
@@ -38,21 +44,45 @@ class Score:
     num_train: int
     num_test: int
     elapsed_seconds: float
+    shared: int | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """The score that `to_dict` printed. Raises UserError that names the field."""
-        return read_as(data, cls, where="score")
+
+class Inputs(TypedDict):
+    """`Score.inputs`, where they are known."""
+
+    resolution: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Source(TypedDict):
+    """`Score.source` of an imported encoder."""
+
+    name: str
+    layout: str
+    prefix: str
+    loaded: int
+    ignored: int
+    first_ignored: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def load_score(path: Path) -> Score:
     """The score in a file. Raises UserError: missing, damaged, or of another version."""
     remedy = "measure it again with `sslbench eval --force`"
-    return read_as(read_json(path), Score, where=path, remedy=remedy)
+    score = read_as(read_json(path), Score, where=path, remedy=remedy)
+    for found, cls in ((score.inputs, Inputs), (score.source, Source)):
+        if found:
+            read_as(found, cls, where=path, remedy=remedy)
+    if score.source and not score.inputs:
+        raise damaged(path, UserError("'inputs' is missing"), remedy)
+    return score
 
 
 def read_score(path: Path) -> Score | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sslbench.errors import UserError
+from sslbench.memory import require_memory
 from sslbench.recipes.specs import (
     MLP,
     Channels,
@@ -78,6 +79,19 @@ def require_parameters(recipe: Recipe) -> None:
             f"at most {PARAMETERS:.0e} fit. Lower the widths of encoder, projector or predictor, "
             "or prototypes.count."
         )
+
+
+def require_room(recipe: Recipe, resolution: int) -> None:
+    """Raise UserError where training does not fit the memory of this machine: weights, gradients,
+    momentum, and the views of a batch of images of that side. The activations, which are far more,
+    are not counted."""
+    views = recipe.views.num_global + recipe.views.num_local
+    side = recipe.views.first.size or resolution
+    require_memory(
+        12 * num_parameters(recipe) + 12 * recipe.batch_size * views * side**2,
+        what=f"Training {recipe.name} in batches of {recipe.batch_size:,}",
+        remedy="lower batch_size or the widths of the networks",
+    )
 
 
 def num_parameters(recipe: Recipe) -> int:

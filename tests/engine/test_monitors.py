@@ -126,6 +126,7 @@ def test_a_run_without_any_log_point_is_no_healthy_run():
         ("ressl", {"objective__teacher_temperature": 0.2}, "is not below"),
         ("ressl", {}, "queue too short"),
         ("supervised", {}, "learning rate"),
+        ("dino", {"objective.loss": "normalized_mse"}, "Nothing sharpens a squared error"),
     ],
 )
 def test_the_recipe_names_the_cause_of_a_collapse(recipe, changes, cause):

@@ -199,8 +199,20 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_says_so(tmp_path):
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    with pytest.raises(UserError, match="larger than the 96 images"):
+    with pytest.raises(
+        UserError, match="larger than the 96 images of shapes; set batch_size to 96"
+    ):
         train(tiny("simclr", batch_size=128), tmp_path)
+    with pytest.raises(
+        UserError, match="larger than the 96 images of shapes; set batch_size to 32"
+    ):
+        train(tiny("simclr", batch_size=64, accumulate=3), tmp_path)
+
+
+def test_a_single_image_is_no_batch(tmp_path):
+    single = tiny("simclr").but({"data.num_train": 1})
+    with pytest.raises(UserError, match="larger than the 1 image of shapes; use more images"):
+        train(single, tmp_path)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from sslbench.errors import UserError
 from sslbench.evaluation import Score, comparable
 from sslbench.evaluation.scores import read_score
+from sslbench.typed import read_as
 
 SCORE = Score(
     protocol="knn.v1",
@@ -29,6 +30,14 @@ def test_json_gives_the_same_score_back(tmp_path: Path) -> None:
     path = tmp_path / "score.json"
     path.write_text(json.dumps(SCORE.to_dict()))
     assert read_score(path) == SCORE
+
+
+def test_a_score_from_before_test_images_were_compared_is_read(tmp_path: Path) -> None:
+    old = SCORE.to_dict()
+    del old["shared"]
+    (tmp_path / "score.json").write_text(json.dumps(old))
+    found = read_score(tmp_path / "score.json")
+    assert found is not None and found.shared is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3",
@@ -55,3 +64,9 @@ def test_scores_of_two_encoders_under_one_definition_compare() -> None:
 def test_other_protocol_settings_or_data_are_refused(field: str, value: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         comparable(SCORE, dataclasses.replace(SCORE, **{field: value}))
+
+
+def test_scores_of_before_inputs_were_kept_are_read() -> None:
+    old = SCORE.to_dict()
+    del old["inputs"], old["source"]
+    assert read_as(old, Score, where="score") == SCORE

@@ -9,7 +9,7 @@ import pytest
 from sslbench.errors import UserError
 from sslbench.models import build_encoder, build_head
 from sslbench.recipes import RECIPES
-from sslbench.recipes.limits import num_parameters
+from sslbench.recipes.limits import num_parameters, require_room
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import MLP, ViT
@@ -59,3 +59,12 @@ def test_heads_are_counted_by_their_widths() -> None:
     built = sum(p.numel() for p in build_head(head, 2048).parameters() if p.ndim == 2)
     without = recipe.but(projector=None, predictor=None)
     assert num_parameters(recipe.but(predictor=None)) - num_parameters(without) == built
+
+
+def test_more_than_there_is_memory_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny("simclr").recipe
+    require_room(recipe, 16)
+    monkeypatch.setattr("sslbench.memory.available_memory", lambda: 10**6)
+    require_room(recipe, 16)
+    with pytest.raises(UserError, match=r"Training simclr in batches of 4,096: about .* needed"):
+        require_room(recipe.but(batch_size=4096), 16)
