@@ -175,9 +175,8 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _read_safetensors(path: Path) -> Contents:
     with _opened(path) as file:
         # The library checks the header against the file's size, so that this is all there is.
-        require_memory(
-            path.stat().st_size, what=f"{path}: reading it", remedy="use a machine with more"
-        )
+        size = path.stat().st_size
+        require_memory(size, what=f"{path}: reading it", remedy="use a machine with more")
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     if not tensors:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.engine.folder import RunFolder
+from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.evaluation import subject
+from sslbench.tables.results import MeasuredTable
 from tests.tiny import summary, tiny
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -220,10 +221,16 @@ def test_a_read_only_place_is_refused_in_a_sentence(run, tmp_path):
     assert "Cannot write" in err
 
 
+def committed(results: Path) -> Path:
+    """A table that lies in the repository, as if it were measured with this version's numerics."""
+    path = results / "laptop" / "cpu" / "simsiam-stop-grad.json"
+    table = MeasuredTable.load(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")))
+    dataclasses.replace(table, numerics=NUMERICS).save(path)
+    return path
+
+
 def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatch):
-    path = tmp_path / "reference" / "laptop" / "cpu" / "simsiam-stop-grad.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")).read_bytes())
+    committed(tmp_path / "reference")
     monkeypatch.setattr("sslbench.cli.gate.execute", lambda *_, **__: pytest.fail("it trains"))
     words = ["check", "--against", "reference", "--scale", "laptop", "--seeds", "1"]
     for change, says in (("epochs=1", "what --set changed"), ("data.num_train=16", "fingerprint")):
@@ -233,9 +240,8 @@ def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatc
 
 
 def test_a_reference_that_is_not_a_number_is_refused(run, tmp_path):
-    path = tmp_path / "results" / "laptop" / "cpu" / "simsiam-stop-grad.json"
-    path.parent.mkdir(parents=True)
-    table = json.loads(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")).read_text())
+    path = committed(tmp_path / "results")
+    table = json.loads(path.read_text())
     table["rows"][0]["cells"]["top1"]["seeds"][1][1] = float("nan")
     path.write_text(json.dumps(table))
     code, _, err = run("check", "--scale", "laptop")
@@ -257,12 +263,7 @@ def test_one_damaged_run_or_result_is_named_and_the_others_are_shown(run, tmp_pa
         "b": "damaged",
     }
     assert "b/run.json is damaged" in err and len(err.splitlines()) == 1
-    results = tmp_path / "results" / "laptop" / "cpu"
-    results.mkdir(parents=True)
-    (results / "one.json").write_bytes(
-        next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")).read_bytes()
-    )
-    (results / "two.json").write_text("{")
+    committed(tmp_path / "results").with_name("two.json").write_text("{")
     code, out, err = run("report")
     assert code == 0 and "stop-grad" in out
     assert "two.json is damaged" in err

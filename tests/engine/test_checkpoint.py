@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sslbench import files
 from sslbench.engine import checkpoint
 from sslbench.engine.checkpoint import (
     load_checkpoint,
@@ -54,7 +55,7 @@ def test_an_end_just_before_the_rename_leaves_the_old_checkpoint(path, monkeypat
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    owner = {"fsync": (os, "fsync"), "replace": (Path, "replace")}[where]
+    owner = {"fsync": (files.os, "fsync"), "replace": (Path, "replace")}[where]
     monkeypatch.setattr(*owner, stop)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, LARGE)

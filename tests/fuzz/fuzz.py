@@ -27,6 +27,7 @@ import yaml
 
 from sslbench.cli import main
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
+from sslbench.engine.folder import NUMERICS
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation import evaluate
@@ -113,7 +114,7 @@ def _write_result(path: Path, runs: Sequence[Path]) -> None:
         replace(row, cells={k: replace(c, runs=names) for k, c in row.cells.items()})
         for row in table.rows
     )
-    replace(table, rows=rows).save(path)
+    replace(table, rows=rows, numerics=NUMERICS).save(path)
 
 
 # ----------------------------------------------------------------------------- what reads the file

@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sslbench import memory
 from sslbench.errors import UserError
-from sslbench.models import build_encoder, memory
+from sslbench.models import build_encoder
 from sslbench.models.export import load_encoder_file
 from sslbench.models.files import read_contents, safetensors_bytes
 from sslbench.recipes.specs import NarrowResNet
@@ -134,7 +135,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     save_file(WEIGHTS, tmp_path / "f.safetensors")
     torch.save(WEIGHTS, tmp_path / "f.pth")
     torch.save(WEIGHTS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    monkeypatch.setattr(memory, "_available", lambda: 10)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10)
     for name in ("f.safetensors", "f.pth", "old.pth"):
         with pytest.raises(UserError, match="of memory"):
             read_contents(tmp_path / name)
