@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from sslbench.errors import UserError, did_you_mean
+from sslbench.files import entries
 
 if TYPE_CHECKING:
     from sslbench.reports.runs.collect import Collection
@@ -61,7 +62,8 @@ def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection 
     for name in wanted:
         found, rest = run_paths(name, runs)
         if not found:
-            known = [*sorted(tables), *itertools.islice(_run_names(runs), 50)]
+            near = (path.name for path in entries(runs) if path.is_dir())
+            known = [*sorted(tables), *itertools.islice(near, 50)]
             raise UserError(
                 f"No measured table '{name}' under {results}, and no run '{name}' under {runs}"
                 + did_you_mean(name, known)
@@ -113,52 +115,101 @@ def _report_tables(
     runs: Path,
     analyses: Path,
 ) -> None:
+    """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
     from sslbench.reports.write import FORMATS, write_reports
 
-    measured = load_results(results, tables=tables, scale=scale)
+    if format_ not in (known := ["terminal", *FORMATS]):
+        raise UserError(f"No format '{format_}'{did_you_mean(format_, known)}")
+    measured = load_results(results, tables=tables, scale=scale, tell=_warn)
     if format_ == "terminal":
         from sslbench.reports.terminal import show_table
 
         for table in measured:
             show_table(table)
         return
-    if format_ not in FORMATS:
-        raise UserError(f"No format '{format_}'{did_you_mean(format_, ['terminal', *FORMATS])}")
     folder = out or Path("reports")
     where = runs if runs.is_dir() else None
+    if where and format_ == "html":
+        for sentence in unread_runs(measured, where):
+            _warn(sentence)
     written = write_reports(measured, out=folder, formats=[format_], runs=where, analyses=analyses)
     for path in written:
         typer.echo(str(path))
 
 
 def load_results(
-    results: Path, *, tables: Sequence[str] | None, scale: str | None
+    results: Path,
+    *,
+    tables: Sequence[str] | None,
+    scale: str | None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[MeasuredTable]:
-    """Measured tables under results/<scale>/<device class>/. Raises UserError when there are
-    none, or a named one is missing."""
+    """Measured tables under results/<scale>/<device class>/.
+
+    Args:
+        tell: is told of a damaged file, which is then left out; None raises.
+    Raises:
+        UserError: an unknown scale, no tables, or a named one is missing.
+    """
+    from sslbench.recipes.resolve import find_scale
     from sslbench.tables.results import MeasuredTable
 
-    found = _result_files(results, scale)
-    if tables:
-        known = sorted({p.stem for p in found})
-        for name in tables:
-            if name not in known:
-                raise UserError(
-                    f"No measured table '{name}' under {results}{did_you_mean(name, known)}"
-                )
-        found = [p for p in found if p.stem in tables]
+    if scale is not None:
+        find_scale(scale)
+    paths = _result_files(results, scale)
+    known = sorted({p.stem for p in paths})
+    for name in tables or ():
+        if name not in known:
+            raise UserError(
+                f"No measured table '{name}' under {results}{did_you_mean(name, known)}"
+            )
+    found = []
+    for path in paths:
+        if not tables or path.stem in tables:
+            try:
+                found.append(MeasuredTable.load(path))
+            except UserError as error:
+                if tell is None:
+                    raise
+                tell(str(error))
     if not found:
         raise UserError(
-            f"No measured tables under {results}; measure one with `sslbench ablate TABLE`, or "
-            "name runs: `sslbench report runs`."
+            f"No measured tables under {results / (scale or '')}; measure one with `sslbench "
+            "ablate TABLE`, or name runs: `sslbench report runs`."
         )
-    return [MeasuredTable.load(path) for path in found]
+    return found
 
 
 def _result_files(results: Path, scale: str | None = None) -> list[Path]:
-    paths = sorted(results.glob(f"{scale or '*'}/*/*.json"))
-    return [p for p in paths if p.parts[-3] != "benchmarks"]
+    return [
+        path
+        for folder in entries(results)
+        if folder.name == scale or (scale is None and folder.name != "benchmarks")
+        for device in entries(folder)
+        for path in entries(device)
+        if path.suffix == ".json" and not path.name.startswith(".")
+    ]
 
 
-def _run_names(runs: Path) -> list[str]:
-    return sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+def unread_runs(tables: Sequence[MeasuredTable], runs: Path) -> Iterator[str]:
+    """A sentence for each run of some tables whose files cannot be read, or not all lines."""
+    from sslbench.engine.folder import RunFolder
+    from sslbench.reports.curves import too_many_curves
+
+    for table in tables:
+        drawn = not too_many_curves(table, runs)  # else no log is looked at
+        cells = (c for row in (*table.rows, *table.baselines) for c in row.cells.values())
+        for name in dict.fromkeys(name for cell in cells for name in cell.runs):
+            folder = RunFolder(runs / name)
+            try:
+                folder.summary()
+                unread = folder.log().unread if drawn else 0
+            except UserError as error:
+                yield str(error)
+                continue
+            if unread:
+                yield f"{folder.metrics_path}: {unread} lines cannot be read and are left out."
+
+
+def _warn(sentence: str) -> None:
+    typer.echo(f"sslbench: {sentence}", err=True)

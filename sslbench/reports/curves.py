@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError
 from sslbench.reports.display import shown_value
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 from sslbench.tables.schema import Sweep, load_table, table_names
@@ -42,7 +43,7 @@ def training_curves(table: MeasuredTable, runs: Path) -> dict[str, list[Series]]
     groups = [(label, folders) for label, folders in groups if folders]
     if not 0 < len(groups) <= MAX_LINES:
         return {}
-    logs = [(label, [folder.metrics() for folder in folders]) for label, folders in groups]
+    logs = [(label, [_log(folder) for folder in folders]) for label, folders in groups]
     curves = {
         metric: [s for label, found in logs if (s := over_seeds(label, found, metric))]
         for metric in CURVES
@@ -62,9 +63,24 @@ def ideal_std(table: MeasuredTable, runs: Path) -> float | None:
     Source: Chen and He 2021, Fig. 2 (middle).
     """
     names = [name for _, group in _run_groups(table) for name in group]
-    finals = [RunFolder(runs / name).summary().get("final", {}) for name in names]
+    finals = [_final(RunFolder(runs / name)) for name in names]
     widths = {final["out_dim"] for final in finals if final.get("out_dim")}
     return 1 / math.sqrt(widths.pop()) if len(widths) == 1 else None
+
+
+def _log(folder: RunFolder) -> list[dict[str, Any]]:
+    """The log's points; none of a damaged run, which the command has named."""
+    try:
+        return folder.metrics()
+    except UserError:
+        return []
+
+
+def _final(folder: RunFolder) -> Mapping[str, float]:
+    try:
+        return folder.summary().get("final", {})
+    except UserError:
+        return {}
 
 
 def sweeps_of(table: MeasuredTable) -> tuple[Sweep, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench.engine.folder import RunFolder, Status
+from sslbench.engine.folder import Log, RunFolder, Status
 from sslbench.errors import UserError
-from sslbench.evaluation.scores import Score, read_score
+from sslbench.evaluation.scores import Score, load_score
+from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
 
 
@@ -134,20 +135,23 @@ def read_run(path: Path) -> OwnRun:
     folder = RunFolder.open(path)
     experiment, provenance = folder.experiment(), folder.provenance()
     summary, status = folder.summary(), folder.status()
-    if not summary and folder.summary_path.is_file():
-        raise UserError(f"{folder.summary_path} is damaged; train the run again to have it made.")
     remarks: list[str] = []
+    log = Log([], 0)
     try:
-        log = folder.metrics()
+        log = folder.log()
     except UserError as error:
-        log = []
         remarks.append(str(error))
+    if log.unread:
+        lines = f"{log.unread} line{' cannot' if log.unread == 1 else 's cannot'} be read"
+        remarks.append(f"{folder.metrics_path}: {lines}, and left out.")
     scores = {}
-    for file in sorted(folder.score_path("x", "y").parent.glob("*.json")):
-        score = read_score(file)
-        if score is None:
-            remarks.append(f"{file} is damaged or of another version; run `sslbench eval` again.")
-        else:
+    for file in entries(folder.score_path("x", "y").parent):
+        if file.suffix == ".json" and not file.name.startswith("."):
+            try:
+                score = load_score(file)
+            except UserError as error:
+                remarks.append(str(error))
+                continue
             scores[file.name.removesuffix(f".{score.protocol}.json"), score.protocol] = score
     return OwnRun(
         folder=folder,
@@ -155,7 +159,7 @@ def read_run(path: Path) -> OwnRun:
         provenance=provenance,
         status=status,
         summary=summary,
-        log=log,
+        log=log.points,
         scores=scores,
         remarks=tuple(remarks),
     )
@@ -192,9 +196,7 @@ def _read_all(paths: Iterable[Path]) -> tuple[list[OwnRun], list[str]]:
 
 
 def _folders(parent: Path) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [p for p in entries(parent) if p.is_dir() and not p.name.startswith(".")]
 
 
 BASELINES = ("untrained", "raw-pixels", "color-histogram")  # how their runs' names start

@@ -14,7 +14,7 @@ from sslbench.recipes.resolve import find_scale, resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import ImageSet, RawPixels, ViT
 from sslbench.reports.runs.collect import Collection, OwnRun, RunGroup
-from sslbench.reports.runs.words import image_counts, labelled, state
+from sslbench.reports.runs.words import image_counts, labelled, stale, state
 
 NEED_LABELS = "Accuracy needs labels: `{eval}` scores it on a set that has some."
 
@@ -65,7 +65,7 @@ def group_steps(group: RunGroup, collection: Collection) -> list[Step]:
     for run in group.runs:
         if run is not first and (run.status != "finished" or (labelled(run) and not run.scores)):
             steps += next_steps(run)
-    if first.status == "finished" and first.trained and len(group.runs) == 1:
+    if first.status == "finished" and first.trained and len(group.runs) == 1 and not stale(first):
         seed = first.experiment.seed + 1
         steps.append(Step(_again(first, seed=seed), "another seed: the spread, and an interval"))
     if first.scores and first.trained and labelled(first):
@@ -117,6 +117,8 @@ def _unfinished(run: OwnRun, root: Path | None) -> list[Step]:
     if run.status == "failed":  # the same again would fail again; its sentence says what to change
         return []
     gives = f"goes on where it was saved ({state(run)[0]})"
+    if stale(run):
+        gives = "trains it anew: it was begun with the numerics of an earlier version"
     return [Step(_again(run, seed=run.experiment.seed, root=root), gives)]
 
 

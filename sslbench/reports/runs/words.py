@@ -171,14 +171,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def stale(run: OwnRun) -> bool:
+    """Whether the run was trained with numerics older than this version's."""
+    version = run.number("numerics")
+    return version is not None and version < NUMERICS
+
+
 def facts(group: RunGroup) -> dict[str, str]:
     """The company of a group's numbers by name, in the order to show them."""
     first = group.first
     recipe = first.experiment.recipe
     seconds = [s for run in group.runs if (s := run.number("elapsed_seconds")) is not None]
     numerics = _joined(group, "numerics")
-    versions = [v for run in group.runs if (v := run.number("numerics")) is not None]
-    stale = min(versions, default=NUMERICS) < NUMERICS
     peak = max((run.number("peak_memory_bytes") or 0.0 for run in group.runs), default=0.0)
     found = {
         "recipe": f"{recipe.name}: {recipe.source}",
@@ -193,7 +197,8 @@ def facts(group: RunGroup) -> dict[str, str]:
         "precision": _joined(group, "precision"),
         "peak memory": f"{peak / 2**20:,.0f} MiB" if peak and first.trained else "",
         "torch": _joined(group, "torch"),
-        "numerics": f"{numerics} (stale: this version has {NUMERICS})" if stale else numerics,
+        "numerics": f"{numerics} (stale: this version has {NUMERICS})"
+        if any(map(stale, group.runs)) else numerics,
         "commit": _joined(group, "commit"),
         "encoder file": first.text("encoder_file", "name"),
     }  # fmt: skip
