@@ -194,12 +194,13 @@ def _result_files(results: Path, scale: str | None = None) -> list[Path]:
 def unread_runs(tables: Sequence[MeasuredTable], runs: Path) -> Iterator[str]:
     """A sentence for each run of some tables whose files cannot be read, or not all lines."""
     from sslbench.engine.folder import RunFolder
-    from sslbench.reports.curves import too_many_curves
+    from sslbench.reports.curves import run_names, too_many_curves
 
+    there = run_names(runs)
     for table in tables:
         drawn = not too_many_curves(table, runs)  # else no log is looked at
         cells = (c for row in (*table.rows, *table.baselines) for c in row.cells.values())
-        for name in dict.fromkeys(name for cell in cells for name in cell.runs):
+        for name in dict.fromkeys(n for cell in cells for n in cell.runs if n in there):
             folder = RunFolder(runs / name)
             try:
                 folder.summary()

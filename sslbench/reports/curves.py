@@ -11,6 +11,7 @@ from typing import Any
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
+from sslbench.files import entries
 from sslbench.reports.display import shown_value
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 from sslbench.tables.schema import Sweep, load_table, table_names
@@ -39,7 +40,8 @@ class Series:
 def training_curves(table: MeasuredTable, runs: Path) -> dict[str, list[Series]]:
     """Metric name to one line per row: the mean over seeds against the step, the band from the
     lowest to the highest seed. {} where no log is found, or where the table has too many rows."""
-    groups = [(label, _logged(names, runs)) for label, names in _run_groups(table)]
+    there = run_names(runs)
+    groups = [(label, _logged(names, runs, there)) for label, names in _run_groups(table)]
     groups = [(label, folders) for label, folders in groups if folders]
     if not 0 < len(groups) <= MAX_LINES:
         return {}
@@ -53,7 +55,8 @@ def training_curves(table: MeasuredTable, runs: Path) -> dict[str, list[Series]]
 
 def too_many_curves(table: MeasuredTable, runs: Path) -> bool:
     """Whether `training_curves` gives none because there would be too many lines."""
-    found = (1 for _, names in _run_groups(table) if _logged(names, runs))
+    there = run_names(runs)
+    found = (1 for _, names in _run_groups(table) if _logged(names, runs, there))
     return len(list(itertools.islice(found, MAX_LINES + 1))) > MAX_LINES
 
 
@@ -116,9 +119,14 @@ def _run_groups(table: MeasuredTable) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield (f"{row.label}, {columns[0]}" if len(groups) > 1 else row.label), names
 
 
-def _logged(names: Sequence[str], runs: Path) -> list[RunFolder]:
+def run_names(runs: Path) -> set[str]:
+    """What lies in a folder of runs: asked once, where a table has thousands."""
+    return {path.name for path in entries(runs)}
+
+
+def _logged(names: Sequence[str], runs: Path, there: set[str]) -> list[RunFolder]:
     """The runs whose log is there."""
-    folders = [RunFolder(runs / name) for name in names]
+    folders = [RunFolder(runs / name) for name in names if name in there]
     return [f for f in folders if f.metrics_path.is_file() and f.metrics_path.stat().st_size]
 
 

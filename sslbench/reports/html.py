@@ -14,6 +14,7 @@ from sslbench.reports.curves import (
     MAX_LINES,
     Series,
     ideal_std,
+    run_names,
     sweep_series,
     sweeps_of,
     too_many_curves,
@@ -194,8 +195,10 @@ def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
 def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     """What `sslbench analyze` left beside the table's runs."""
     names = [run for row in table.rows for cell in row.cells.values() for run in cell.runs]
-    labels = short_names(names)
-    folders = [(labels[name], runs / name / "analyses") for name in dict.fromkeys(names)]
+    labels, there = short_names(names), run_names(runs)
+    folders = [
+        (labels[name], runs / name / "analyses") for name in dict.fromkeys(names) if name in there
+    ]
     return figure_group("Analyses", *embedded_figures(folders))
 
 

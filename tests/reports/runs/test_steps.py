@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sslbench.cli import options as o
-from sslbench.engine.folder import RunFolder
+from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.engine.pretrain import run_folder
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports.runs.collect import collect, read_run
@@ -95,8 +97,6 @@ def test_a_group_of_one_seed_is_asked_for_another_and_missing_baselines_are_name
     alone = collect([path])
     assert any("--seed 2" in c for c in commands(group_steps(alone.groups[0], alone)))
     assert not any(" raw-pixels " in c for c in commands(group_steps(alone.groups[0], alone)))
-    import shutil
-
     for baseline in ("raw-pixels-*", "untrained-*"):
         shutil.rmtree(one(store, baseline))
     bare = collect([path])
@@ -111,12 +111,18 @@ def test_two_groups_scored_alike_are_compared(kept):
     assert compare_steps(collect(paths[:1])) == []
 
 
-def test_a_path_is_quoted_and_the_place_of_the_data_is_given_where_it_is_needed(tmp_path):
-    folder = RunFolder(tmp_path / "my runs" / "simclr-s0-x")
+def test_a_path_is_quoted_and_the_place_of_the_data_is_given_where_it_is_needed(kept, tmp_path):
+    folder = RunFolder(tmp_path / "my runs" / "simsiam-s0-x")
     experiment = tiny("simclr").but(data=ImageSet(name="cifar10"))
-    folder.write_experiment(experiment, {})
-    folder.write_summary({"status": "finished"})
-    (step,) = next_steps(read_run(folder.path), root=tmp_path / "sets")
+    run = replace(read_run(one(kept, "simsiam-*")), folder=folder, experiment=experiment)
+    (step,) = next_steps(run, root=tmp_path / "sets")
     assert shlex.split(step.command)[1:] == [
         "eval", str(folder.path), "--data-root", str(tmp_path / "sets"),
     ]  # fmt: skip
+
+
+def test_what_an_earlier_version_began_is_not_said_to_go_on(kept):
+    run = read_run(kept / "byol-s0-begun")
+    old = replace(run, summary={**run.summary, "numerics": NUMERICS - 1})
+    assert "goes on" in next_steps(run)[0].gives
+    assert "anew" in next_steps(old)[0].gives
