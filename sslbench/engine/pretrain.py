@@ -320,6 +320,7 @@ class _Run:
             "mean": list(self.dataset.mean),
             "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
+            "images": self.dataset.counts(),
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
             "numerics": NUMERICS,
