@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ class MetricsLog:
     def __init__(self, folder: RunFolder, *, tensorboard: bool) -> None:
         self._path = folder.metrics_path
         with user_io(self._path):
+            _mend_end(self._path)
             self._file = self._path.open("a")
         self._writer: Any = None
         if tensorboard:
@@ -52,3 +54,21 @@ class MetricsLog:
         self._file.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _mend_end(path: Path) -> None:
+    """End the last line of a log that a killed process left open, or take away what it is torn
+    to: the next record must not become a part of it."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        whole = file.read()
+        start = whole.rfind(b"\n") + 1
+        if start == len(whole):
+            return
+        try:
+            json.loads(whole[start:])
+        except ValueError:  # its step comes after the checkpoint and is logged again
+            file.truncate(start)
+        else:
+            file.write(b"\n")

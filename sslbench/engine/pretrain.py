@@ -24,7 +24,7 @@ from sslbench.engine.log import MetricsLog
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
-from sslbench.engine.trainer import Trainer
+from sslbench.engine.trainer import Trainer, steps_per_epoch
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
@@ -124,9 +124,11 @@ class _Run:
         self.digest = run_digest(experiment, dataset.fingerprint)
         self.main = distributed.rank() == 0
         recipe = experiment.recipe
-        steps = recipe.epochs * (len(dataset.train.images) // recipe.batch_size)
         compiles = hardware.compile_pays(
-            self.device, steps=steps, batch_size=recipe.batch_size, mode=options.compile
+            self.device,
+            steps=recipe.epochs * steps_per_epoch(recipe, dataset),
+            batch_size=recipe.batch_size * recipe.accumulate,
+            mode=options.compile,
         )
         self.trainer = Trainer(
             experiment,
@@ -144,6 +146,7 @@ class _Run:
         self.first_step = 0
         self.saved = time.monotonic()
         self.last: dict[str, float] = {}
+        self.out_dim = 0  # width of the embeddings that `last` is about; 0 before the first point
 
     def execute(self) -> None:
         """Train to the end. Raises Interrupted, RunFailed or UserError."""
@@ -216,6 +219,7 @@ class _Run:
         loss = self.window.flush()
         gradients = trainer.gradients.flush()
         embeddings = distributed.gather(output.embeddings.float())
+        self.out_dim = embeddings.shape[1]
         self.last = {
             **self._place(),
             "loss": loss,
@@ -330,7 +334,7 @@ class _Run:
             "epochs": recipe.epochs,
             "steps": trainer.step_count,
             "elapsed_seconds": self.elapsed + seconds,
-            "final": {**final, "out_dim": trainer.method.out_features},
+            "final": {**final, **({"out_dim": self.out_dim} if self.out_dim else {})},
             "views_per_second": self._throughput() if seconds else None,
             "views_share": trainer.views_seconds / seconds if seconds else None,
             "peak_memory_bytes": self._peak_memory(),
@@ -340,7 +344,7 @@ class _Run:
             summary["error"] = error
         diverged = not math.isfinite(self.last.get("loss", 0.0))
         if recipe.epochs > 0 and (status == "finished" or diverged):
-            found = verdict(summary["final"], recipe=recipe, out_dim=trainer.method.out_features)
+            found = verdict(summary["final"], recipe=recipe, out_dim=self.out_dim)
             summary["verdict"] = {"state": found.state, "cause": found.cause}
         self.folder.write_summary(summary)
 
