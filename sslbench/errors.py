@@ -19,6 +19,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+class DataWarning(UserWarning):
+    """Something about a data set that changes what its numbers mean; one sentence, said once. The
+    command line prints it on stderr."""
+
+
 class RunFailed(UserError):
     """A run that went wrong and said so in its folder: diverged, out of memory."""
 

@@ -98,6 +98,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 # ------------------------------------------------------------------------------------- reading
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says of a folder or file that cannot be read into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        place = os.fsdecode(error.filename) if error.filename is not None else path
+        raise UserError(f"'{place}' cannot be read: {why(error, _READING)}.") from None
+
+
 def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
     """The text of a regular file in UTF-8, with or without a byte order mark.
 

@@ -29,10 +29,12 @@ def main() -> None:
 
 
 def _command() -> int:
+    from sslbench.cli.notices import show_data_warnings
     from sslbench.engine.mishaps import sentence
     from sslbench.engine.signals import STOPPED
     from sslbench.errors import Interrupted, RunFailed, UserError
 
+    show_data_warnings()
     try:
         from sslbench.cli.app import app
 

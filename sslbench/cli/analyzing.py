@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from sslbench.cli import options as o
+from sslbench.cli.importing import FileRequest, import_run, known_scale
 from sslbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,18 +30,11 @@ HERE = Path("analyses")  # of several runs, and the name of the folder inside on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(FileRequest):
     """The options that all analyses share, as the command line has them, and how they are met."""
 
     dataset: o.Dataset = None
     scale: Annotated[str, typer.Option(help="Scale of --dataset; default: the run's.")] = ""
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="For an encoder file: resnet18, resnet50, resnet18-small, vit-small-16…"),
-    ] = None
-    resolution: Annotated[
-        int | None, typer.Option(help="For an encoder file: input side; default: the data's.")
-    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
@@ -110,16 +104,18 @@ class Request:
 
     def _open(self, name: str) -> tuple[RunFolder, Data | None]:
         """A run, and the data to look at it on; None is its own."""
-        from sslbench.cli.scoring import import_run, open_run
+        from sslbench.cli.scoring import open_run
 
-        if Path(name).is_file():
+        if o.exists(name, folder=False):
             folder = import_run(
-                name, dataset=self.dataset, scale=self.scale, encoder=self.encoder,
-                resolution=self.resolution, runs=self.runs, root=self.data_root,
+                name, self, dataset=self.dataset, scale=self.scale, runs=self.runs,
+                root=self.data_root,
             )  # fmt: skip
             return folder, None
+        self.refuse_for_run(name)
         folder = open_run(name, self.runs)
-        return folder, o.parse_dataset(self.dataset, self.scale or folder.experiment().scale)
+        scale = self.scale or known_scale(folder.experiment().scale)
+        return folder, o.parse_dataset(self.dataset, scale)
 
     def _subjects(
         self, opened: Iterable[tuple[RunFolder, Data | None]], labelled: bool

@@ -116,13 +116,14 @@ def eval_command(
     ] = "knn,linear",
     dataset: o.Dataset = None,
     scale: Annotated[str, typer.Option(help="Scale of --dataset; default: the run's.")] = "",
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="For an encoder file: resnet18, resnet50, resnet18-small, vit-small-16…"),
-    ] = None,
-    resolution: Annotated[
-        int | None, typer.Option(help="For an encoder file: input side; default: the data's.")
-    ] = None,
+    encoder: o.Encoder = None,
+    heads: o.Heads = None,
+    resolution: o.Resolution = None,
+    normalization: o.Normalization = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    part: o.Part = None,
+    positions: o.Positions = None,
     runs: o.Runs = o.RUNS,
     data_root: o.DataRoot = o.DATA,
     device: o.Device = "auto",
@@ -131,22 +132,17 @@ def eval_command(
     json: o.Json = False,
 ) -> None:
     """Score a run, or an encoder file of another library, under the versioned protocols."""
-    from sslbench.cli import scoring
+    from sslbench.cli import importing, scoring
+
+    request = importing.FileRequest(
+        encoder=encoder, heads=heads, resolution=resolution, normalization=normalization,
+        mean=mean, std=std, part=part, positions=positions,
+    )  # fmt: skip
 
     scoring.evaluate(
-        run,
-        protocols=protocol.split(","),
-        dataset=dataset,
-        scale=scale,
-        encoder=encoder,
-        resolution=resolution,
-        runs=runs,
-        root=data_root,
-        device=device,
-        threads=threads,
-        force=force,
-        as_json=json,
-    )
+        run, protocols=protocol.split(","), dataset=dataset, scale=scale, request=request,
+        runs=runs, root=data_root, device=device, threads=threads, force=force, as_json=json,
+    )  # fmt: skip
 
 
 @app.command()

@@ -39,6 +39,60 @@ Compile = Annotated[
     str, typer.Option("--compile", help="auto (when the run is long enough), on or off.")
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all this process has.")]
+_FILES = "For an encoder file"
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="What it holds: resnet18, resnet50, resnet18-small, vit-small-16… An export says it "
+        "itself.",
+        rich_help_panel=_FILES,
+    ),
+]
+Heads = Annotated[
+    int | None,
+    typer.Option(
+        help="Attention heads of a ViT; default: one for 64 of its width.",
+        min=1,
+        rich_help_panel=_FILES,
+    ),
+]
+Resolution = Annotated[
+    int | None,
+    typer.Option(
+        help="Input side; default: an export's, otherwise the data's.",
+        min=1,
+        rich_help_panel=_FILES,
+    ),
+]
+Normalization = Annotated[
+    str | None,
+    typer.Option(
+        help="imagenet, half (mean 0.5, std 0.5), none ([0, 1]), or data (its own mean and std); "
+        "default: an export's, otherwise imagenet.",
+        rich_help_panel=_FILES,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        help="Of its training images in [0, 1]: a number, or R,G,B.", rich_help_panel=_FILES
+    ),
+]
+Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=_FILES)]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        help="The start of the encoder's keys, where there are several.", rich_help_panel=_FILES
+    ),
+]
+Positions = Annotated[
+    str | None,
+    typer.Option(
+        help="How a ViT's positions are resampled: dino, mae, timm or torchvision; default: as "
+        "the file's project does.",
+        rich_help_panel=_FILES,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 RUNS = Path("runs")
@@ -69,9 +123,13 @@ def parse_dataset(text: str | None, scale: str) -> Data | None:
     chosen = find_scale(scale)
     from sslbench.data.registry import DATASETS
 
-    name, _, path = text.partition(":")
+    name, colon, path = text.partition(":")
     if name not in DATASETS:
         raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
+    if colon and name == "shapes":
+        raise UserError(f"--dataset {text}: shapes is drawn and has no folder; write shapes.")
+    if colon and not path:
+        raise UserError(f"--dataset {text}: give the folder after the colon, or leave it out.")
     return chosen.dataset(name, path=path or None)
 
 
@@ -113,11 +171,32 @@ def experiment_file(path: Path) -> Any:
     return Experiment.from_dict(document)
 
 
+def exists(text: str, *, folder: bool) -> bool:
+    """Whether a file, or a folder, of that path is there. Raises UserError for what is no path."""
+    try:
+        return Path(text).is_dir() if folder else Path(text).is_file()
+    except (OSError, ValueError):
+        raise UserError(f"'{text[:40]}...' is not a path that can be read; check it.") from None
+
+
+def _names_weights(path: Path) -> bool:
+    from sslbench.models.files import SUFFIXES
+
+    return path.suffix in SUFFIXES
+
+
 def find_run(text: str, runs: Path) -> Path:
     """A run folder by path, or by the start of its name under `runs`. Raises UserError."""
     direct = Path(text)
-    if direct.is_dir():
+    if exists(text, folder=True):
         return direct
+    if exists(text, folder=False):
+        raise UserError(
+            f"{text} is a file, and this needs a run; `sslbench eval {text} --dataset NAME` makes "
+            "one of an encoder file."
+        )
+    if _names_weights(direct):
+        raise UserError(f"{text}: no such file; check the path.")
     names = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
     matches = [n for n in names if n.startswith(text)]
     if len(matches) == 1:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from sslbench.cli.options import find_run, parse_dataset
+from sslbench.cli.importing import FileRequest, import_run, known_scale
+from sslbench.cli.options import exists, find_run, parse_dataset
 from sslbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def evaluate(
     protocols: Sequence[str],
     dataset: str | None,
     scale: str,
-    encoder: str | None,
-    resolution: int | None,
+    request: FileRequest,
     runs: Path,
     root: Path,
     device: str,
@@ -39,15 +39,13 @@ def evaluate(
     from sslbench.evaluation import evaluate as score
 
     kind = str(pick_device(device))
-    if Path(run).is_file():
-        folder = import_run(
-            run, dataset=dataset, scale=scale, encoder=encoder, resolution=resolution, runs=runs,
-            root=root,
-        )  # fmt: skip
+    if exists(run, folder=False):
+        folder = import_run(run, request, dataset=dataset, scale=scale, runs=runs, root=root)
         chosen = None  # the data is part of the imported run
     else:
         folder = open_run(run, runs)
-        chosen = parse_dataset(dataset, scale or folder.experiment().scale)
+        request.refuse_for_run(run)
+        chosen = parse_dataset(dataset, scale or known_scale(folder.experiment().scale))
     scores = score(folder, protocols, data=chosen, root=root, device=kind, force=force)
     _print_scores({folder.path.name: scores}, as_json=as_json)
 
@@ -70,7 +68,7 @@ def transfer(
     from sslbench.evaluation import transfer as score
 
     folder = open_run(run, runs)
-    scale = folder.experiment().scale
+    scale = known_scale(folder.experiment().scale)
     sets = [parse_dataset(name.strip(), scale) for name in to]
     found = score(
         folder,
@@ -100,23 +98,15 @@ def compare(
 
 
 def export(run: str, *, to: str, out: Path | None, runs: Path) -> None:
-    """Write the encoder with standard key names."""
-    from sslbench.engine.checkpoint import load_weights
-    from sslbench.models import build_encoder
-    from sslbench.models.export import export_encoder
+    """Write the encoder with standard key names, and what it takes to judge it."""
+    from sslbench.evaluation.subject import exported
 
     folder = open_run(run, runs)
-    if folder.status() != "finished":
-        raise UserError(f"{folder.path} is {folder.status()}, not finished; finish it first.")
-    experiment = folder.experiment()
-    resolution = int(folder.summary()["resolution"])
-    encoder = build_encoder(experiment.recipe.encoder, resolution=resolution)
-    encoder.load_state_dict(load_weights(folder.encoder_path))
     if to not in ("torchvision", "timm"):
         raise UserError(f"No layout '{to}'; known: torchvision, timm.")
     layout: Literal["torchvision", "timm"] = "timm" if to == "timm" else "torchvision"
     path = out or folder.path / f"encoder.{to}.safetensors"
-    export_encoder(encoder, experiment.recipe.encoder, path, layout=layout)
+    exported(folder, path, layout=layout)
     typer.echo(str(path))
 
 
@@ -125,35 +115,6 @@ def open_run(text: str, runs: Path) -> RunFolder:
     from sslbench.engine.folder import RunFolder
 
     return RunFolder.open(find_run(text, runs))
-
-
-def import_run(
-    file: str, *, dataset: str | None, scale: str, encoder: str | None, resolution: int | None,
-    runs: Path, root: Path,
-) -> RunFolder:  # fmt: skip
-    """Another library's encoder file as a finished run. Raises UserError."""
-    from sslbench.evaluation.foreign import import_encoder_file
-
-    if dataset is None:
-        raise UserError(f"{file} is an encoder file: say on what data, e.g. --dataset cifar10.")
-    if encoder is None:
-        raise UserError(f"{file} is an encoder file: say which, e.g. --encoder resnet50.")
-    data = parse_dataset(dataset, scale or "cifar")
-    assert data is not None
-    if resolution is not None:
-        data = data.but(resolution=resolution)
-    return import_encoder_file(Path(file), encoder_spec(encoder), data=data, root=root, runs=runs)
-
-
-def encoder_spec(name: str) -> Any:
-    """`resnet50`, `resnet18-small`, `vit-small-16` as an encoder spec. Raises UserError."""
-    from sslbench.recipes.specs import ResNet, ViT
-
-    parts = name.split("-")
-    if parts[0] == "vit" and len(parts) == 3:
-        return ViT.from_dict({"arch": parts[1], "patch": parts[2]})
-    stem = "small" if parts[-1] == "small" else "imagenet"
-    return ResNet.from_dict({"arch": parts[0], "stem": stem})
 
 
 def _print_scores(runs: Mapping[str, Mapping[str, Score]], *, as_json: bool) -> None:
@@ -173,3 +134,32 @@ def _print_scores(runs: Mapping[str, Mapping[str, Score]], *, as_json: bool) -> 
             chosen = ", ".join(f"{k} {v:g}" for k, v in score.chosen.items())
             table.add_row(run, score.dataset, score.protocol, values, chosen)
     Console().print(table)
+    everything = [score for scores in runs.values() for score in scores.values()]
+    for name, shared, count in sorted({(s.dataset, s.shared or 0, s.num_test) for s in everything}):
+        if shared:
+            typer.echo(f"{name}: {shared} of {count} test images are also training images.")
+    for line in dict.fromkeys(_read_from(s) for scores in runs.values() for s in scores.values()):
+        typer.echo(line, nl=bool(line))
+
+
+def _read_from(score: Score) -> str:
+    """What was read from an encoder file, and how its images were made; "" of a run's score."""
+    from sslbench.models.card import Normalization
+
+    source, inputs = score.source, score.inputs
+    if not source:
+        return ""
+    prefix = source["prefix"].rstrip(".")
+    ignored = f"{source['ignored']} ignored"
+    if source["first_ignored"]:
+        more = ", ..." if source["ignored"] > len(source["first_ignored"]) else ""
+        ignored += f" ({', '.join(source['first_ignored'])}{more})"
+    parts = [
+        f"{source['name']}: layout {source['layout']}",
+        f"prefix '{prefix}'" if prefix else "no prefix",
+        f"{source['loaded']} keys used, {ignored}",
+        f"{inputs['resolution']} pixels",
+        str(Normalization(mean=tuple(inputs["mean"]), std=tuple(inputs["std"]))),
+        *source["notes"],
+    ]
+    return "; ".join(parts) + "."

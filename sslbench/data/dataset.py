@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +26,7 @@ class Split:
             and bottom edges lie one past the last pixel.
         masks: bool N×H×W, true on the object.
         depth: float32 N×H×W, distance from the camera, in half image sides.
+        hashes: int64 N, of each image's pixels; None where no two images can be the same.
     """
 
     images: Tensor
@@ -30,6 +34,7 @@ class Split:
     boxes: Tensor | None = None
     masks: Tensor | None = None
     depth: Tensor | None = None
+    hashes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,6 +53,36 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
+class Raw:
+    """A decoded set: uint8 images of one resolution, labels where known.
+
+    Attributes:
+        notes: what a user should know of it, in sentences.
+    """
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    unlabelled: Split | None = None
+    notes: tuple[str, ...] = ()
+
+
+def image_hashes(images: Tensor) -> Tensor:
+    """int64 N, of the pixels of uint8 N×3×H×W on the CPU: equal images, equal hash."""
+    rows = images.contiguous().numpy()
+    found = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
+    return torch.from_numpy(np.frombuffer(found, dtype=np.int64).copy())
+
+
+def count_shared(test: Split, *training: Split | None) -> int:
+    """How many test images are, pixel by pixel, also among the training images."""
+    seen = [split.hashes for split in training if split is not None and split.hashes is not None]
+    if test.hashes is None or not seen:
+        return 0
+    return int(torch.isin(test.hashes, torch.cat(seen)).sum())
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """What a run trains on and is judged on.
 
@@ -59,6 +94,7 @@ class Dataset:
         mean, std: of each channel of the training images, in [0, 1].
         fingerprint: hex SHA-256 of class list and content; equal data, equal fingerprint.
         resolution: side of the square images, in pixels.
+        shared: how many test images are also among `pretraining`, pixel by pixel.
     """
 
     name: str
@@ -71,10 +107,17 @@ class Dataset:
     std: tuple[float, float, float]
     fingerprint: str
     resolution: int
+    shared: int = 0
 
     @property
+    def num_pretraining(self) -> int:
+        """How many images a self-supervised run may see."""
+        return len(self.train) + (0 if self.unlabelled is None else len(self.unlabelled))
+
+    @functools.cached_property
     def pretraining(self) -> Tensor:
-        """All images that a self-supervised run may see, uint8 N×3×H×W: train, then unlabelled."""
+        """All images that a self-supervised run may see, uint8 N×3×H×W: train, then unlabelled.
+        With unlabelled ones it is a copy, made once."""
         if self.unlabelled is None:
             return self.train.images
         return torch.cat([self.train.images, self.unlabelled.images])
@@ -88,7 +131,7 @@ class Dataset:
         if self.train.labels is None or self.test.labels is None:
             raise UserError(
                 f"Data set '{self.name}' has no labels, and this needs them; evaluate on a "
-                "labelled set instead, for example --data cifar10."
+                "labelled set instead, for example --dataset cifar10."
             )
         return self
 

@@ -14,21 +14,23 @@ SHAPES_VERSION = 1  # raised with every change of the procedural set's pixels
 def fingerprint(spec: Data, *, root: Path) -> str:
     """Hex SHA-256 of class list and content (pixels, labels) at the spec's resolution.
 
-    Read from the packed copy beside the images while their names, sizes and times are unchanged;
-    else the set is packed first, and downloaded where that is needed.
+    Read from the packed copy beside the images while their files are unchanged; else the set is
+    packed first, and downloaded where that is needed. What a user should know of the set is said
+    as `DataWarning`.
 
     Raises:
         UserError: as `sslbench.data.load`.
     """
     if isinstance(spec, Shapes):
         return shapes_fingerprint(spec)
-    from sslbench.data.cache import cached_header
+    from sslbench.data import cache, listing
 
-    header = cached_header(spec, root=Path(root))
+    header = cache.cached_header(spec, root=Path(root))
     if header is None:
         from sslbench.data.packed import pack
 
         return fingerprint_of(pack(spec, root=Path(root)).content, spec)
+    cache.tell(spec, listing.home(spec, Path(root)), header)
     return fingerprint_of(header.content, spec)
 
 

@@ -1,19 +1,20 @@
-"""Which files a data set consists of, and a digest of their names, sizes and times; no torch."""
+"""Which files a data set consists of; no torch."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
+from sslbench.files import reading
 from sslbench.recipes.specs import ImageSet
 
 CACHE = ".sslbench"  # folder beside the images, never part of them
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff",
-                            ".ppm", ".pgm"})  # fmt: skip
+# What Pillow knows and cannot decode by itself, or only by running another program.
+NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+CLUTTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})  # Windows leaves it in folders
 
 # What torchvision unpacks, below the data set's own folder.
 FIXED: dict[str, tuple[str, ...]] = {
@@ -55,7 +56,10 @@ def home(spec: ImageSet, root: Path) -> Path:
     if spec.path is not None:
         return Path(spec.path).expanduser()
     if not DATASETS[spec.name].downloads:
-        raise UserError(f"Data set '{spec.name}' needs data.path, the folder of your images.")
+        raise UserError(
+            f"Data set '{spec.name}' needs data.path, the folder of your images: --dataset "
+            f"{spec.name}:PATH."
+        )
     return Path(root) / spec.name
 
 
@@ -79,40 +83,98 @@ def nested(folder: Path) -> Path:
     return inner[0] if len(inner) == 1 else folder
 
 
-def digest(name: str, folder: Path) -> str:
-    """Hex SHA-256 of every file's relative name, size and time of change."""
-    if name in FIXED:
-        files = [(part, (folder / part).stat()) for part in FIXED[name]]
-    else:
-        files = [(part, entry.stat()) for part, entry in walk(folder)]
-    lines = sorted(f"{part}\0{status.st_size}\0{status.st_mtime_ns}" for part, status in files)
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+def entries(name: str, folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Relative path and status of every file of the set. Raises UserError as `walk`."""
+    with reading(folder):
+        if name in FIXED:
+            return [(part, (folder / part).stat()) for part in FIXED[name]]
+        return [(part, entry.stat()) for part, entry in walk(folder)]
 
 
-def walk(folder: Path, *, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """(relative path, entry) of every file below a folder, sorted, hidden ones left out.
 
     Plain strings and directory entries: a set of a million files is listed at every start.
 
     Raises:
-        UserError: a link leads nowhere.
+        UserError: a folder cannot be read; a link leads nowhere, or to a folder that it is in.
     """
-    with os.scandir(folder / prefix) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from walk(folder, prefix=f"{prefix}{entry.name}/")
-        elif entry.is_file():
+    with reading(folder):
+        return _walk(os.fspath(folder), "", (_identity(folder.stat()),))
+
+
+def _walk(
+    folder: str, prefix: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    for entry in _entries(f"{folder}/{prefix}"):
+        with reading(Path(entry.path)):
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+            own = _identity(entry.stat()) if is_folder else (0, 0)
+        if is_folder and own in above:
+            raise UserError(f"'{entry.path}' links to a folder that it lies in; remove the link.")
+        if is_folder:
+            yield from _walk(folder, f"{prefix}{entry.name}/", (*above, own))
+        elif is_file:
             yield prefix + entry.name, entry
-        else:
+        elif entry.is_symlink():
             raise UserError(
                 f"'{entry.path}' links to a file that is not there; restore or remove it."
             )
+        else:
+            raise UserError(f"'{entry.path}' is neither file nor folder; remove it.")
 
 
-def images(folder: Path) -> list[Path]:
-    """Every image file below a folder, by its suffix, in sorted order."""
-    names = (part for part, _ in walk(folder))
-    return [folder / name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder and is not hidden, sorted."""
+    with reading(Path(folder)), os.scandir(folder) as found:
+        return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def formats() -> tuple[str, ...]:
+    """The formats that Pillow and its registered plugins decode."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in NO_PICTURES)
+
+
+def suffixes() -> frozenset[str]:
+    """The suffixes of these formats, in lower case."""
+    from PIL import Image
+
+    known = {*formats(), "MPO"}  # which is JPEG with more pictures behind
+    return frozenset(
+        s.lower() for s, name in Image.registered_extensions().items() if name in known
+    )
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file is what a system leaves in a folder, of which nothing need be said."""
+    return name.rpartition("/")[2].lower() in CLUTTER
+
+
+def suffix(name: str) -> str:
+    """Of a file's name, in lower case; "" without one."""
+    base = name.rpartition("/")[2]
+    dot = base.rfind(".")
+    return base[dot:].lower() if dot > 0 else ""
+
+
+def sort_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Every image file below a folder, by its suffix, and what else is there, each in sorted
+    order, as paths relative to it. Raises UserError as `walk`."""
+    known = suffixes()
+    images: list[str] = []
+    others: list[str] = []
+    for part, _ in walk(folder):
+        (images if suffix(part) in known else others).append(part)
+    return images, [part for part in others if not is_clutter(part)]
+
+
+def loose(folder: Path) -> list[str]:
+    """The names of the files that lie directly in a folder of class folders."""
+    return [e.name for e in _entries(os.fspath(folder)) if e.is_file() and not is_clutter(e.name)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sslbench.data.dataset import Dataset, Split
+from sslbench.data.dataset import Dataset, count_shared
 from sslbench.data.fingerprints import fingerprint_of, shapes_fingerprint
 from sslbench.data.packed import Packed, pack
 from sslbench.data.shapes import CLASSES, shapes_split
@@ -59,11 +59,12 @@ def _images(spec: ImageSet, root: Path) -> Dataset:
         train=train,
         test=test,
         heldout=heldout(train.labels, len(train)),
-        unlabelled=None if packed.unlabelled is None else Split(packed.unlabelled),
+        unlabelled=packed.unlabelled,
         mean=mean,
         std=std,
         fingerprint=fingerprint_of(packed.content, spec),
         resolution=packed.train.images.shape[-1],
+        shared=count_shared(test, train, packed.unlabelled),
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from sslbench.data.dataset import Split
 from sslbench.data.outlines import OUTLINES
 from sslbench.data.patterns import PATTERNS
+from sslbench.memory import require_memory
 from sslbench.recipes.specs import Shapes
 from sslbench.streams import stream_key, uniform
 
@@ -43,8 +44,12 @@ def shapes_split(spec: Shapes, *, train: bool) -> Split:
     """The training or the test half, with labels, boxes, masks and depth, on the CPU.
 
     Image i has class i modulo `num_classes`: a prefix of the set is balanced too.
+
+    Raises:
+        UserError: memory does not suffice.
     """
     count = spec.num_train if train else spec.num_test
+    _require_memory(spec, count)
     start = 0 if train else _TEST_OFFSET
     parts = [
         render(spec, torch.arange(a, min(a + _CHUNK, count)) + start)
@@ -52,6 +57,16 @@ def shapes_split(spec: Shapes, *, train: bool) -> Split:
     ]
     columns = zip(*[(p.images, p.labels, p.boxes, p.masks, p.depth) for p in parts], strict=True)
     return Split(*[torch.cat(column) for column in columns])
+
+
+def _require_memory(spec: Shapes, count: int) -> None:
+    """Measured: 8 bytes a pixel are kept, twice while parts are joined; a chunk takes 100."""
+    pixels = spec.resolution**2
+    require_memory(
+        pixels * (16 * count + 100 * min(count, _CHUNK)),
+        what=f"{count:,} images of {spec.resolution:,} pixels",
+        remedy="lower data.num_train, data.num_test or data.resolution",
+    )
 
 
 def render(spec: Shapes, indices: Tensor) -> Split:

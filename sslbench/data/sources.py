@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbench.data import cifar, folders, listing
-from sslbench.data.dataset import Split
+from sslbench.data.dataset import Raw, Split
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError
+from sslbench.memory import require_memory
 from sslbench.recipes.specs import ImageSet
-
-
-@dataclass(frozen=True, eq=False)
-class Raw:
-    """A decoded set: uint8 images of one resolution, labels where known."""
-
-    train: Split
-    test: Split
-    classes: tuple[str, ...]
-    unlabelled: Tensor | None = None
 
 
 def obtain(spec: ImageSet, folder: Path) -> None:
@@ -57,14 +48,37 @@ def read(name: str, folder: Path, resolution: int) -> Raw:
         UserError: a file is damaged, or the folders do not make a data set.
     """
     if name in FILES:
-        return FILES[name](folder, resolution)
-    raw = ARRAYS[name](folder)
-    return Raw(
-        Split(_resized(raw.train.images, resolution), raw.train.labels),
-        Split(_resized(raw.test.images, resolution), raw.test.labels),
-        raw.classes,
-        None if raw.unlabelled is None else _resized(raw.unlabelled, resolution),
-    )
+        raw = FILES[name](folder, resolution)
+    else:
+        raw = _at(ARRAYS[name](folder), resolution)
+    _check(raw, name, folder)
+    return raw
+
+
+def _at(raw: Raw, resolution: int) -> Raw:
+    """A set of arrays at another side."""
+    splits = [s for s in (raw.train, raw.test, raw.unlabelled) if s is not None]
+    count = sum(map(len, splits))
+    require_memory(3 * count * resolution**2, what=f"{count:,} images of {resolution:,} pixels",
+                   remedy="lower data.resolution")  # fmt: skip
+    train, test, *more = [replace(s, images=_resized(s.images, resolution)) for s in splits]
+    return Raw(train, test, raw.classes, more[0] if more else None)
+
+
+def _check(raw: Raw, name: str, folder: Path) -> None:
+    """Refuse what no reader should have let pass: an empty half, labels that are no class."""
+    for half, split in (("training", raw.train), ("test", raw.test)):
+        labels = split.labels
+        fits = labels is None or (
+            len(labels) == len(split) > 0
+            and int(labels.min()) >= 0
+            and int(labels.max()) < len(raw.classes)
+        )
+        if len(split) == 0 or not fits:
+            state = "labels that fit no class" if len(split) else "no images"
+            raise UserError(
+                f"The {half} half of '{name}' in '{folder}' has {state}; get its files again."
+            )
 
 
 def _more(lacking: list[str]) -> str:
@@ -83,7 +97,7 @@ def _download(name: str, folder: Path, lacking: list[str]) -> None:
         raise UserError(
             f"Data set '{name}' {state} in '{folder}' and could not be downloaded "
             f"({_first_line(error)}); "
-            f"put its files there from {DATASETS[name].url}, or choose --data shapes."
+            f"put its files there from {DATASETS[name].url}, or choose --dataset shapes."
         ) from error
     still = listing.missing(name, folder)
     if still:
@@ -154,7 +168,7 @@ def _cifar100(folder: Path) -> Raw:
 def _stl10(folder: Path) -> Raw:
     names = ("train", "test", "unlabeled")
     train, test, extra = (_opened("STL10", folder, split=name) for name in names)
-    unlabelled = torch.from_numpy(extra.data)
+    unlabelled = Split(torch.from_numpy(extra.data))
     return Raw(_numpy_split(train), _numpy_split(test), tuple(train.classes), unlabelled)
 
 
@@ -172,19 +186,6 @@ def _fashion_mnist(folder: Path) -> Raw:
     opened = [_opened("FashionMNIST", folder, train=train) for train in (True, False)]
     train, test = (Split(d.data[:, None].expand(-1, 3, -1, -1), d.targets.long()) for d in opened)
     return Raw(train, test, tuple(opened[0].classes))
-
-
-def _class_folders(folder: Path, resolution: int) -> Raw:
-    return Raw(*folders.class_folders(folder, resolution))
-
-
-def _tiny_imagenet(folder: Path, resolution: int) -> Raw:
-    return Raw(*folders.tiny_imagenet(folder, resolution))
-
-
-def _flat(folder: Path, resolution: int) -> Raw:
-    train, test = folders.flat(folder, resolution)
-    return Raw(train, test, ())
 
 
 def _resized(images: Tensor, resolution: int) -> Tensor:
@@ -205,8 +206,8 @@ ARRAYS: dict[str, Callable[[Path], Raw]] = {
     "fashion-mnist": _fashion_mnist,
 }
 FILES: dict[str, Callable[[Path, int], Raw]] = {
-    "tiny-imagenet": _tiny_imagenet,
-    "imagenette": _class_folders,
-    "folder": _class_folders,
-    "flat": _flat,
+    "tiny-imagenet": folders.tiny_imagenet,
+    "imagenette": folders.class_folders,
+    "folder": folders.class_folders,
+    "flat": folders.flat,
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslbench.errors import UserError
 from sslbench.files import replacing, write_atomically
+from sslbench.models.files import safetensors_bytes
 
 FORMAT = 1  # raised whenever a checkpoint's content changes its meaning
 
@@ -74,13 +75,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    from safetensors.torch import save
-
-    tensors = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
-    write_atomically(path, save(tensors, {"format": "pt", **metadata}))
+    write_atomically(path, safetensors_bytes(state, metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -195,6 +195,11 @@ def _teacher_cause(recipe: Recipe, objective: ClusterAssignment | Relational) ->
                 "The teacher is the student itself, which centring alone does not hold apart; it "
                 "needs target=EMA, or objective.assignment=Sinkhorn."
             )
+        if objective.loss == "normalized_mse":
+            return (
+                "Nothing sharpens a squared error: only the centre holds the images apart. Its "
+                "momentum or the learning rate may be too high."
+            )
         sharpness, rest = objective.assignment.temperature, "or the centre's momentum too high."
     else:
         return "The assignments do not tell images apart: the learning rate may be too high."

@@ -24,10 +24,11 @@ from sslbench.engine.log import MetricsLog
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
-from sslbench.engine.trainer import Trainer
+from sslbench.engine.trainer import Trainer, steps_per_epoch
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
+from sslbench.models.card import EncoderCard, Normalization
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -123,9 +124,11 @@ class _Run:
         self.digest = run_digest(experiment, dataset.fingerprint)
         self.main = distributed.rank() == 0
         recipe = experiment.recipe
-        steps = recipe.epochs * (len(dataset.train.images) // recipe.batch_size)
         compiles = hardware.compile_pays(
-            self.device, steps=steps, batch_size=recipe.batch_size, mode=options.compile
+            self.device,
+            steps=recipe.epochs * steps_per_epoch(recipe, dataset),
+            batch_size=recipe.batch_size * recipe.accumulate,
+            mode=options.compile,
         )
         self.trainer = Trainer(
             experiment,
@@ -143,6 +146,7 @@ class _Run:
         self.first_step = 0
         self.saved = time.monotonic()
         self.last: dict[str, float] = {}
+        self.out_dim = 0  # width of the embeddings that `last` is about; 0 before the first point
 
     def execute(self) -> None:
         """Train to the end. Raises Interrupted, RunFailed or UserError."""
@@ -215,6 +219,7 @@ class _Run:
         loss = self.window.flush()
         gradients = trainer.gradients.flush()
         embeddings = distributed.gather(output.embeddings.float())
+        self.out_dim = embeddings.shape[1]
         self.last = {
             **self._place(),
             "loss": loss,
@@ -285,7 +290,8 @@ class _Run:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
             encoder, projector = self.trainer.method.evaluated
-            save_weights(self.folder.encoder_path, encoder.state_dict(), metadata)
+            described = {**metadata, **self._card().to_metadata()}
+            save_weights(self.folder.encoder_path, encoder.state_dict(), described)
             if head := projector.state_dict():
                 save_weights(self.folder.projector_path, head, metadata)
             prototypes = getattr(self.trainer.method, "evaluated_prototypes", None)
@@ -294,6 +300,16 @@ class _Run:
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()
+
+    def _card(self) -> EncoderCard:
+        return EncoderCard(
+            encoder=self.experiment.recipe.encoder,
+            views=self.experiment.recipe.views,
+            resolution=self.dataset.resolution,
+            normalization=Normalization(mean=self.dataset.mean, std=self.dataset.std),
+            data=self.experiment.data,
+            scale=self.experiment.scale,
+        )
 
     def _summarize(self, status: str, *, error: str | None = None) -> None:
         if not self.main:
@@ -318,7 +334,7 @@ class _Run:
             "epochs": recipe.epochs,
             "steps": trainer.step_count,
             "elapsed_seconds": self.elapsed + seconds,
-            "final": {**final, "out_dim": trainer.method.out_features},
+            "final": {**final, **({"out_dim": self.out_dim} if self.out_dim else {})},
             "views_per_second": self._throughput() if seconds else None,
             "views_share": trainer.views_seconds / seconds if seconds else None,
             "peak_memory_bytes": self._peak_memory(),
@@ -328,7 +344,7 @@ class _Run:
             summary["error"] = error
         diverged = not math.isfinite(self.last.get("loss", 0.0))
         if recipe.epochs > 0 and (status == "finished" or diverged):
-            found = verdict(summary["final"], recipe=recipe, out_dim=trainer.method.out_features)
+            found = verdict(summary["final"], recipe=recipe, out_dim=self.out_dim)
             summary["verdict"] = {"state": found.state, "cause": found.cause}
         self.folder.write_summary(summary)
 

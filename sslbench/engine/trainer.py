@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -26,9 +26,9 @@ from sslbench.engine.optimizers import (
 )
 from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
 from sslbench.errors import UserError
-from sslbench.methods import JointEmbedding, StepOutput, Supervised
+from sslbench.methods import JointEmbedding, StepOutput, Supervised, mean_output
 from sslbench.objectives import EpochMemory
-from sslbench.recipes.recipe import Experiment
+from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
 from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
@@ -68,7 +68,7 @@ class Trainer:
         self.images = images.to(device)
         self.local_batch = self._local_batch(len(images), dataset.name)
         group = self.recipe.batch_size * self.recipe.accumulate
-        self.steps_per_epoch = len(images) // group
+        self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
         self.method = build_method(experiment, dataset).to(device)
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -94,9 +94,11 @@ class Trainer:
     def _local_batch(self, count: int, name: str) -> int:
         batch, world = self.recipe.batch_size, distributed.world_size()
         if batch * self.recipe.accumulate > count:
+            fitting = count // self.recipe.accumulate // world * world
+            remedy = f"set batch_size to {fitting} or less" if fitting >= 2 else "use more images"
             raise UserError(
                 f"batch_size {batch} x accumulate {self.recipe.accumulate} is larger than the "
-                f"{count} images of {name}; set batch_size to {count} or less."
+                f"{count} image{'s' if count > 1 else ''} of {name}; {remedy}."
             )
         if batch % world:
             raise UserError(f"batch_size {batch} does not divide over {world} processes.")
@@ -109,14 +111,21 @@ class Trainer:
         return torch.compile(network) if compile_network else network  # type: ignore[return-value]
 
     def step(self) -> StepOutput:
-        """One optimiser step: views, forward, backward, update, target, queue or memory bank."""
+        """One optimiser step: views, forward, backward, update, target, queue or memory bank.
+
+        Returns:
+            The step's loss and metrics, over all parts of an accumulated batch, and the embeddings
+            of its last part.
+        """
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
         self._follow_schedules()
         self.method.train()
         outputs = []
-        for part in range(self.recipe.accumulate):
-            output = self._forward(epoch, within * self.recipe.accumulate + part)
-            (output.loss / self.recipe.accumulate).backward()
+        parts = self.recipe.accumulate
+        for part in range(parts):
+            with nullcontext() if part == parts - 1 else self._unsynchronised():
+                output = self._forward(epoch, within * parts + part)
+                (output.loss / parts).backward()
             outputs.append(output)
         self.gradients.update()
         if isinstance(self.method, JointEmbedding):
@@ -128,7 +137,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self._after(outputs)
         self.step_count += 1
-        return output
+        return mean_output(outputs)
+
+    def _unsynchronised(self) -> AbstractContextManager[Any]:
+        """Gradients of this part stay on each process: the last part's backward sends the sum."""
+        network: Any = self._network
+        return nullcontext() if distributed.world_size() == 1 else network.no_sync()
 
     def _follow_schedules(self) -> None:
         """Learning rate and weight decay of the coming step."""
@@ -264,6 +278,13 @@ class Trainer:
         self._begun = -1
 
 
+def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
+    """Whole batches, accumulated ones counted once, in the images that the recipe trains on."""
+    labelled = isinstance(recipe.objective, CrossEntropy)
+    count = len(dataset.train) if labelled else dataset.num_pretraining
+    return count // (recipe.batch_size * recipe.accumulate)
+
+
 def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:
     """The experiment's network at its seeded initialisation, on the CPU."""
     recipe = experiment.recipe
@@ -277,7 +298,7 @@ def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | S
         return JointEmbedding(
             recipe,
             resolution=dataset.resolution,
-            num_images=len(dataset.pretraining),
+            num_images=dataset.num_pretraining,
             seed=experiment.seed,
         )
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sslbench.evaluation.comparing import Comparison, compare
     from sslbench.evaluation.evaluating import evaluate
-    from sslbench.evaluation.foreign import import_encoder_file
+    from sslbench.evaluation.foreign import FileOptions, import_encoder_file
     from sslbench.evaluation.knn import make_knn_monitor
     from sslbench.evaluation.scores import Score, comparable
     from sslbench.evaluation.transferring import transfer
 
 __all__ = [
     "Comparison",
+    "FileOptions",
     "Score",
     "comparable",
     "compare",
@@ -30,6 +31,7 @@ __all__ = [
 # No module has the name of a function here: importing it would put it in the function's place.
 _HOMES = {
     "Comparison": "sslbench.evaluation.comparing",
+    "FileOptions": "sslbench.evaluation.foreign",
     "Score": "sslbench.evaluation.scores",
     "comparable": "sslbench.evaluation.scores",
     "compare": "sslbench.evaluation.comparing",

@@ -204,6 +204,13 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         num_train=len(dataset.train),
         num_test=len(dataset.test),
         elapsed_seconds=time.perf_counter() - begin,
+        shared=dataset.shared,
+        inputs={
+            "resolution": dataset.resolution,
+            "mean": list(subject.mean),
+            "std": list(subject.std),
+        },
+        source=_source(subject.folder.summary()),
     )
     path = subject.folder.score_path(subject.label, protocol.name)
     path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
@@ -217,6 +224,15 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         )
     write_atomically(path, json.dumps(score.to_dict(), indent=1) + "\n")
     return score
+
+
+def _source(summary: dict[str, Any]) -> dict[str, Any]:
+    """Of an imported encoder, what was read from which file; of a run, nothing."""
+    file = summary.get("encoder_file")
+    if not isinstance(file, dict) or not isinstance(file.get("ignored"), list):
+        return {}
+    ignored = file["ignored"]
+    return {"prefix": "", **file, "ignored": len(ignored), "first_ignored": ignored[:3]}
 
 
 def _knn(protocol: KNN, subject: Subject) -> Outcome:

@@ -44,12 +44,14 @@ def extract(
     mean: Sequence[float],
     std: Sequence[float],
     batch_size: int = BATCH_SIZE,
+    advice: str = "its training diverged. Train it again with a lower optimizer.lr.",
 ) -> Features:
     """The features of both splits.
 
     Args:
         encoder: on the device that is to compute; N×3×H×W to N×D.
         mean, std: three channel values in [0, 1], the normalisation the encoder was trained with.
+        advice: what a feature that is not finite means for the user.
     Raises:
         UserError: a feature is not finite.
     """
@@ -58,10 +60,7 @@ def extract(
         for split in (dataset.train, dataset.test)
     ]
     if not all(bool(torch.isfinite(part).all()) for part in parts):
-        raise UserError(
-            "The encoder gives features that are not finite; its training diverged. Train it again "
-            "with a lower optimizer.lr."
-        )
+        raise UserError(f"The encoder gives features that are not finite; {advice}")
     return Features(*parts)
 
 

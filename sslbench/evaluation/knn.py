@@ -30,6 +30,9 @@ _CHUNK = 2048  # queries that are searched, or vote, at a time
 class Neighbors:
     """The nearest training images of N queries, nearest first; equal ones by their position.
 
+    Which of several equally near images takes the last place is faiss's choice, so that among them
+    the first k of a longer search need not be those of a shorter one.
+
     Attributes:
         similarities: N×k float32 cosines.
         classes: N×k int64.
@@ -79,7 +82,7 @@ def _search(train: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
     finally:
         torch.set_num_threads(threads)
-    # faiss leaves the order of equal similarities open, and every smaller k is a prefix of this.
+    # faiss leaves the order of equal similarities open; the vote of fewer neighbours reads it.
     order = indices.argsort(dim=1, stable=True)
     similarities, indices = similarities.gather(1, order), indices.gather(1, order)
     order = similarities.argsort(dim=1, descending=True, stable=True)

@@ -24,6 +24,12 @@ class Score:
         chosen: settings picked on the held-out part of the training set.
         heldout: what the chosen settings gave there; accuracies in percent.
         elapsed_seconds: with the features, where they were not cached.
+        shared: how many test images are also training images, pixel by pixel; None in scores that
+            are older than the count.
+        inputs: `resolution`, `mean` and `std` of the images that the encoder saw; empty in scores
+            of before they were kept.
+        source: of an imported encoder, the file's `name`, its `layout` and `prefix`, how many
+            tensors were `loaded` and how many `ignored`, the `first_ignored`, and `notes`.
     """
 
     protocol: str
@@ -37,6 +43,9 @@ class Score:
     num_train: int
     num_test: int
     elapsed_seconds: float
+    shared: int | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

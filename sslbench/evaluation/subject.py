@@ -28,6 +28,8 @@ from sslbench.evaluation.features import (
 )
 from sslbench.methods.output import width
 from sslbench.models import Prototypes, build_encoder, build_head
+from sslbench.models.card import EncoderCard
+from sslbench.models.export import Layout, export_encoder
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import CrossEntropy, Views
 from sslbench.views import Augmenter
@@ -116,6 +118,12 @@ class Subject:
         compute = functools.partial(
             extract, self.encoder, self.dataset, mean=self.mean, std=self.std
         )
+        if file := self.folder.summary().get("encoder_file"):
+            compute = functools.partial(
+                compute,
+                advice=f"its file, {file['name']}, is damaged, or was trained on images of another "
+                "normalisation: see --mean and --std.",
+            )
         if next(self.encoder.parameters(), None) is None:
             return compute()
         key = cache_key(
@@ -158,6 +166,35 @@ class Subject:
 def features_path(folder: RunFolder, dataset: Dataset) -> Path:
     """Where a run keeps its features of a data set."""
     return folder.features_dir / f"{dataset.name}-{dataset.fingerprint[:12]}.safetensors"
+
+
+def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:
+    """Write a finished run's encoder as a file that says itself what it is. Raises UserError."""
+    if folder.status() != "finished":
+        raise UserError(f"{folder.path} is {folder.status()}, not finished; finish it first.")
+    experiment, summary = folder.experiment(), folder.summary()
+    spec = experiment.recipe.encoder
+    if not {"resolution", "mean", "std"} <= summary.keys():
+        raise UserError(
+            f"{folder.summary_path} does not say what images the encoder was trained on; train it "
+            "again."
+        )
+    card = EncoderCard.from_dict(
+        {
+            "encoder": spec,
+            "views": experiment.recipe.views,
+            "resolution": summary["resolution"],
+            "normalization": {"mean": summary["mean"], "std": summary["std"]},
+            "data": experiment.data,
+            "scale": experiment.scale,
+        }
+    )
+    normalization = card.normalization
+    encoder = loaded_encoder(
+        folder, experiment.recipe, resolution=card.resolution, mean=normalization.mean,
+        std=normalization.std,
+    )  # fmt: skip
+    export_encoder(encoder, spec, path, layout, card)
 
 
 def loaded_encoder(
@@ -212,7 +249,7 @@ def _filled(module: Module, path: Path, what: str) -> Module:
         module.load_state_dict(load_weights(path))
     except RuntimeError as error:
         raise UserError(
-            f"{path} does not fit {what} ({str(error).splitlines()[-1].strip()}); train or export "
+            f"{path} does not fit {what} ({str(error).splitlines()[-1].strip()}); train or import "
             "it again."
         ) from None
     return module.eval()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 
@@ -22,6 +24,17 @@ class StepOutput:
     indices: Tensor | None = None
     target_embeddings: list[Tensor] | None = None
     target_scores: list[Tensor] | None = None
+
+
+def mean_output(outputs: Sequence[StepOutput]) -> StepOutput:
+    """The output of an accumulated batch: loss and metrics are means over its parts, which are of
+    equal size, all else is the last part's."""
+    last = outputs[-1]
+    if len(outputs) == 1:
+        return last
+    metrics = {k: torch.stack([o.metrics[k] for o in outputs]).mean(0) for k in last.metrics}
+    loss = torch.stack([o.loss.detach() for o in outputs]).mean()
+    return replace(last, loss=loss, metrics=metrics)
 
 
 def width(module: nn.Module, name: str) -> int:

@@ -28,7 +28,6 @@ class Supervised(nn.Module):
         encoder = build_encoder(recipe.encoder, resolution=resolution)
         self.encoder = convert_batch_norm(encoder, recipe.batch_norm)
         self.classifier = nn.Linear(width(encoder, "num_features"), num_classes)
-        self.out_features = num_classes
 
     @property
     def evaluated(self) -> tuple[nn.Module, nn.Module]:

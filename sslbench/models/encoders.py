@@ -54,9 +54,12 @@ def build_resnet(spec: ResNet, resolution: int) -> nn.Module:
     network.num_features = network.fc.in_features
     network.fc = nn.Identity()
     if spec.stem == "small":
-        network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+        padding = spec.stem_padding or 1
+        network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
         _init_convolutions(network.conv1)
         network.maxpool = nn.Identity()
+        if not spec.stem_relu:
+            network.relu = nn.Identity()  # the blocks have their own
     return network
 
 

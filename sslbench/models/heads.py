@@ -82,6 +82,8 @@ def _build_mlp(spec: MLP, in_features: int) -> Head:
     if spec.init == "trunc_normal":
         head.apply(_init_truncated)
     head.requires_grad_(spec.trainable)
+    if spec.out_norm and spec.out_norm_affine and not spec.out_norm_shift:
+        head[-1].bias.requires_grad_(False)  # stays 0, so that files have the same keys
     return head
 
 

@@ -1,8 +1,8 @@
 """How other people's files name the parameters of our encoders.
 
-Inside every file the parameters carry one of five namings (torchvision or timm ResNet, the same
-in an `nn.Sequential`, timm ViT, torchvision ViT, the authors' small AlexNet) behind a prefix that
-tells who wrote it.
+Inside every file the parameters carry one of a few namings (torchvision or timm ResNet, three ways
+of putting one into an `nn.Sequential`, timm ViT, torchvision ViT, the authors' small AlexNet)
+behind a prefix that tells who wrote it.
 """
 
 from __future__ import annotations
@@ -14,35 +14,74 @@ from dataclasses import dataclass
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import NarrowResNet, ResNet, SmallAlexNet, ViT
 
-# In order of preference: a MoCo file also holds encoder_k, a lightly file a momentum backbone.
 PREFIXES: dict[str, str] = {
     "": "torchvision or timm",
     "module.encoder_q.": "MoCo",
+    "module.encoder_q.net.": "MoCo's CIFAR demo",
+    "encoder_q.net.": "MoCo's CIFAR demo",
     "module.base_encoder.": "MoCo v3",
     "module.encoder.": "SimSiam",
+    "encoder.module.": "SupContrast",
     "module.backbone.": "Barlow Twins or DINO",
-    "module.": "SwAV",
+    "module.": "SwAV, or another behind DataParallel",
+    "module.f.": "a SimCLR port",
+    "f.": "a SimCLR port",
     "backbone.": "lightly, solo-learn or DINO",
-    "encoder.": "solo-learn before 1.0",
+    "teacher_backbone.": "lightly",
+    "encoder.": "solo-learn before 1.0 or SupContrast",
     "_feature_blocks.": "VISSL",
 }
+# A method's second encoder by its name, and the one that its paper evaluates: MoCo's query,
+# BYOL's online network, DINO's teacher. Applied to prefixes without their "module.".
+_SECOND_TO_FIRST = (
+    (r"encoder_k\b", "encoder_q"),
+    (r"\bstudent(?=\b|_)", "teacher"),
+    (r"\btarget_(?=network|encoder|net\b)", "online_"),
+    (r"\bmomentum_encoder\b", "base_encoder"),
+    (r"\bmomentum_(?=encoder|backbone)", ""),
+    (r"\b(backbone|encoder)_momentum\b", r"\1"),
+)
 
 
 @dataclass(frozen=True)
 class Naming:
     """One way to name an encoder's parameters.
 
-    `anchor` is a key that every such encoder has, `ours` turns a key into ours (or itself, where
-    it is no parameter of the encoder), `inside` matches our names of what an encoder may hold
-    too much of when it is deeper than the spec says.
+    Attributes:
+        name: for reports.
+        anchor: a key that every such encoder has.
+        ours: turns a key into ours, or itself where it is no parameter of the encoder.
+        inside: matches our names of what an encoder may hold too much of when it is deeper than
+            the spec says.
+        absent: a key that an encoder of this naming cannot have beside the anchor.
+        pooled: whether there is a place for a max-pooling after the stem; None where the names
+            do not tell.
+        relu: whether there is a place for a ReLU after the stem's batch norm.
     """
 
+    name: str
     anchor: str
     ours: Callable[[str], str]
     inside: str
+    absent: str = "-"
+    pooled: bool | None = None
+    relu: bool = True
 
 
-_SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+@dataclass(frozen=True)
+class Found:
+    """An encoder in a file: how its parameters are named, behind which prefix."""
+
+    naming: Naming
+    prefix: str
+
+    def names(self, keys: Iterable[str]) -> dict[str, str]:
+        """Our name of each of its parameters to the key in the file."""
+        inside = [key for key in keys if key.startswith(self.prefix)]
+        return {self.naming.ours(key.removeprefix(self.prefix)): key for key in inside}
+
+
+TORCHVISION_VIT = "torchvision's ViT"
 _TORCHVISION_VIT = (
     (r"^class_token$", "cls_token"),
     (r"^conv_proj\.", "patch_embed.proj."),
@@ -84,9 +123,28 @@ def _from_torchvision_vit(key: str) -> str:
     return _renamed(key, _TORCHVISION_VIT)
 
 
-def _from_sequential(key: str) -> str:
-    index, _, rest = key.partition(".")
-    return f"{_SEQUENTIAL[index]}.{rest}" if index in _SEQUENTIAL else key
+def _from_torchvision_resnet(key: str) -> str:
+    """SupContrast's and lightly's ResNets call a block's projection `shortcut`."""
+    return re.sub(r"^(layer\d+\.\d+\.)shortcut\.", r"\1downsample.", key)
+
+
+def _sequential(first: int, *, pooled: bool | None, relu: bool) -> Naming:
+    """A ResNet's children in an `nn.Sequential`, in which the first stage is number `first`."""
+    names = {"0": "conv1", "1": "bn1", **{str(first + i): f"layer{i + 1}" for i in range(4)}}
+
+    def ours(key: str) -> str:
+        index, _, rest = key.partition(".")
+        return _from_torchvision_resnet(f"{names[index]}.{rest}") if index in names else key
+
+    return Naming(
+        f"ResNet in a Sequential, stages from {first}",
+        f"{first}.0.conv1.weight",
+        ours,
+        r"layer\d+\.",
+        absent=f"{first - 1}.0.conv1.weight",
+        pooled=pooled,
+        relu=relu,
+    )
 
 
 def _same(key: str) -> str:
@@ -94,14 +152,19 @@ def _same(key: str) -> str:
 
 
 _RESNETS = (
-    Naming("layer1.0.conv1.weight", _same, r"layer\d+\."),
-    Naming("4.0.conv1.weight", _from_sequential, r"layer\d+\."),
+    Naming("ResNet", "layer1.0.conv1.weight", _from_torchvision_resnet, r"layer\d+\."),
+    _sequential(4, pooled=None, relu=True),  # the fourth may be an Identity
+    _sequential(3, pooled=False, relu=True),
+    _sequential(2, pooled=False, relu=False),  # lightly's, whose ReLU is no module
 )
 _VITS = (
-    Naming("blocks.0.norm1.weight", _same, r"blocks\."),
-    Naming("encoder.layers.encoder_layer_0.ln_1.weight", _from_torchvision_vit, r"blocks\."),
-)
-_ALEXNETS = (Naming("blocks.6.0.weight", _same, r"blocks\.[0-6]\."),)
+    Naming("ViT", "blocks.0.norm1.weight", _same, r"blocks\."),
+    Naming(
+        TORCHVISION_VIT, "encoder.layers.encoder_layer_0.ln_1.weight", _from_torchvision_vit,
+        r"blocks\.",
+    ),
+)  # fmt: skip
+_ALEXNETS = (Naming("SmallAlexNet", "blocks.6.0.weight", _same, r"blocks\.[0-6]\."),)
 NAMINGS: dict[type[Spec], tuple[Naming, ...]] = {
     ResNet: _RESNETS,
     NarrowResNet: _RESNETS,
@@ -110,25 +173,30 @@ NAMINGS: dict[type[Spec], tuple[Naming, ...]] = {
 }
 
 
-def find_encoder(keys: Iterable[str], namings: Iterable[Naming]) -> tuple[Naming, str] | None:
-    """The naming and prefix of the encoder in a file, or None where there is none.
-
-    Of several encoders the one whose prefix comes first in `PREFIXES`; unknown prefixes are
-    last, the shortest first.
-    """
-    known = list(PREFIXES)
-    keys = list(keys)
+def find_encoders(keys: Iterable[str], namings: Iterable[Naming]) -> list[Found]:
+    """Every encoder in a file by its keys, in the order of the prefixes' names."""
+    present = set(keys)
     found = [
-        (naming, key.removesuffix(naming.anchor))
+        Found(naming, key.removesuffix(naming.anchor))
         for naming in namings
-        for key in keys
+        for key in present
         if key == naming.anchor or key.endswith("." + naming.anchor)
     ]
-    if not found:
-        return None
+    real = [f for f in found if f.prefix + f.naming.absent not in present]
+    return sorted(real, key=lambda f: f.prefix)
 
-    def preference(candidate: tuple[Naming, str]) -> tuple[int, int]:
-        prefix = candidate[1]
-        return (known.index(prefix) if prefix in known else len(known), len(prefix))
 
-    return min(found, key=preference)
+def without_seconds(found: list[Found]) -> list[Found]:
+    """Those encoders that are not the second of a known pair: of MoCo's the query, of BYOL's the
+    online network, of DINO's the teacher, whatever the order of the keys."""
+    bare = {_bare(f.prefix) for f in found}
+
+    def is_second(prefix: str) -> bool:
+        firsts = (re.sub(a, b, prefix) for a, b in _SECOND_TO_FIRST)
+        return any(first != prefix and first in bare for first in firsts)
+
+    return [f for f in found if not is_second(_bare(f.prefix))]
+
+
+def _bare(prefix: str) -> str:
+    return re.sub(r"(^|\.)module\.", r"\1", prefix)

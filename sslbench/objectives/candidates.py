@@ -176,21 +176,19 @@ def _queue(spec: InfoNCE, context: Context, *, batch_size: int, views: int) -> T
     """The negatives of this step, K×D."""
     if context.queue is None:
         raise UserError("InfoNCE with negatives 'queue' was given no queue.")
-    if spec.transform is None or spec.transform.negative_alpha is None:
+    if spec.transform is None:
         return context.queue
-    alpha = spec.transform.negative_alpha
     return interpolate(
-        context.queue, alpha=alpha, key=context.key, batch_size=batch_size, views=views
+        spec.transform, context.queue, key=context.key, batch_size=batch_size, views=views
     )
 
 
 def _with_queue(
     spec: InfoNCE, anchors: Tensor, keys: Tensor, queue: Tensor, view: int, context: Context
 ) -> Candidates:
-    if spec.transform is not None and spec.transform.positive_alpha is not None:
+    if spec.transform is not None:
         # The moved query scores the negatives too, as in the authors' code.
-        alpha = spec.transform.positive_alpha
-        anchors, keys = extrapolate(anchors, keys, alpha=alpha, key=context.key, view=view)
+        anchors, keys = extrapolate(spec.transform, anchors, keys, key=context.key, view=view)
     positive = (anchors * keys).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, anchors @ queue.to(anchors.dtype).T], dim=1) / spec.temperature
     own = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)

@@ -36,9 +36,12 @@ def cluster_assignment(
     target of the other views; with those of an epoch (`KMeans`, `EpochSinkhorn`) the image has one
     cluster in each head, the target of all its views.
 
-    With `Centering` q = softmax((target scores - centre) / its temperature). The loss "mse" is
-    sum_k (q_k - p_k)^2 instead: DINO's Table 7 names a mean squared error and does not print it;
-    we take the distance of the two distributions, so that nothing else changes.
+    With `Centering` q = softmax((target scores - centre) / its temperature). The loss
+    "normalized_mse" is |s - t|^2 instead, of the scores s and t = target scores - centre of each
+    head as unit vectors: between 0 and 4, without softmax or temperature. Caron et al. 2021, App.
+    B: "a mean squared error on l2-normalized outputs (MSE). No sharpening is applied with the MSE
+    criterion", and its Table 14 keeps the centre. The mean is over pairs and the sum over K, as
+    BYOL's. The metrics stay those of q and p.
 
     Args:
         online: scores N×H×K of each view; computed in float32.
@@ -64,22 +67,21 @@ def cluster_assignment(
         else:
             pairs = directions(symmetric=spec.symmetric, num_views=len(online))
             codes = {j: _assignments(spec, target, j, context) for j in {j for _, j in pairs}}
-        losses = []
         predictions: dict[int, Tensor] = {}
+        cross = []
         for view, other in pairs:
             if view not in predictions:
-                anchors = select(online, view, name="online")
-                require_same_shape(anchors, codes[other])
-                predictions[view] = F.log_softmax(anchors / spec.temperature, dim=2)
-            losses.append(_distance(spec.loss, codes[other], predictions[view]))
-        loss = torch.stack(losses).mean()
+                scores = select(online, view, name="online")
+                require_same_shape(scores, codes[other])
+                if spec.loss != "cross_entropy":
+                    scores = scores.detach()  # read by the metrics only
+                predictions[view] = F.log_softmax(scores / spec.temperature, dim=2)
+            cross.append(-(codes[other] * predictions[view]).sum(dim=2).mean())
+        loss = cross_entropy = torch.stack(cross).mean()
+        if spec.loss == "normalized_mse":
+            loss = _normalized_mse(online, target, pairs, context)
         metrics = _metrics(torch.cat([*codes.values()]))
-        with torch.no_grad():
-            cross = loss
-            if spec.loss != "cross_entropy":
-                both = [_distance("cross_entropy", codes[j], predictions[i]) for i, j in pairs]
-                cross = torch.stack(both).mean()
-        metrics["divergence"] = cross.detach() - metrics["assignment_entropy"]
+        metrics["divergence"] = cross_entropy.detach() - metrics["assignment_entropy"]
     return loss, metrics
 
 
@@ -93,10 +95,25 @@ def _assignments(
         stored = None if context.stored is None else context.stored[view]
         return sinkhorn(scores, epsilon=how.epsilon, iterations=how.iterations, stored=stored)
     assert isinstance(how, Centering)
+    return F.softmax(_centred(scores, context) / how.temperature_at(context.epoch), dim=2)
+
+
+def _centred(scores: Tensor, context: Context) -> Tensor:
     if context.centre is None:
         raise UserError("ClusterAssignment with Centering was given no centre.")
-    centred = scores - context.centre.value.to(scores.dtype)
-    return F.softmax(centred / how.temperature_at(context.epoch), dim=2)
+    return scores - context.centre.value.to(scores.dtype)
+
+
+def _normalized_mse(
+    online: Embeddings, target: Embeddings, pairs: list[tuple[int, int]], context: Context
+) -> Tensor:
+    """Squared distances of unit vectors, a mean over images, heads and pairs."""
+    losses = []
+    for view, other in pairs:
+        ours = F.normalize(select(online, view, name="online"), dim=2)
+        theirs = _centred(select(target, other, name="target").detach(), context)
+        losses.append((ours - F.normalize(theirs, dim=2)).square().sum(dim=2).mean())
+    return torch.stack(losses).mean()
 
 
 def _clusters(scores: Tensor, context: Context) -> Tensor:
@@ -104,12 +121,6 @@ def _clusters(scores: Tensor, context: Context) -> Tensor:
     if context.assignments is None:
         raise UserError("ClusterAssignment was given no clusters of the last epoch.")
     return F.one_hot(context.assignments, scores.shape[2]).to(scores.dtype)
-
-
-def _distance(loss: str, code: Tensor, log_prediction: Tensor) -> Tensor:
-    if loss == "mse":
-        return (log_prediction.exp() - code).square().sum(dim=2).mean()
-    return -(code * log_prediction).sum(dim=2).mean()
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ simclr = Recipe(
     ),
     views=PRESETS["simclr"],
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
-    projector=MLP(hidden=(2048,), out=128, hidden_bias=False, out_bias=False, out_norm=True),
+    projector=MLP(hidden=(2048,), out=128, hidden_bias=False, out_bias=False, out_norm=True,
+                  out_norm_shift=False),
     target=Shared(stop_gradient=False),
     objective=InfoNCE(temperature=0.1, negatives="both_views"),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
@@ -34,7 +35,7 @@ simclr = Recipe(
     schedule=Cosine(warmup_epochs=10),
     epochs=100,
     batch_size=4096,
-)
+)  # fmt: skip
 
 simclr_multicrop = simclr.but(
     name="simclr-multicrop",

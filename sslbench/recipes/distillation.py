@@ -24,7 +24,8 @@ byol = Recipe(
         "Brightness jitter is multiplicative (torchvision); the authors' is additive.",
     ),
     views=PRESETS["byol"],
-    encoder=ResNet(arch="resnet50"),
+    # haiku's bottleneck, the authors' encoder, starts its last norm at 0; its basic block does not.
+    encoder=ResNet(arch="resnet50", zero_init_residual=True),
     projector=MLP(hidden=(4096,), out=256, out_bias=False),
     predictor=MLP(hidden=(4096,), out=None, out_bias=False),
     target=EMA(momentum=0.99, schedule="cosine"),

@@ -39,7 +39,8 @@ align_uniform_queue = moco_v1.but(
     name="align-uniform-queue",
     source="Wang and Isola 2020, arXiv:2005.10242, Sec. 5, the ImageNet-100 setting; authors' code",
     departures=(
-        *moco_v1.departures,
+        "Shuffled BN over 4 splits stands for the 4 devices of the authors' command, also on one "
+        "device.",
         "Weights, epochs and milestones are the defaults of the authors' code.",
         "Pairs of images are those of the global batch; the authors' code takes each device's.",
     ),
@@ -52,6 +53,7 @@ align_uniform_queue = moco_v1.but(
         queue=65536,
         symmetric=False,
     ),
+    batch_norm=BatchNorm(mode="split", splits=4, shuffle=True),
     optimizer=SGD(lr=0.03, weight_decay=1e-4),
     batch_size=128,
 )

@@ -24,12 +24,17 @@ dcl = simclr.but(
         "The loss is the mean over 2N anchors; the paper sums the two views of a pair.",
     ),
     encoder=ResNet(arch="resnet18"),
-    projector=MLP(hidden=(512,), out=128, hidden_bias=False, out_bias=False, out_norm=True),
     optimizer=SGD(lr=0.03, weight_decay=1e-4, scaling="linear"),
     schedule=Cosine(),
     epochs=200,
     batch_size=256,
-).but({"objective.temperature": 0.07, "objective.positive_in_denominator": False})
+).but(
+    {
+        "projector.hidden": (512,),
+        "objective.temperature": 0.07,
+        "objective.positive_in_denominator": False,
+    }
+)
 
 dclw = dcl.but(
     name="dclw",
@@ -70,13 +75,15 @@ moco_ring = moco_v2.but(
     name="moco-ring",
     source="Wu et al. 2020, arXiv:2010.02037, Sec. 3 and the authors' code (MoCoRing)",
     departures=(
-        *moco_v2.departures,
+        "Batch statistics are those of the whole batch: the authors' code trains on one device, "
+        "where its shuffle of the keys leaves them as they are.",
         "The ball narrows linearly, per step; the released configuration leaves that switched off.",
         "Counts of negatives are rounded; the code's are cut off.",
-        "The rate falls by MoCo v2's cosine.",
+        "The rate falls by MoCo v2's cosine; the code's by 0.1 at 0.68 and 0.83 of training.",
     ),
     encoder=ResNet(arch="resnet18"),
     projector=MLP(hidden=(512,), out=128, hidden_norm=False),
+    batch_norm=BatchNorm(mode="synchronized"),
 ).but(
     {
         "objective.temperature": 0.07,
@@ -86,5 +93,10 @@ moco_ring = moco_v2.but(
 
 moco_ft = moco_v2.but(
     name="moco-ft",
-    source="Zhu et al. 2021, arXiv:2108.02982, Sec. 4; 'MoCo v2 + FT'",
+    source="Zhu et al. 2021, arXiv:2108.02982, Sec. 4; 'MoCo v2 + FT', the authors' command",
+    departures=(
+        *moco_v2.departures,
+        "The mixing factors are one a step for all devices; each of the authors' devices draws its "
+        "own.",
+    ),
 ).but({"objective.transform": FeatureTransformation(positive_alpha=2.0, negative_alpha=1.6)})

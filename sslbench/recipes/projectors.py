@@ -22,7 +22,7 @@ simclr_linear_projector = simclr.but(
     name="simclr-linear-projector",
     source="Jing et al. 2021, arXiv:2110.09348, Table 1, '1-layer linear projector'",
     departures=(_SAME,),
-).but({"projector.hidden": (), "projector.out_norm": False})
+).but({"projector.hidden": (), "projector.out_norm": False, "projector.out_norm_shift": True})
 
 simclr_no_projector = simclr.but(
     name="simclr-no-projector",

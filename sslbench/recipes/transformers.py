@@ -62,6 +62,10 @@ _STARRED = (
     "What the paper's tables do not say of this run is DINO's: optimiser, schedule, encoder, crops "
     "and colours."
 )
+_TWO_CROPS_CLIPPED = (
+    "Gradients are clipped and the rate ends at 1e-6, as DINO's; the author's DINO on two crops is "
+    "not clipped and ends at 1e-5 (the authors' code, issue 122)."
+)
 _TWO_CROPS = dino.but(
     {
         "views.num_local": 0,
@@ -75,7 +79,11 @@ _TWO_CROPS = dino.but(
 byol_vit = _TWO_CROPS.but(
     name="byol-vit",
     source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'BYOL*', and Table 7, row 7",
-    departures=(_STARRED, "The heads and the scored encoder, the online one, are BYOL's."),
+    departures=(
+        _STARRED,
+        _TWO_CROPS_CLIPPED,
+        "The heads and the scored encoder, the online one, are BYOL's.",
+    ),
     projector=byol.projector,
     predictor=byol.predictor,
     target=EMA(momentum=0.996, schedule="cosine"),
@@ -84,8 +92,16 @@ byol_vit = _TWO_CROPS.but(
 moco_v2_vit = _TWO_CROPS.but(
     name="moco-v2-vit",
     source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'MoCov2*', and Table 7, row 8",
-    departures=(_STARRED, "Head, queue and momentum are MoCo v2's."),
-    projector=moco_v2.projector,
+    departures=(
+        _STARRED,
+        _TWO_CROPS_CLIPPED,
+        "Queue, momentum and temperature are MoCo v2's.",
+        "The head is the paper's, three layers with batch norm to 256 outputs (App. B); that it is "
+        "2,048 wide, has ReLU and ends without a norm is MoCo v2's.",
+        "Batch norm, which only the head has, is synchronised, as in the authors' code; the paper "
+        "does not say how it kept queries and keys apart.",
+    ),
+    projector=MLP(hidden=(2048, 2048), out=256),
     target=moco_v2.target,
     objective=moco_v2.objective,
 )
@@ -93,6 +109,10 @@ moco_v2_vit = _TWO_CROPS.but(
 swav_vit = dino.but(
     name="swav-vit",
     source="Caron et al. 2021, arXiv:2104.14294, Table 2, 'SwAV*', and Table 7, row 9",
-    departures=(_STARRED, "The head and its 65,536 prototypes are DINO's too."),
+    departures=(
+        _STARRED,
+        "The head and its 65,536 prototypes are DINO's too.",
+        "Eight local crops, as the recipe dino has; the paper's run has six (App. E).",
+    ),
     target=Shared(stop_gradient=True),
 ).but({"objective.assignment": Sinkhorn(epsilon=0.05, iterations=3)})

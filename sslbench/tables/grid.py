@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.evaluation.scores import read_score
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale
-from sslbench.recipes.specs import Data, Shapes
+from sslbench.recipes.specs import Data, ImageSet, Shapes
 from sslbench.tables.cells import (
     DEFAULT_PROTOCOLS,
     Place,
@@ -134,12 +135,13 @@ def plan(
         data: in place of the scale's data set.
         overrides: `--set` changes, applied to every row that has the field.
     Raises:
-        UserError: an unknown row, scale or field, no seed, or data that are not there.
+        UserError: an unknown row, scale or field, no seed, or data that are not there or have no
+            labels.
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")
-    find_scale(scale)
+    _check_labelled(data or find_scale(scale).data)
     request = Request(scale, chosen, data, overrides)
     _check_rows(tables, rows)
     found: dict[str, _Collected] = {}
@@ -283,6 +285,15 @@ def _scoring_seconds(experiment: Experiment) -> float:
     data = experiment.data
     images = data.num_train if isinstance(data, Shapes) else (data.num_train or 50_000)
     return 1e-3 * images
+
+
+def _check_labelled(data: Data) -> None:
+    """Every column of a table needs labels, and so does chance."""
+    if isinstance(data, ImageSet) and data.name in DATASETS and not DATASETS[data.name].labelled:
+        raise UserError(
+            f"Tables are scored with labels, and '{data.name}' has none; give a labelled set, such "
+            "as --dataset folder:PATH with train/<class>/ and val/<class>/."
+        )
 
 
 def _check_rows(tables: Sequence[Table], rows: Sequence[str] | None) -> None:

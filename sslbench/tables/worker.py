@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbench.errors import Interrupted
+from sslbench.errors import DataWarning, Interrupted
 from sslbench.tables.workers import INTERRUPTED, Job, JobResult, Tell, attempt
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def main(arguments: list[str]) -> int:
         out.write(json.dumps(_plain(vars(result))) + "\n")
         out.flush()
 
+    warnings.simplefilter("ignore", DataWarning)  # said when the grid was planned
     prepare(int(arguments[0]) if arguments else None)
     try:
         for line in sys.stdin:

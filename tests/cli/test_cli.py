@@ -11,31 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.cli import main
 from sslbench.engine.folder import RunFolder
 from sslbench.evaluation import subject
 
 SMALL = ["--scale", "smoke", "--set", "data.num_train=160", "--set", "data.num_test=60",
          "--set", "data.resolution=16"]  # fmt: skip
 QUICK = [*SMALL, "--set", "epochs=1"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Call the command line in a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sslbench", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def trained(run, recipe: str, *more: str) -> str:
@@ -78,6 +59,12 @@ def test_list_names_things_as_text_and_as_json(run, kind):
         (["pretrain", "simclr", "--set", "batch_size=100000", "--scale", "smoke"], "larger than"),
         (["pretrain", "moco-v2", "--set", "batch_size=60"], "multiple of the batch"),
         (["pretrain", "simclr", "--dataset", "folder:nowhere"], "nowhere"),
+        (["pretrain", "simclr", "--dataset", "shapes:/tmp"], "shapes is drawn and has no folder"),
+        (["pretrain", "simclr", "--dataset", "folder:"], "give the folder after the colon"),
+        (
+            ["pretrain", "simclr", "--scale", "smoke", "--set", "data.num_train=1"],
+            "use more images",
+        ),
         (["pretrain", "simclr", "--device", "gpu"], "gpu"),
         (["pretrain", "missing.yaml"], "missing.yaml"),
         (["eval", "no-such-run"], "No run 'no-such-run'"),
@@ -121,12 +108,12 @@ def test_pretrain_eval_compare_export(run):
 def test_transfer_scores_a_run_on_other_sets(run):
     from PIL import Image
 
-    for split in ("train", "val"):
+    for blue, split in ((20, "train"), (21, "val")):
         for label, level in (("dark", 20), ("light", 230)):
             folder = Path("pictures", split, label)
             folder.mkdir(parents=True)
             for i in range(12):
-                Image.new("RGB", (20, 20), (level + i, level, level)).save(folder / f"{i}.png")
+                Image.new("RGB", (20, 20), (level + i, level, blue)).save(folder / f"{i}.png")
     name = Path(trained(run, "simclr")).name
     code, out, err = run("transfer", name, "--to", "folder:pictures", "--json")
     assert code == 0, err

@@ -16,10 +16,12 @@ def pixels(count: int, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 3072), dtype=np.uint8)
 
 
-def save_png(path: Path, *, size: tuple[int, int] = (20, 16), colour: int = 0) -> Path:
+def save_png(
+    path: Path, *, size: tuple[int, int] = (20, 16), colour: int = 0, blue: int = 7
+) -> Path:
     """An RGB image of one colour, width × height."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (colour, 255 - colour, 7)).save(path)
+    Image.new("RGB", size, (colour, 255 - colour, blue)).save(path)
     return path
 
 
@@ -46,7 +48,8 @@ def save_png_fixture() -> Callable[..., Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes train/ and val/ with `num` images for each class of `classes`; gives their path."""
+    """Writes train/ and val/ with `num` images for each class of `classes`, no two of them equal;
+    gives their path."""
 
     def write(
         classes: tuple[str, ...] = ("cat", "dog"), *, num: int = 10, test: str = "val"
@@ -54,7 +57,8 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         for part in ("train", test):
             for label, name in enumerate(classes):
                 for i in range(num):
-                    save_png(tmp_path / "set" / part / name / f"{i}.png", colour=40 * label + i)
+                    path = tmp_path / "set" / part / name / f"{i}.png"
+                    save_png(path, colour=40 * label + i, blue=7 if part == "train" else 8)
         return tmp_path / "set"
 
     return write

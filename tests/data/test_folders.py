@@ -4,14 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from sslbench.data import Dataset, load
-from sslbench.data.photographs import decode
-from sslbench.errors import UserError
+from sslbench.errors import DataWarning, UserError
 from sslbench.recipes.specs import ImageSet
 
 Write = Callable[..., Path]
@@ -38,12 +36,72 @@ def test_a_set_may_lie_one_folder_deeper(folder: Write) -> None:
     assert len(read(folder(num=2).parent).train) == 4
 
 
-def test_hidden_and_other_files_are_no_images(folder: Write) -> None:
+def test_what_pillow_opens_is_an_image_whatever_its_suffix(folder: Write) -> None:
     path = folder(num=2)
-    (path / "train" / "cat" / "notes.txt").write_text("hello")
-    (path / "train" / "cat" / "._0.png").write_bytes(b"x")
+    for i, suffix in enumerate((".jfif", ".jpe", ".JPG", ".Avif", ".jp2", ".MPO")):
+        kind = {".Avif": "AVIF", ".jp2": "JPEG2000"}.get(suffix, "JPEG")
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(path / "train" / "cat" / f"x{suffix}", kind)
+    assert len(read(path).train) == 10
+
+
+def test_hidden_files_and_clutter_are_passed_over_quietly(folder: Write) -> None:
+    path = folder(num=2)
+    for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (path / "train" / "cat" / name).write_bytes(b"x")
     (path / "train" / ".git").mkdir()
     assert len(read(path).train) == 4
+
+
+def test_what_is_left_out_is_counted_and_named_at_every_load(folder: Write) -> None:
+    path = folder(num=2)
+    for name in ("cat/a.heic", "cat/b.heic", "dog/readme", "dog/notes.txt", "labels.csv"):
+        (path / "train" / name).write_text("hello")
+    (path / "val" / "0.png").write_bytes((path / "val" / "cat" / "0.png").read_bytes())
+    expected = (
+        r"left out, .*: 2 '\.heic', 1 '\.txt', 1 without a suffix, 1 '\.csv', 1 beside the class "
+        r"folders \(the first is 'train/cat/a\.heic'\)"
+    )
+    for _ in range(2):  # decoded, then packed
+        with pytest.warns(DataWarning, match=expected):
+            assert len(read(path).train) == 4
+
+
+def test_a_link_of_val_to_train_is_said_with_the_count(folder: Write) -> None:
+    path = folder(num=3)
+    shutil.rmtree(path / "val")
+    (path / "val").symlink_to(path / "train")
+    for _ in range(2):
+        with pytest.warns(DataWarning, match="6 of 6 test images are also training images"):
+            assert read(path).shared == 6
+
+
+def test_a_copied_image_under_another_name_is_counted_too(folder: Write) -> None:
+    path = folder(num=3)
+    Image.open(path / "train" / "cat" / "0.png").save(path / "val" / "dog" / "new.bmp")
+    with pytest.warns(DataWarning, match="1 of 7 test images"):
+        data = read(path)
+    assert data.shared == 1
+    with pytest.warns(DataWarning):  # of the whole set; this part of it has none
+        part = load(
+            ImageSet(name="folder", path=str(path), resolution=16, num_test=1, num_train=2),
+            root=path,
+        )
+    assert part.shared == 0
+
+
+def test_accents_may_be_encoded_differently_in_the_halves(folder: Write) -> None:
+    path = folder(("K\u00e4se", "Brot"), num=1)
+    (path / "val" / "K\u00e4se").rename(path / "val" / "Ka\u0308se")
+    data = read(path)
+    assert data.classes == ("Brot", "K\u00e4se")
+    assert data.test.labels is not None and data.test.labels.tolist() == [0, 1]
+    assert data.test.images[1, 0, 0, 0] == 0  # that of the first class that was written
+
+
+def test_one_name_in_two_encodings_in_one_half(folder: Write) -> None:
+    path = folder(("K\u00e4se", "Ka\u0308se"), num=1)
+    with pytest.raises(UserError, match="two folders named 'K\u00e4se'"):
+        read(path)
 
 
 def test_without_labels_a_tenth_is_the_test_half(tmp_path: Path, save_png: Write) -> None:
@@ -58,8 +116,8 @@ def test_without_labels_a_tenth_is_the_test_half(tmp_path: Path, save_png: Write
 
 def test_labels_asked_of_a_set_without_any(tmp_path: Path, save_png: Write) -> None:
     for i in range(4):
-        save_png(tmp_path / f"{i}.png")
-    with pytest.raises(UserError, match="'flat' has no labels"):
+        save_png(tmp_path / f"{i}.png", colour=i)
+    with pytest.raises(UserError, match=r"'flat' has no labels.* --dataset cifar10"):
         read(tmp_path, "flat").require_labels()
 
 
@@ -72,6 +130,30 @@ def test_tiny_imagenet_reads_its_annotations(tmp_path: Path, save_png: Write) ->
     assert data.test.images[:, 0, 0, 0].tolist() == [9, 8]
     (base / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn99\t0\n")
     with pytest.raises(UserError, match=r"the class 'n99', which wnids\.txt lacks"):
+        load(ImageSet(name="tiny-imagenet", resolution=16), root=tmp_path)
+
+
+def test_tiny_imagenets_lists_may_have_a_byte_order_mark(tmp_path: Path, save_png: Write) -> None:
+    base = _tiny_imagenet(tmp_path, save_png)
+    (base / "wnids.txt").write_text("n02\r\nn01\r\n", encoding="utf-8-sig")
+    data = load(ImageSet(name="tiny-imagenet", resolution=16), root=tmp_path)
+    assert data.classes == ("n01", "n02")
+
+
+@pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
+def test_tiny_imagenets_lists_in_another_encoding(
+    tmp_path: Path, save_png: Write, name: str
+) -> None:
+    path = _tiny_imagenet(tmp_path, save_png) / name
+    path.write_bytes("n01 n02".encode("utf-16"))
+    with pytest.raises(UserError, match=f"{path.name} is not text in UTF-8"):
+        load(ImageSet(name="tiny-imagenet", resolution=16), root=tmp_path)
+
+
+def test_tiny_imagenet_without_annotations(tmp_path: Path, save_png: Write) -> None:
+    base = _tiny_imagenet(tmp_path, save_png)
+    (base / "val" / "val_annotations.txt").write_text("")
+    with pytest.raises(UserError, match=r"test half of 'tiny-imagenet' in .* has no images"):
         load(ImageSet(name="tiny-imagenet", resolution=16), root=tmp_path)
 
 
@@ -88,43 +170,11 @@ def _tiny_imagenet(root: Path, save_png: Write) -> Path:
     return base
 
 
-# --- decoding ---------------------------------------------------------------------------------
-
-
-def test_the_shorter_side_is_resized_and_the_centre_kept(tmp_path: Path) -> None:
-    wide = np.zeros((20, 60, 3), np.uint8)
-    wide[:, 20:40] = 200
-    Image.fromarray(wide).save(tmp_path / "a.png")
-    out = decode([tmp_path / "a.png"], 10)
-    assert out.shape == (1, 3, 10, 10)
-    assert bool((out[..., 1:9] == 200).all())
-
-
-def test_resizing_averages_instead_of_skipping(tmp_path: Path) -> None:
-    checks = (np.indices((40, 40)).sum(0) % 2 * 255).astype(np.uint8)
-    Image.fromarray(checks).save(tmp_path / "a.png")
-    assert bool((decode([tmp_path / "a.png"], 10).float() - 127.5).abs().max() < 10)
-
-
-def test_grey_and_transparent_images_get_three_channels(tmp_path: Path) -> None:
-    Image.new("L", (8, 8), 90).save(tmp_path / "grey.png")
-    Image.new("RGBA", (8, 8), (1, 2, 3, 0)).save(tmp_path / "clear.png")
-    Image.fromarray(np.full((8, 8), 25856, np.uint16)).save(tmp_path / "deep.png")
-    out = decode([tmp_path / f"{name}.png" for name in ("grey", "clear", "deep")], 8)
-    assert out[:, :, 0, 0].tolist() == [[90, 90, 90], [1, 2, 3], [101, 101, 101]]
-
-
-def test_a_small_image_among_others_is_enlarged(tmp_path: Path, save_png: Write) -> None:
-    sizes = [(4, 4), (16, 16), (16, 16)]
-    files = [save_png(tmp_path / f"{i}.png", size=size) for i, size in enumerate(sizes)]
-    assert decode(files, 16).shape == (3, 3, 16, 16)
-
-
 # --- what is refused --------------------------------------------------------------------------
 
 
 def test_mostly_small_images(folder: Write) -> None:
-    with pytest.raises(UserError, match="20 of 20 images are smaller than 17 pixels"):
+    with pytest.raises(UserError, match="40 of 40 images are smaller than 17 pixels"):
         read(folder(), resolution=17)
 
 
@@ -190,3 +240,12 @@ def test_folders_need_a_path_and_a_resolution(folder: Write) -> None:
         load(ImageSet(name="folder", resolution=16), root=Path())
     with pytest.raises(UserError, match=r"needs data\.resolution"):
         load(ImageSet(name="folder", path=str(folder(num=1))), root=Path())
+
+
+def test_sentences_name_the_option_that_there_is(folder: Write) -> None:
+    path = folder(("cat",))
+    with pytest.raises(UserError, match="use --dataset flat:PATH"):
+        read(path)
+    shutil.rmtree(path / "val")
+    with pytest.raises(UserError, match="use --dataset flat:PATH"):
+        read(path)

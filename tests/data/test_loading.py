@@ -97,16 +97,6 @@ def test_shapes_fingerprint_follows_the_spec(tmp_path: Path) -> None:
     assert fingerprint(spec.but(seed=1), root=tmp_path) != fingerprint(spec, root=tmp_path)
 
 
-def test_a_truncated_packed_copy_is_made_again(cifar10: Path) -> None:
-    first = load(CIFAR, root=cifar10)
-    (path,) = (cifar10 / "cifar10" / ".sslbench").iterdir()
-    whole = path.read_bytes()
-    path.unlink()
-    path.write_bytes(whole[:-7])
-    assert images_equal(load(CIFAR, root=cifar10), first)
-    assert len(path.read_bytes()) == len(whole)
-
-
 def test_a_folder_that_cannot_be_written_is_packed_in_the_users_cache(
     cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +127,7 @@ def test_unlabelled_images_follow_the_training_images(
     data = _stl10(tmp_path, monkeypatch)
     assert data.unlabelled is not None and data.unlabelled.labels is None
     assert data.pretraining.shape == (7, 3, 96, 96)
+    assert data.pretraining is data.pretraining and data.num_pretraining == 7
     assert torch.equal(data.pretraining[:4], data.train.images)
     assert data.train.labels is not None and data.train.labels.tolist() == [0, 1, 0, 1]
 
@@ -158,15 +149,24 @@ def _stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def test_grey_sets_get_three_channels(tmp_path: Path) -> None:
     base = tmp_path / "fashion-mnist" / "FashionMNIST" / "raw"
     base.mkdir(parents=True)
-    for name in ("train", "t10k"):
+    for shift, name in enumerate(("train", "t10k")):
         header = [[0x803, 5, 28, 28], [0x801, 5]]
         images, labels = (np.array(h, dtype=">i4").tobytes() for h in header)
-        (base / f"{name}-images-idx3-ubyte").write_bytes(images + bytes(range(245)) * 16)
+        (base / f"{name}-images-idx3-ubyte").write_bytes(
+            images + bytes(range(shift, shift + 245)) * 16
+        )
         (base / f"{name}-labels-idx1-ubyte").write_bytes(labels + bytes(range(5)))
     data = load(ImageSet(name="fashion-mnist"), root=tmp_path)
     assert data.train.images.shape == (5, 3, 28, 28)
     assert data.train.images[0, :, 0, 3].tolist() == [3, 3, 3]
     assert len(data.classes) == 10
+
+
+def test_a_published_sets_twins_are_counted_without_a_word(cifar10: Path) -> None:
+    base = cifar10 / "cifar10" / "cifar-10-batches-py"
+    (base / "test_batch").write_bytes((base / "data_batch_2").read_bytes())
+    assert load(CIFAR, root=cifar10).shared == 4
+    assert load(CIFAR.but(num_test=2), root=cifar10).shared == 2
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -211,6 +211,28 @@ def test_files_that_torchvision_refuses(tmp_path: Path) -> None:
 def test_a_limit_above_what_there_is_takes_all(cifar10: Path) -> None:
     whole, limited = load(CIFAR, root=cifar10), load(CIFAR.but(num_train=21), root=cifar10)
     assert torch.equal(whole.train.images, limited.train.images)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_train": 10**12}, r"1,000,000,000,000 images of 32 pixels: about .* TB of memory"),
+        (
+            {"resolution": 100_000},
+            r"8,000 images of 100,000 pixels: about .* lower data\.num_train",
+        ),
+        ({"num_test": 10**15}, "1,000,000,000,000,000 images"),
+    ],
+)
+def test_a_drawn_set_that_memory_does_not_hold(change: dict[str, int], sentence: str) -> None:
+    small = Shapes() if "resolution" in change else Shapes(num_train=8, num_test=8)
+    with pytest.raises(UserError, match=sentence):
+        load(small.but(change), root=Path())
+
+
+def test_arrays_that_memory_does_not_hold(cifar10: Path) -> None:
+    with pytest.raises(UserError, match=r"24 images of 1,000,000 pixels: .* lower data\.res"):
+        load(CIFAR.but(resolution=10**6), root=cifar10)
 
 
 # --- the registry -----------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sslbench.engine import checkpoint, folder
+from sslbench import files
+from sslbench.engine import checkpoint
 from sslbench.engine.checkpoint import (
     load_checkpoint,
     load_weights,
@@ -54,7 +55,7 @@ def test_an_end_just_before_the_rename_leaves_the_old_checkpoint(path, monkeypat
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    owner = {"fsync": (folder.os, "fsync"), "replace": (Path, "replace")}[where]
+    owner = {"fsync": (files.os, "fsync"), "replace": (Path, "replace")}[where]
     monkeypatch.setattr(*owner, stop)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, LARGE)

@@ -29,6 +29,11 @@ def test_the_std_of_an_isotropic_gaussian_is_one_over_the_root_of_its_width(d):
     assert float(embedding_std(gaussian(4096, d))) == pytest.approx(1 / math.sqrt(d), rel=0.02)
 
 
+def test_wide_supervised_features_of_few_classes_are_healthy():
+    final = {"loss": 0.1, "std": 0.015, "effective_rank": 9.0}  # a ResNet-50 with ten classes
+    assert verdict(final, recipe=RECIPES["supervised"], out_dim=2048).state == "healthy"
+
+
 def test_the_std_of_a_constant_is_zero_and_does_not_depend_on_length():
     z = gaussian(1, D).expand(32, D) * torch.arange(1.0, 33)[:, None]
     assert float(embedding_std(z)) == pytest.approx(0, abs=1e-6)
@@ -126,6 +131,7 @@ def test_a_run_without_any_log_point_is_no_healthy_run():
         ("ressl", {"objective__teacher_temperature": 0.2}, "is not below"),
         ("ressl", {}, "queue too short"),
         ("supervised", {}, "learning rate"),
+        ("dino", {"objective.loss": "normalized_mse"}, "Nothing sharpens a squared error"),
     ],
 )
 def test_the_recipe_names_the_cause_of_a_collapse(recipe, changes, cause):

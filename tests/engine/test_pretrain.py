@@ -189,6 +189,11 @@ def test_the_summary_says_where_the_number_comes_from(tmp_path):
     assert summary["final"]["out_dim"] == 8
 
 
+def test_a_supervised_run_is_judged_by_the_width_of_its_features_not_of_its_classifier(tmp_path):
+    final = train(tiny("supervised", encoder__width=8), tmp_path).summary()["final"]
+    assert final["out_dim"] == 16  # of 10 classes
+
+
 def test_a_loss_that_is_not_finite_fails_the_run_and_says_so(tmp_path):
     with pytest.raises(RunFailed, match="not finite"):
         train(tiny("simclr", optimizer={"kind": "SGD", "lr": 1e30}), tmp_path)
@@ -199,8 +204,20 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_says_so(tmp_path):
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    with pytest.raises(UserError, match="larger than the 96 images"):
+    with pytest.raises(
+        UserError, match="larger than the 96 images of shapes; set batch_size to 96"
+    ):
         train(tiny("simclr", batch_size=128), tmp_path)
+    with pytest.raises(
+        UserError, match="larger than the 96 images of shapes; set batch_size to 32"
+    ):
+        train(tiny("simclr", batch_size=64, accumulate=3), tmp_path)
+
+
+def test_a_single_image_is_no_batch(tmp_path):
+    single = tiny("simclr").but({"data.num_train": 1})
+    with pytest.raises(UserError, match="larger than the 1 image of shapes; use more images"):
+        train(single, tmp_path)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
@@ -223,6 +240,37 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_accumulated_batches_make_one_update(dataset):
     trainer = Trainer(tiny("byol", accumulate=3), dataset, device=torch.device("cpu"))
     assert trainer.steps_per_epoch == 2
+
+
+def test_what_is_logged_is_of_all_parts_of_an_accumulated_batch(dataset):
+    trainer = Trainer(tiny("simclr", accumulate=3), dataset, device=torch.device("cpu"))
+    trainer.method.train()
+    parts = [trainer._forward(0, part) for part in range(3)]
+    output = Trainer(tiny("simclr", accumulate=3), dataset, device=torch.device("cpu")).step()
+    losses = torch.stack([part.loss for part in parts])
+    assert losses.std() > 1e-3
+    torch.testing.assert_close(output.loss, losses.mean().detach())
+    for name, value in output.metrics.items():
+        torch.testing.assert_close(value, torch.stack([p.metrics[name] for p in parts]).mean())
+
+
+@pytest.mark.parametrize("recipe", ["simclr", "supervised"])
+def test_what_decides_on_compilation_are_the_steps_that_are_taken(recipe, tmp_path, monkeypatch):
+    asked = {}
+
+    def pays(device, *, steps, batch_size, mode):
+        asked.update(steps=steps, batch_size=batch_size)
+        return False
+
+    monkeypatch.setattr("sslbench.engine.hardware.compile_pays", pays)
+    data = load(DATA, root=Path("unused"))
+    data = dataclasses.replace(data, unlabelled=data.train)
+    images = 96 if recipe == "supervised" else 192  # labels are needed there
+    folder = pretrain(
+        tiny(recipe, accumulate=3), provenance={}, runs=tmp_path, root=tmp_path, dataset=data
+    )
+    assert asked == {"steps": 2 * (images // 48), "batch_size": 48}
+    assert folder.summary()["steps"] == asked["steps"]
 
 
 def test_gradient_does_not_reach_the_target(dataset):

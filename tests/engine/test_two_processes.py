@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from sslbench import distributed
 from sslbench.data import load
@@ -35,6 +37,24 @@ def trace(recipe: str) -> dict[str, object]:
                if n.split(".")[0] in ("queue", "bank", "partition", "memory",
                                     "centre")}  # fmt: skip
     return {"loss": first, "gradients": gradients, "losses": losses, "buffers": buffers}
+
+
+def accumulated() -> dict[str, object]:
+    """Weights after a step of three parts, and how often gradients were sent for it."""
+    dataset = load(DATA, root=Path("unused"))
+    trainer = Trainer(tiny("byol", accumulate=3), dataset, device=torch.device("cpu"))
+    sent = []
+    network: Any = trainer._network
+
+    def count(state, bucket):  # DDP takes no annotation that is a string
+        sent.append(bucket.index())
+        return allreduce_hook(state, bucket)
+
+    if distributed.world_size() > 1:
+        network.register_comm_hook(None, count)
+    loss = distributed.mean(trainer.step().loss).item()
+    weights = {n: p.tolist() for n, p in trainer.method.named_parameters()}
+    return {"sent": sent, "loss": loss, "weights": weights}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +98,23 @@ def test_two_processes_go_on_as_one(recipe, two):
         )
 
 
+def test_two_processes_accumulate_as_one_and_send_gradients_once(two):
+    one, both = accumulated(), two["accumulated"]
+    assert both["sent"] == [0]  # one bucket holds all of so small a network
+    assert both["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    for name, value in one["weights"].items():
+        torch.testing.assert_close(
+            torch.tensor(both["weights"][name]), torch.tensor(value), rtol=1e-3, atol=1e-4
+        )
+
+
 def main(folder: Path) -> None:
     """One process of the pair."""
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     traces = {recipe: trace(recipe) for recipe in TRAINED}
+    traces["accumulated"] = accumulated()
     if rank == 0:
         (folder / "traces.json").write_text(json.dumps(traces))
     dist.barrier()

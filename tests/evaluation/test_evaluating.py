@@ -54,6 +54,7 @@ def test_every_protocol_scores_every_kind_of_encoder(recipe: str, tmp_path: Path
         assert (score.protocol, score.definition) == (name, PROTOCOLS[name].definition)
         assert score.fingerprint == run.summary()["fingerprint"]
         assert (score.dataset, score.num_train, score.num_test) == ("shapes", 96, 32)
+        assert score.shared == 0
         assert read_score(run.score_path("shapes", name)) == score
         if name != "geometry.v1":
             assert 0 <= score.values["top1"] <= score.values["top5"] <= 100

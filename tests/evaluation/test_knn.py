@@ -53,6 +53,16 @@ def test_every_setting_of_the_sweep_equals_a_search_of_its_own() -> None:
             assert float(table[row, column]) == pytest.approx(expected)
 
 
+def test_of_many_equal_images_some_take_the_last_places_and_they_vote_once() -> None:
+    train = F.normalize(torch.ones(300, 4), dim=1)
+    labels = torch.arange(300)
+    found = nearest(train, labels, train[:3] * 2, k=20)
+    for row in found.classes.tolist():
+        assert row == sorted(set(row)) and len(row) == 20  # by position, none twice
+    sums = votes(found, ks=[5, 20], temperature=0.1, num_classes=300)
+    torch.testing.assert_close(sums.sum(-1), torch.tensor([[5.0], [20.0]]).double().expand(2, 3))
+
+
 def test_neighbors_come_nearest_first_and_equal_ones_by_position() -> None:
     train = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [3.0, 0.0]])
     found = nearest(train, torch.tensor([3, 2, 1, 0]), torch.tensor([[1.0, 0.0]]), k=4)

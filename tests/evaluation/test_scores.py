@@ -31,6 +31,14 @@ def test_json_gives_the_same_score_back(tmp_path: Path) -> None:
     assert read_score(path) == SCORE
 
 
+def test_a_score_from_before_test_images_were_compared_is_read(tmp_path: Path) -> None:
+    old = SCORE.to_dict()
+    del old["shared"]
+    (tmp_path / "score.json").write_text(json.dumps(old))
+    found = read_score(tmp_path / "score.json")
+    assert found is not None and found.shared is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3"])
 def test_a_damaged_file_is_no_score(tmp_path: Path, text: str) -> None:
     path = tmp_path / "score.json"
@@ -53,3 +61,9 @@ def test_scores_of_two_encoders_under_one_definition_compare() -> None:
 def test_other_protocol_settings_or_data_are_refused(field: str, value: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         comparable(SCORE, dataclasses.replace(SCORE, **{field: value}))
+
+
+def test_scores_of_before_inputs_were_kept_are_read() -> None:
+    old = SCORE.to_dict()
+    del old["inputs"], old["source"]
+    assert Score.from_dict(old) == SCORE

@@ -20,7 +20,7 @@ ABLATION: dict[str, dict[str, Any]] = {  # Caron et al. 2021, Table 7
     "2 no momentum": {"target": "Shared"},
     "3 Sinkhorn": {"objective.assignment": "Sinkhorn"},
     "4 two crops": {"views.num_local": 0},
-    "5 MSE": {"objective.loss": "mse"},
+    "5 MSE": {"objective.loss": "normalized_mse"},
     "6 predictor": {"predictor": PREDICTOR},
     "7 BYOL": {"prototypes": None, "objective": "NegativeCosine", "predictor": PREDICTOR,
                "views.num_local": 0},

@@ -12,14 +12,15 @@ from sslbench.recipes.specs import MLP, Channels
 
 
 def layers(head: nn.Module) -> list[str]:
-    """Each layer in a few letters: Linear with widths and bias, BN with affine or not, ReLU."""
+    """Each layer in a few letters: Linear with widths and bias, BN with what it learns, ReLU."""
     names = []
     for layer in head.children():
         if isinstance(layer, nn.Linear):
             bias = "+b" if layer.bias is not None else ""
             names.append(f"{layer.in_features}>{layer.out_features}{bias}")
         elif isinstance(layer, nn.BatchNorm1d):
-            names.append(f"BN{layer.num_features}{'' if layer.affine else ' fixed'}")
+            learned = " fixed" if not layer.affine else "" if layer.bias.requires_grad else " scale"
+            names.append(f"BN{layer.num_features}{learned}")
         else:
             names.append(type(layer).__name__)
     return names
@@ -66,6 +67,8 @@ def test_every_switch_shows_in_the_layers() -> None:
     assert layers(build_head(out_norm, 5)) == ["5>4", "BN4", "ReLU", "4>2+b", "BN2"]
     fixed = out_norm.but(out_norm_affine=False)
     assert layers(build_head(fixed, 5))[-1] == "BN2 fixed"
+    assert layers(build_head(fixed.but(out_norm_shift=False), 5))[-1] == "BN2 fixed"
+    assert layers(build_head(out_norm.but(out_norm_shift=False), 5))[-1] == "BN2 scale"
 
 
 def test_heads_of_the_papers() -> None:
@@ -76,7 +79,8 @@ def test_heads_of_the_papers() -> None:
             name: layers(build_head(RECIPES[name].predictor, 256))
             for name in ("moco-v3", "moco-v3-vit")
         }
-    assert projectors["simclr"] == ["2048>2048", "BN2048", "ReLU", "2048>128", "BN128"]
+    assert projectors["simclr"] == ["2048>2048", "BN2048", "ReLU", "2048>128", "BN128 scale"]
+    assert projectors["dcl"] == ["2048>512", "BN512", "ReLU", "512>128", "BN128 scale"]
     assert projectors["moco-v1"] == ["2048>128+b"]
     assert projectors["moco-v2"] == ["2048>2048+b", "ReLU", "2048>128+b"]
     assert projectors["npid"] == ["2048>128+b"]
@@ -115,6 +119,14 @@ def test_dinos_head_has_gelu_and_small_weights() -> None:
     for layer in (head[0], head[2]):
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert (layer.bias == 0).all()
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_norm_without_shift_learns_its_scale_alone(trainable: bool) -> None:
+    spec = MLP(out=2, out_norm=True, out_norm_shift=False, trainable=trainable)
+    norm = build_head(spec, 3)[-1]
+    assert norm.weight.requires_grad == trainable and not norm.bias.requires_grad
+    assert (norm.bias == 0).all()
 
 
 def test_a_frozen_head_passes_gradient_to_its_input_only() -> None:

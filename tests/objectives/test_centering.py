@@ -15,13 +15,14 @@ from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
 from sslbench.objectives import Centre, Context
 from sslbench.objectives.cluster_assignment import cluster_assignment
-from sslbench.recipes.specs import Centering, ClusterAssignment
+from sslbench.recipes.specs import Centering, ClusterAssignment, Sinkhorn
 from tests.reference import objectives as reference
 from tests.reference.embeddings import assert_same, embeddings
 from tests.reference.processes import run_processes
 
 K = 6
 SPEC = ClusterAssignment(temperature=0.1, assignment=Centering(temperature=0.04))
+MSE = SPEC.but(loss="normalized_mse")
 
 
 def scores(count: int, *, heads: int = 1, seed: int = 0) -> list[Tensor]:
@@ -46,20 +47,45 @@ def loss_of(spec: ClusterAssignment, online: Any, target: Any, **given: Any) -> 
 
 @pytest.mark.parametrize("num_views", [2, 5])
 @pytest.mark.parametrize("teacher_temperature", [0.04, 0.07, 1.0])
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
-def test_it_is_the_formula_of_the_paper(
-    num_views: int, teacher_temperature: float, loss: Any
-) -> None:
-    spec = SPEC.but({"loss": loss, "assignment.temperature": teacher_temperature})
+def test_it_is_the_formula_of_the_paper(num_views: int, teacher_temperature: float) -> None:
+    spec = SPEC.but({"assignment.temperature": teacher_temperature})
     student, teacher = scores(num_views), scores(2, seed=1)
     theirs = reference.dino(
         [x[:, 0] for x in student], [x[:, 0].detach() for x in teacher], centre().value[0],
-        0.1, teacher_temperature, squared=loss == "mse",
+        0.1, teacher_temperature,
     )  # fmt: skip
     ours = loss_of(spec, student, teacher)
     assert_same(ours, theirs, student)
     ours.backward()
     assert all(x.grad is None for x in teacher)
+
+
+@pytest.mark.parametrize("num_views", [2, 5])
+def test_the_squared_error_is_of_unit_outputs_without_sharpening(num_views: int) -> None:
+    student, teacher = scores(num_views), scores(2, seed=1)
+    theirs = reference.dino_mse(
+        [x[:, 0] for x in student], [x[:, 0].detach() for x in teacher], centre().value[0]
+    )
+    ours = loss_of(MSE, student, teacher)
+    assert_same(ours, theirs, student)
+    ours.backward()
+    assert all(x.grad is None for x in teacher)
+
+
+def test_the_squared_error_knows_neither_temperature_nor_length() -> None:
+    student, teacher = scores(3), scores(2, seed=1)
+    loss = loss_of(MSE, student, teacher)
+    other = MSE.but({"temperature": 1.0, "assignment.temperature": 0.9})
+    assert_close(loss_of(other, [3 * x for x in student], teacher), loss)
+    assert 0 < loss.item() < 4
+    opposite = centre().value - torch.ones_like(student[0])  # what the centre leaves is -1
+    assert_close(loss_of(MSE, [torch.ones_like(x) for x in student], [opposite] * 2),
+                 torch.tensor(4.0, dtype=torch.float64))  # fmt: skip
+
+
+def test_the_squared_error_is_of_centred_scores_only() -> None:
+    with pytest.raises(UserError, match=r"not the codes of Sinkhorn; set objective\.assignment"):
+        ClusterAssignment(loss="normalized_mse", assignment=Sinkhorn())
 
 
 def test_heads_are_averaged() -> None:
@@ -73,6 +99,15 @@ def test_heads_are_averaged() -> None:
     ]  # fmt: skip
     ours = loss_of(SPEC, student, teacher, centre=centre(heads=2))
     assert_same(ours, sum(theirs) / 2, student)
+    squared = [
+        reference.dino_mse(
+            [x[:, h] for x in student], [x[:, h].detach() for x in teacher],
+            centre(heads=2).value[h],
+        )
+        for h in range(2)
+    ]  # fmt: skip
+    ours = loss_of(MSE, student, teacher, centre=centre(heads=2))
+    assert_same(ours, sum(squared) / 2, student)
 
 
 def test_the_first_view_and_the_crops_predict_the_second_where_it_is_one_sided() -> None:
@@ -111,11 +146,11 @@ def test_metrics_split_the_loss_into_entropy_and_divergence() -> None:
     codes = torch.cat([((x - centre().value) / 0.04).softmax(2) for x in teacher])
     assert_close(metrics["assignment_entropy"], -(codes * codes.log()).sum(2).mean())
     assert_close(metrics["assignment_entropy"] + metrics["divergence"], loss.detach())
-    _, squared = cluster_assignment(SPEC.but(loss="mse"), student, teacher, context=context)
+    _, squared = cluster_assignment(MSE, student, teacher, context=context)
     assert_close(squared["divergence"], metrics["divergence"])
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "normalized_mse"])
 def test_equal_distributions_have_no_divergence_and_no_gradient(loss: Any) -> None:
     spec = ClusterAssignment(temperature=0.1, assignment=Centering(temperature=0.1), loss=loss)
     (x,) = scores(1)
@@ -123,7 +158,7 @@ def test_equal_distributions_have_no_divergence_and_no_gradient(loss: Any) -> No
     value, metrics = cluster_assignment(spec, [x, x], [x.detach()] * 2, context=context)
     zero = torch.zeros((), dtype=torch.float64)
     assert_close(metrics["divergence"], zero)
-    if loss == "mse":
+    if loss == "normalized_mse":
         assert_close(value.detach(), zero)
     value.backward()
     assert_close(x.grad, torch.zeros_like(x))

@@ -37,6 +37,9 @@ SPECS: dict[str, Spec] = {
     "debiased hard ring": InfoNCE(class_prior=0.1, hardness=1.0, ring=Ring(outer=0.5, inner=0.3)),
     "annealed ring": InfoNCE(negatives="queue", queue=K, ring=Ring(outer=0.3, anneal="linear")),
     "transformed": InfoNCE(negatives="queue", queue=K, transform=FeatureTransformation()),
+    "transformed by dimension": InfoNCE(
+        negatives="queue", queue=K, transform=FeatureTransformation(per="dimension")
+    ),
     "bank": InfoNCE(negatives="bank"),
     "nearest of the bank": InfoNCE(negatives="bank", symmetric=False, ring=Ring(outer=0.2)),
     "simple": SimpleContrast(),

@@ -282,13 +282,8 @@ def dino(
     centre: Tensor,
     temperature: float,
     teacher_temperature: float,
-    *,
-    squared: bool = False,
 ) -> Tensor:
-    """Caron et al. 2021, Algorithm 1 and Eq. 3, of V views N×K and the teacher's global ones.
-
-    `squared`: the squared distance of the two distributions in place of their cross-entropy.
-    """
+    """Caron et al. 2021, Algorithm 1 and Eq. 3, of V views N×K and the teacher's global ones."""
     terms = []
     for j, theirs in enumerate(teacher):
         for i, ours in enumerate(student):
@@ -297,10 +292,20 @@ def dino(
             for x, y in zip(ours, theirs, strict=True):
                 p = probabilities(x, temperature)
                 q = probabilities(y - centre, teacher_temperature)
-                if squared:
-                    terms.append(sum((a - b) ** 2 for a, b in zip(p, q, strict=True)))
-                else:
-                    terms.append(-sum(b * torch.log(a) for a, b in zip(p, q, strict=True)))
+                terms.append(-sum(b * torch.log(a) for a, b in zip(p, q, strict=True)))
+    return torch.stack(terms).mean()
+
+
+def dino_mse(student: list[Tensor], teacher: list[Tensor], centre: Tensor) -> Tensor:
+    """Caron et al. 2021, App. B and Table 14, row 2: the outputs as unit vectors, the teacher's
+    after centring, without softmax."""
+    terms = [
+        squared_distance(x, y - centre)
+        for j, theirs in enumerate(teacher)
+        for i, ours in enumerate(student)
+        if i != j
+        for x, y in zip(ours, theirs, strict=True)
+    ]
     return torch.stack(terms).mean()
 
 

@@ -172,3 +172,23 @@ def test_accumulation_keeps_the_images_of_an_update() -> None:
         recipe = cell.experiment.recipe
         sizes.add(recipe.batch_size * recipe.accumulate)
     assert sizes == {4096}
+
+
+def test_dinos_comparison_trains_each_method_as_long_as_its_published_run() -> None:
+    table = TABLES["dino-linear-knn"]
+    made = cells(table, request=Request("paper", (0,)))
+    found = {place.row: resolved.experiment.recipe for place, resolved in made}
+    epochs = {"byol-vit": 300, "moco-v2-vit": 800, "swav-vit": 800, "dino": 800}
+    assert {name: found[name].epochs for name in epochs} == epochs
+    views = found["deepcluster-v2"].views
+    assert views.local is not None
+    assert (views.first.size, views.num_local, views.local.size) == (224, 6, 96)
+    assert (views.first.crop.scale, views.local.crop.scale) == ((0.14, 1.0), (0.05, 0.14))
+
+
+def test_the_grid_of_alignment_and_uniformity_splits_batch_norm_in_four() -> None:
+    table = TABLES["align-uniform-imagenet100-grid"]
+    for scale in SCALES:
+        for place, made in cells(table, request=Request(scale, (0,))):
+            if place.row in {row.id for row in table.rows}:
+                assert made.experiment.recipe.batch_norm.splits == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sslbench.errors import Interrupted, UserError
+from sslbench.recipes.specs import ImageSet
 from sslbench.tables.cells import Place
 from sslbench.tables.grid import Event, plan, run
 from sslbench.tables.schema import Table, load_table
@@ -68,6 +69,7 @@ def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places)
         ({"scale": "laptp"}, "No scale 'laptp'; did you mean 'laptop'"),
         ({"overrides": {"epoch": 3}}, "epoch.*did you mean 'epochs'"),
         ({"overrides": {"epochs": "many"}}, "epochs: needs a whole number"),
+        ({"data": ImageSet(name="flat", path=".", resolution=16)}, "'flat' has none.*--dataset"),
         ({"seeds": 0}, "at least one seed"),
         ({"seeds": [-1]}, "seeds are >= 0"),
     ],

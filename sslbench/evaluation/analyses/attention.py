@@ -123,7 +123,7 @@ def _shown(
 ) -> tuple[list[str], Tensor]:
     """Names and pixels of the images to show."""
     if files:
-        return [path.name for path in files], decode(files, subject.dataset.resolution)
+        return [path.name for path in files], decode(files, subject.dataset.resolution).images
     rows = chosen_images(subject, count=count, seed=seed, index=index)
     images = subject.dataset.test.images
     names = [f"{subject.label} test {i}" for i in rows.tolist()]

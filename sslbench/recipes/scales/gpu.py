@@ -224,10 +224,12 @@ CIFAR = Scale(
     small_axes={"objective.queue": {65536: 4096}},
     notes=(
         "SimCLR: the authors' CIFAR-10 example (LARS 1.0 per 256, temperature 0.5, no blur).",
+        "Residual blocks start as torchvision's do, their last norm at 1, also where a recipe "
+        "starts it at 0 (SimCLR's example).",
         "MoCo: the authors' CIFAR-10 demo (linear head, queue 4096, momentum 0.99, 8 BN splits); "
         "it scores its 128-d output by kNN, we score the encoder's 512 features.",
         "DCL: its paper's setting, batches as they are. Debiased, HCL: their code (ResNet-50, "
-        "blur). Ring: its code, whose queue is longer than CIFAR-10. FT: MoCo's demo.",
+        "blur). Ring: its code, on one device; its queue is longer than CIFAR-10. FT: MoCo's demo.",
         "SimSiam: App. D of its paper. BYOL, Barlow Twins: solo-learn's CIFAR settings.",
         "Memory bank: the CIFAR settings of Wang and Liu 2020; NPID's own CIFAR runs take the full "
         "softmax, which is instdisc at temperature 0.1. Alignment and uniformity: the authors' "

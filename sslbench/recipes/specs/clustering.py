@@ -90,13 +90,20 @@ class ClusterAssignment(Spec):
     """Predict a view's assignment to the prototypes from the other views.
 
     The target of a view is what `assignment` makes of its scores, without gradient; the
-    prediction softmax(scores / `temperature`).
+    prediction softmax(scores / `temperature`). `loss` "normalized_mse" compares the scores
+    themselves instead, those of the target less their centre, as unit vectors (DINO's Table 7).
     """
 
     temperature: float = 0.1
     assignment: Assignment = Sinkhorn()
-    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    loss: Literal["cross_entropy", "normalized_mse"] = "cross_entropy"
     symmetric: bool = True
 
     def check(self) -> None:
         self.require(self.temperature > 0, "temperature must be > 0.")
+        self.require(
+            self.loss == "cross_entropy" or isinstance(self.assignment, Centering),
+            f"normalized_mse compares centred scores, not the codes of "
+            f"{type(self.assignment).__name__}; set objective.assignment=Centering, or "
+            "objective.loss=cross_entropy.",
+        )

@@ -11,11 +11,25 @@ from sslbench.recipes.base import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet(Spec):
-    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool."""
+    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool.
+
+    Two projects have a small stem of their own: solo-learn's pads by 2 (`stem_padding`), lightly's
+    ResNet in a Sequential has no ReLU behind it (`stem_relu`).
+    """
+
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"stem_padding", "stem_relu"})
 
     arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2"] = "resnet50"
     stem: Literal["imagenet", "small"] = "imagenet"
+    stem_padding: Literal[1, 2] | None = None  # of the small stem; None: 1
+    stem_relu: bool = True
     zero_init_residual: bool = False
+
+    def check(self) -> None:
+        self.require(
+            self.stem == "small" or (self.stem_padding is None and self.stem_relu),
+            "stem_padding and stem_relu are of the small stem; set stem=small.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +135,15 @@ class MLP(Spec):
 
     `out=None` is as wide as the input. `learning_rate_scale` multiplies this head's rate,
     `constant_learning_rate` leaves it out of the decay (SimSiam, Sec. 4.1, "lr not decayed"),
-    `trainable=False` freezes it at its random initialisation. `init` "trunc_normal" starts the
-    weights from a truncated normal of std 0.02, the biases at 0 (DINO).
+    `trainable=False` freezes it at its random initialisation. The norm of the output learns scale
+    and shift, without `out_norm_shift` the scale alone (SimCLR), without `out_norm_affine` neither.
+    `init` "trunc_normal" starts the weights from a truncated normal of std 0.02, the biases at 0
+    (DINO).
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"activation", "init"})
+    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"activation", "init", "out_norm_shift"}
+    )
 
     hidden: tuple[int, ...] = ()
     out: int | None = 128
@@ -134,6 +152,7 @@ class MLP(Spec):
     activation: Literal["relu", "gelu"] = "relu"
     out_norm: bool = False
     out_norm_affine: bool = True
+    out_norm_shift: bool = True
     out_bias: bool = True
     init: Literal["default", "trunc_normal"] = "default"
     trainable: bool = True

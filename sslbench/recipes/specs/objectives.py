@@ -64,13 +64,15 @@ class Ring(Spec):
 class FeatureTransformation(Spec):
     """Harder positives and more varied negatives, by mixing unit embeddings (FT).
 
-    `positive_alpha`: query and key are extrapolated away from each other, per dimension by
-    1 + Beta(alpha, alpha). `negative_alpha`: the queue is mixed with its own permutation, per
-    dimension by Beta(alpha, alpha). None leaves that side as it is.
+    `positive_alpha`: query and key are extrapolated away from each other by 1 + Beta(alpha,
+    alpha). `negative_alpha`: the queue is mixed with its own permutation by Beta(alpha, alpha).
+    None leaves that side as it is. `per`: one such factor a side for the whole `step` (one for
+    each direction of a symmetric loss), or one for each `dimension` of each row.
     """
 
     positive_alpha: float | None = 2.0
     negative_alpha: float | None = 1.6
+    per: Literal["step", "dimension"] = "step"
 
     def check(self) -> None:
         alphas = [a for a in (self.positive_alpha, self.negative_alpha) if a is not None]

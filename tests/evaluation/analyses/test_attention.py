@@ -63,7 +63,7 @@ def test_files_are_shown_in_place_of_test_images(vit, tmp_path):
     result = analyze_attention(vit, files=[tmp_path / "red.png"])
     assert {p["image"] for p in result.points} == {"red.png"}
     assert result.pictures["red.png"].shape == (3, 16, 16)
-    with pytest.raises(UserError, match="not a readable image"):
+    with pytest.raises(UserError, match="cannot be read: no such file"):
         analyze_attention(vit, files=[tmp_path / "none.png"])
 
 

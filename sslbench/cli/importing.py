@@ -1,0 +1,141 @@
+"""What is said on the command line of an encoder file, and the run that it becomes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from sslbench.cli import options as o
+from sslbench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from sslbench.engine.folder import RunFolder
+    from sslbench.evaluation.foreign import FileOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRequest:
+    """The options that are for encoder files only, as the command line has them."""
+
+    encoder: o.Encoder = None
+    heads: o.Heads = None
+    resolution: o.Resolution = None
+    normalization: o.Normalization = None
+    mean: o.Mean = None
+    std: o.Std = None
+    part: o.Part = None
+    positions: o.Positions = None
+
+    def refuse_for_run(self, run: str) -> None:
+        """Raise UserError where any is given with a run, which keeps its own."""
+        names = [f.name for f in fields(FileRequest) if getattr(self, f.name) is not None]
+        if names:
+            words = ", ".join(f"--{name}" for name in names)
+            raise UserError(
+                f"{run} is a run, which keeps its own encoder and input; leave out {words}, for "
+                "encoder files only."
+            )
+
+    def options(self) -> FileOptions:
+        """As the import takes them. Raises UserError."""
+        from sslbench.evaluation.foreign import FileOptions
+        from sslbench.models.positions import Resampling
+
+        if self.positions is not None and self.positions not in get_args(Resampling):
+            known = get_args(Resampling)
+            raise UserError(f"--positions: no '{self.positions}'{did_you_mean('', known)}.")
+        positions: Any = self.positions
+        return FileOptions(
+            encoder=self._encoder(),
+            resolution=self.resolution,
+            normalization=self._normalization(),
+            part=self.part,
+            positions=positions,
+        )
+
+    def _encoder(self) -> Any:
+        if self.encoder is None:
+            if self.heads is not None:
+                raise UserError("--heads is of a ViT; say which, e.g. --encoder vit-small-16.")
+            return None
+        return encoder_spec(self.encoder, heads=self.heads)
+
+    def _normalization(self) -> Any:
+        from sslbench.models.card import NORMALIZATIONS, Normalization
+
+        if self.mean is None and self.std is None:
+            if self.normalization in (None, "data"):
+                return self.normalization
+            if self.normalization not in NORMALIZATIONS:
+                known = [*NORMALIZATIONS, "data"]
+                found = did_you_mean(str(self.normalization), known)
+                raise UserError(f"--normalization: no '{self.normalization}'{found}")
+            return NORMALIZATIONS[self.normalization]
+        if self.normalization is not None:
+            raise UserError("Say --normalization or --mean and --std, not both.")
+        if self.mean is None or self.std is None:
+            raise UserError(
+                "--mean and --std belong together; say both, e.g. --mean 0.5 --std 0.5."
+            )
+        return Normalization(mean=_channels("--mean", self.mean), std=_channels("--std", self.std))
+
+
+def import_run(
+    file: str, request: FileRequest, *, dataset: str | None, scale: str, runs: Path, root: Path
+) -> RunFolder:
+    """An encoder file, another library's or an export, as a finished run. Raises UserError."""
+    from sslbench.evaluation.foreign import import_encoder_file
+    from sslbench.models.card import read_card
+    from sslbench.recipes.specs import ImageSet
+
+    options = request.options()
+    card = read_card(Path(file))
+    data = o.parse_dataset(dataset, scale or (known_scale(card.scale) if card else "cifar"))
+    if isinstance(data, ImageSet):  # the scale limits the number of images, not their size
+        data = data.but(resolution=None)
+    return import_encoder_file(Path(file), options, data=data, root=root, runs=runs)
+
+
+def known_scale(name: str) -> str:
+    """The scale of that name, for other data sets; an imported encoder has none of its own."""
+    from sslbench.recipes.scales import SCALES
+
+    return name if name in SCALES else "cifar"
+
+
+_RESNET = re.compile(r"([a-z0-9_]+?)(-small(?:-pad([12]))?(-norelu)?)?")
+_VIT = re.compile(r"vit-([a-z]+)-([0-9]{1,4})")
+
+
+def encoder_spec(name: str, *, heads: int | None = None) -> Any:
+    """`resnet50`, `resnet18-small-pad2`, `vit-small-16` as an encoder spec. Raises UserError."""
+    from sslbench.recipes.specs import ResNet, ViT
+
+    if vit := _VIT.fullmatch(name):
+        return ViT.from_dict({"arch": vit[1], "patch": vit[2], "heads": heads})
+    if heads is not None:
+        raise UserError(f"--heads is of a ViT, and {name} is none; leave it out.")
+    resnet = _RESNET.fullmatch(name)
+    if resnet is None:
+        raise UserError(
+            f"--encoder: no '{name}'; known: resnet18, resnet34, resnet50, resnet101, "
+            "wide_resnet50_2, each with -small, -small-pad1, -small-pad2 or -small-norelu, and "
+            "vit-tiny-16, vit-small-16, vit-base-16 with any patch."
+        )
+    spec = {"arch": resnet[1], "stem": "small" if resnet[2] else "imagenet"}
+    if resnet[3]:
+        spec["stem_padding"] = int(resnet[3])
+    return ResNet.from_dict({**spec, "stem_relu": not resnet[4]})
+
+
+def _channels(option: str, text: str) -> tuple[float, float, float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise UserError(f"{option} {text}: write one number, or three with commas between.")
+    first, second, third = values * 3 if len(values) == 1 else values
+    return first, second, third
