@@ -108,11 +108,30 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"'{place}' cannot be read: {why(error, _READING)}.") from None
 
 
-def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
-    """The text of a regular file in UTF-8, with or without a byte order mark.
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder. Raises UserError where that cannot be told."""
+    with reading(path):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where there is no folder. Raises UserError."""
+    with reading(folder):
+        try:
+            return sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
+    """The content of a regular file.
 
     Raises:
-        UserError: missing, unreadable, no regular file, over `limit` bytes, or not UTF-8.
+        UserError: missing, unreadable, no regular file, or over `limit` bytes.
     """
     path = Path(path)
     if "\0" in str(path):
@@ -127,11 +146,19 @@ def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
                     f"{path} has {status.st_size / 1e6:,.0f} MB where at most {limit / 1e6:,.0f} "
                     "are read; it is not a file of this kind."
                 )
-            data = file.read()
+            return file.read()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {why(error, _READING)}.") from None
+
+
+def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
+    """The text of a regular file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        UserError: as `read_bytes`, or not UTF-8.
+    """
     try:
-        return data.decode("utf-8-sig")
+        return read_bytes(path, limit=limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not text in UTF-8 (byte {error.start}); save it in UTF-8, or replace it."
@@ -154,7 +181,12 @@ def read_json(path: Path) -> Any:
 def parse_json(text: str) -> Any:
     """The value of a JSON text. Raises UserError with the place, without a full stop."""
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=_unique)
+        if "\\ud" in text.lower():  # half a character, which nothing can print
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise UserError("an escape stands for half a character") from None
     except json.JSONDecodeError as error:
         raise UserError(
             f"no JSON at line {error.lineno}, column {error.colno} ({error.msg})"
@@ -191,7 +223,10 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text, as plain data. Raises UserError with the place, without a full
     stop."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except UnicodeEncodeError:  # an argument of the command line in another encoding
+        raise UserError("it is not text in UTF-8") from None
     try:
         node = loader.get_single_node()
         if node is None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from sslbench.errors import UserError
-from sslbench.files import parse_yaml, read_json, read_text, read_yaml, write_atomically
+from sslbench.files import (
+    entries,
+    exists,
+    parse_yaml,
+    read_json,
+    read_text,
+    read_yaml,
+    write_atomically,
+)
 
 BILLION_LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -35,6 +43,7 @@ JSON_FAULTS = {
     '{"a": 1, "a": 2}': "the key 'a' stands twice",
     "[" * 100_000: "nested too deeply",
     "9" * 5000: "Exceeds the limit",
+    '"\\ud800"': "half a character",
 }
 
 
@@ -54,6 +63,23 @@ def test_a_malformed_json_file_is_one_sentence_with_its_name(tmp_path: Path, tex
     with pytest.raises(UserError, match=JSON_FAULTS[text]) as caught:
         read_json(path)
     assert "mine.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_argument_in_another_encoding_is_no_yaml() -> None:
+    with pytest.raises(UserError, match="not text in UTF-8"):
+        parse_yaml("K\udce4se")
+
+
+def test_what_cannot_be_told_to_be_there_is_refused_and_a_missing_folder_is_empty(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "link")
+    assert exists(tmp_path) and not exists(tmp_path / "absent" / "file")
+    with pytest.raises(UserError, match="in a circle"):
+        exists(tmp_path / "link")
+    assert [p.name for p in entries(tmp_path)] == ["link"] and entries(tmp_path / "absent") == []
+    with pytest.raises(UserError, match="in a circle"):
+        entries(tmp_path / "link")
 
 
 def test_aliases_and_merged_mappings_are_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
@@ -42,3 +43,12 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets["objective.num_negatives"] = 32
     layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    """What run.json holds of a finished run."""
+    return {
+        "status": "finished", "recipe": "byol", "dataset": "shapes", "fingerprint": "f",
+        "seed": 0, "scale": "smoke", "numerics": NUMERICS, "epochs": 2, "steps": 12,
+        "elapsed_seconds": 8.0, "resolution": 16, "final": {"loss": 0.5, "std": 0.25},
+    } | changes  # fmt: skip

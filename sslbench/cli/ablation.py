@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from sslbench.cli.options import parse_dataset, parse_sets
+from sslbench.cli.options import parse_dataset, parse_sets, require_jobs
 from sslbench.errors import RunFailed, UserError
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data
@@ -109,6 +109,7 @@ def ablate(
 ) -> None:
     """The command. Raises RunFailed at the end when a run failed for another reason than its
     numbers; a diverged run is a result."""
+    require_jobs(jobs)
     request = grid_request(
         tables, scale=scale, seeds=seeds, dataset=dataset, sets=sets, runs=runs, root=root,
         rows=rows,

@@ -16,6 +16,7 @@ import typer
 from sslbench.cli import options as o
 from sslbench.cli.importing import FileRequest, import_run, known_scale
 from sslbench.errors import UserError, did_you_mean
+from sslbench.files import entries
 
 if TYPE_CHECKING:
     from sslbench.data import Dataset
@@ -93,9 +94,14 @@ class Request(FileRequest):
         """Finished runs whose name fits the pattern, by name. Raises UserError: there are none."""
         from sslbench.engine.folder import RunFolder
 
-        paths = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
-        folders = [RunFolder(path) for path in paths if fnmatch.fnmatch(path.name, match)]
-        found = [folder for folder in folders if folder.status() == "finished"]
+        paths = [path for path in entries(self.runs) if fnmatch.fnmatch(path.name, match)]
+        folders = [RunFolder(path) for path in paths]
+        found = []
+        for folder in folders:
+            try:
+                found += [folder] * (folder.status() == "finished")
+            except UserError as error:  # a damaged run does not stop the others
+                typer.echo(f"sslbench: {error}", err=True)
         if not found:
             raise UserError(
                 f"No finished run '{match}' under {self.runs}; train one, or give --runs."

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sslbench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from sslbench.engine.folder import Summary
 
 Rows = list[dict[str, Any]]
 
@@ -96,23 +99,28 @@ def _protocols() -> Rows:
 
 
 def _runs(runs: Path) -> Rows:
+    """A row for every run; of a damaged one its name, and on stderr what is wrong with it."""
     from sslbench.engine.folder import RunFolder
+    from sslbench.files import entries
 
-    if not runs.is_dir():
-        return []
-    folders = [RunFolder(path) for path in sorted(runs.iterdir()) if path.is_dir()]
     out = []
-    for folder in folders:
-        summary = folder.summary()
-        if folder.status() != "absent":
-            out.append(
-                {
-                    "name": folder.path.name,
-                    "status": folder.status(),
-                    "dataset": summary.get("dataset"),
-                    "scale": summary.get("scale"),
-                    "verdict": (summary.get("verdict") or {}).get("state"),
-                    "seconds": round(summary.get("elapsed_seconds", 0)),
-                }
-            )
+    for folder in (RunFolder(path) for path in entries(runs) if path.is_dir()):
+        try:
+            if (status := folder.status()) != "absent":
+                out.append(_run(folder.path.name, status, folder.summary()))
+        except UserError as error:
+            typer.echo(f"sslbench: {error}", err=True)
+            out.append(_run(folder.path.name, "damaged", {}))
     return out
+
+
+def _run(name: str, status: str, summary: Summary) -> dict[str, Any]:
+    verdict = summary.get("verdict")
+    return {
+        "name": name,
+        "status": status,
+        "dataset": summary.get("dataset"),
+        "scale": summary.get("scale"),
+        "verdict": verdict["state"] if verdict else None,
+        "seconds": round(summary.get("elapsed_seconds", 0)),
+    }

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from sslbench.errors import UserError, did_you_mean
-from sslbench.recipes.recipe import Recipe
+from sslbench.files import entries, parse_yaml, read_yaml
+from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.resolve import Resolved, find_scale, resolve
 from sslbench.recipes.specs import Data
 
@@ -102,18 +103,22 @@ RESULTS = Path("results")
 
 def parse_sets(items: Iterable[str] | None) -> dict[str, Any]:
     """`a.b=value` pairs; values are read as YAML (null, true, 1e-3, [1, 2], {kind: EMA})."""
-    import yaml
-
     changes: dict[str, Any] = {}
     for item in items or ():
-        path, equals, text = item.partition("=")
+        path, equals, text = (part.strip() for part in item.partition("="))
         if not equals or not path:
             raise UserError(f"--set {item}: write FIELD=VALUE, e.g. --set target.momentum=0.99.")
         try:
-            changes[path.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set {item}: '{text}' is not a value that YAML reads.") from None
+            changes[path] = parse_yaml(text)
+        except UserError as error:
+            raise UserError(f"--set {item}: not a value that YAML reads ({error}).") from None
     return changes
+
+
+def require_jobs(jobs: int) -> None:
+    """Raise UserError for fewer than one run at a time."""
+    if jobs < 1:
+        raise UserError("--jobs must be at least 1.")
 
 
 def parse_dataset(text: str | None, scale: str) -> Data | None:
@@ -152,23 +157,19 @@ def resolved(
     return resolve(recipe, scale=scale, layers=[("--set", changes)], data=data, seed=seed)
 
 
-def experiment_file(path: Path) -> Any:
-    """An experiment from a YAML file. Raises UserError."""
-    import yaml
-
-    from sslbench.recipes.recipe import Experiment
-
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({error}).") from None
+def experiment_file(path: Path) -> Experiment:
+    """An experiment from a YAML file. Raises UserError that names the file and the field."""
+    document = read_yaml(path)
     if isinstance(document, dict) and "experiment" in document:
         document = document["experiment"]
-    if isinstance(document, dict) and document.get("kind") == "Recipe":
-        return Experiment(recipe=Recipe.from_dict(document))
     if not isinstance(document, dict):
         raise UserError(f"{path} holds no recipe; `sslbench pretrain NAME --show` prints one.")
-    return Experiment.from_dict(document)
+    try:
+        if document.get("kind") == "Recipe":
+            return Experiment(recipe=Recipe.from_dict(document))
+        return Experiment.from_dict(document)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def exists(text: str, *, folder: bool) -> bool:
@@ -197,7 +198,7 @@ def find_run(text: str, runs: Path) -> Path:
         )
     if _names_weights(direct):
         raise UserError(f"{text}: no such file; check the path.")
-    names = sorted(p.name for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+    names = [p.name for p in entries(runs) if p.is_dir()]
     matches = [n for n in names if n.startswith(text)]
     if len(matches) == 1:
         return runs / matches[0]

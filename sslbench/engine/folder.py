@@ -4,26 +4,116 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NotRequired, TypedDict
 
 import yaml
 
 from sslbench.errors import UserError
-from sslbench.files import user_io, write_atomically
+from sslbench.files import (
+    exists,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_yaml,
+    user_io,
+    write_atomically,
+)
 from sslbench.recipes.recipe import Experiment
+from sslbench.typed import Real, damaged, read_as, typed
 
 NUMERICS = 2  # raised whenever golden losses change; older runs show as stale
 
 Status = Literal["absent", "started", "interrupted", "finished", "failed"]
 
 
-def run_digest(experiment: Experiment, fingerprint: str) -> str:
-    """The run's identity: recipe, data content, seed, and the version of our numerics."""
+class Verdict(TypedDict):
+    """What the last numbers of a run say about its representation."""
+
+    state: str
+    cause: str
+
+
+class EncoderFile(TypedDict):
+    """What was read from another library's file, and what of it was not used."""
+
+    name: str
+    layout: str
+    prefix: NotRequired[str]
+    loaded: int
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Summary(TypedDict, total=False):
+    """What run.json holds; a later version may write more."""
+
+    status: Literal["started", "interrupted", "finished", "failed"]
+    digest: str
+    experiment: str  # the experiment's own digest, where `digest` covers more than that
+    recipe: str
+    dataset: str
+    resolution: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fingerprint: str
+    seed: int
+    scale: str
+    numerics: int
+    epochs: int
+    steps: int
+    elapsed_seconds: float
+    final: Mapping[str, Real]
+    views_per_second: float | None
+    views_share: float | None
+    peak_memory_bytes: int
+    device: str
+    device_class: str
+    precision: str
+    threads: int
+    torch: str
+    sslbench: str
+    commit: str | None
+    error: str
+    verdict: Verdict
+    encoder_file: EncoderFile
+
+
+# What readers of a finished run count on.
+_COUNTED_ON = ("recipe", "dataset", "fingerprint", "seed", "scale", "numerics", "epochs", "steps",
+               "elapsed_seconds", "resolution", "final")  # fmt: skip
+_MOVE = "restore it, or move the folder away and train the run again"
+_DELETE = (
+    "restore it, or delete it and run the command that trains the run again, which goes on from "
+    "its checkpoint if there is one"
+)
+
+
+class _Document(TypedDict):
+    """What experiment.yaml holds."""
+
+    experiment: Mapping[str, Any]
+    provenance: NotRequired[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Log:
+    """The points of metrics.jsonl in step order, and how many of its lines cannot be read."""
+
+    points: list[dict[str, Any]]
+    unread: int
+
+
+def run_digest(experiment: Experiment, fingerprint: str, *, numerics: int | None = None) -> str:
+    """The run's identity: recipe, data content, seed, and the version of our numerics (None: of
+    this program)."""
     import hashlib
 
-    text = f"{experiment.digest()}:{fingerprint}:{NUMERICS}"
+    version = NUMERICS if numerics is None else numerics
+    text = f"{experiment.digest()}:{fingerprint}:{version}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -41,7 +131,7 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """An existing run. Raises UserError when the folder is not one."""
         folder = cls(path)
-        if not folder.experiment_path.is_file():
+        if not exists(folder.experiment_path):
             raise UserError(
                 f"{path} is not a run folder (no experiment.yaml); give a folder under runs/, as "
                 "`sslbench pretrain` printed it."
@@ -87,51 +177,88 @@ class RunFolder:
         return self.path / "predictions" / f"{dataset}.{protocol}.npz"
 
     def experiment(self) -> Experiment:
-        """What this run trains. Raises UserError for a damaged file."""
-        return Experiment.from_dict(self._document()["experiment"])
+        """What this run trains. Raises UserError for a damaged file, or one that was edited since:
+        its digest is not the run's."""
+        document = self._document()
+        try:
+            experiment = Experiment.from_dict(document["experiment"])
+        except UserError as error:
+            raise damaged(self.experiment_path, error, _MOVE) from None
+        self._recheck(experiment)
+        return experiment
 
     def provenance(self) -> dict[str, str]:
         """Dotted field to the layer it came from (recipe, scale, table, row, --set)."""
         return dict(self._document().get("provenance", {}))
 
-    def _document(self) -> dict[str, Any]:
-        try:
-            document = yaml.safe_load(self.experiment_path.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"{self.experiment_path} cannot be read ({error}).") from None
-        if not isinstance(document, dict) or "experiment" not in document:
-            raise UserError(f"{self.experiment_path} is damaged: it has no 'experiment'.")
-        return document
+    def _document(self) -> _Document:
+        path = self.experiment_path
+        return read_as(read_yaml(path), _Document, where=path, remedy=_MOVE)
+
+    def _recheck(self, experiment: Experiment) -> None:
+        summary = self.summary()
+        known, found = summary.get("experiment"), experiment.digest()
+        if known is None and summary.get("scale") != "external":
+            known, fingerprint = summary.get("digest"), summary.get("fingerprint")
+            numerics = summary.get("numerics")
+            if fingerprint is None or numerics is None:
+                return
+            found = run_digest(experiment, fingerprint, numerics=numerics)
+        if known is not None and found != known:
+            raise UserError(
+                f"{self.experiment_path} is not what this run trained (digest {found[:16]}, in "
+                f"run.json {known[:16]}): it was edited, or is another version's; restore it, or "
+                f"train what it says now: `sslbench pretrain {self.experiment_path}`."
+            )
 
     def write_experiment(self, experiment: Experiment, provenance: dict[str, str]) -> None:
         document = {"experiment": experiment.to_dict(), "provenance": provenance}
         write_atomically(self.experiment_path, yaml.safe_dump(document, sort_keys=False))
 
-    def summary(self) -> dict[str, Any]:
-        """run.json, or {} when there is none (yet) or it is damaged."""
-        try:
-            return dict(json.loads(self.summary_path.read_text()))
-        except (OSError, ValueError):
+    def summary(self) -> Summary:
+        """run.json, or {} when there is none (yet). Raises UserError for a damaged one."""
+        path = self.summary_path
+        if not exists(path):
             return {}
+        summary = read_as(read_json(path), Summary, where=path, remedy=_DELETE)
+        if summary.get("status") == "finished":
+            for name in _COUNTED_ON:
+                if name not in summary:
+                    raise UserError(f"{path} is damaged: '{name}' is missing; {_DELETE}.")
+        named = re.search(r"-([0-9a-f]{16})$", self.path.name)
+        if named and summary.get("digest", named[1]) != named[1]:
+            raise UserError(f"{path} is of another run ({summary['digest']}); {_DELETE}.")
+        return summary
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
-        write_atomically(self.summary_path, json.dumps(summary, indent=1) + "\n")
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        write_atomically(self.summary_path, json.dumps(dict(summary), indent=1) + "\n")
 
     def status(self) -> Status:
-        if not self.experiment_path.is_file():
+        """Raises UserError for a damaged run.json: a finished run must not be trained over."""
+        if not exists(self.experiment_path):
             return "absent"
-        status = self.summary().get("status", "started")
-        return status if status in ("interrupted", "finished", "failed") else "started"
+        return self.summary().get("status", "started")
+
+    def log(self) -> Log:
+        """The log in step order; of a repeated step the later line counts. Lines that cannot be
+        read are counted: a killed run may leave a torn one. Raises UserError: no file to read."""
+        points: dict[int, dict[str, Any]] = {}
+        unread = 0
+        lines = read_bytes(self.metrics_path).splitlines() if exists(self.metrics_path) else []
+        for line in lines:
+            try:
+                point = typed(parse_json(line.decode()), Mapping[str, Real], where="")
+            except (UserError, UnicodeDecodeError):
+                point = {}
+            if type(point.get("step")) is int and point["step"] >= 0:
+                points[point["step"]] = point
+            else:
+                unread += 1
+        return Log([points[step] for step in sorted(points)], unread)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The log in step order; of a repeated step the later line counts, a torn line does not."""
-        points: dict[int, dict[str, Any]] = {}
-        if self.metrics_path.is_file():
-            for line in self.metrics_path.read_text().splitlines():
-                with contextlib.suppress(ValueError):
-                    point = json.loads(line)
-                    points[point["step"]] = point
-        return [points[step] for step in sorted(points)]
+        """The points of the log that can be read, in step order."""
+        return self.log().points
 
     def knn_curve(self) -> list[tuple[int, float]]:
         """(step, top-1 in percent) of the kNN monitor, in step order."""

@@ -31,7 +31,7 @@ class MetricsLog:
     def __init__(self, folder: RunFolder, *, tensorboard: bool) -> None:
         self._path = folder.metrics_path
         with user_io(self._path):
-            _end_last_line(self._path)
+            _mend_end(self._path)
             self._file = self._path.open("a")
         self._events = _Events(folder.path / "tensorboard") if tensorboard else None
 
@@ -92,9 +92,7 @@ class _Events:
 
         shown = {name: value for name, value in point.items() if name not in ("step", "epoch")}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in shown.items()]
-        event = Event(
-            wall_time=time.time(), step=int(point["step"]), summary=Summary(value=values)
-        )
+        event = Event(wall_time=time.time(), step=int(point["step"]), summary=Summary(value=values))
         with user_io(self._path):
             self._records.write(event.SerializeToString())
             self._file.flush()
@@ -104,21 +102,21 @@ class _Events:
         self._file.close()
 
 
-def _end_last_line(path: Path) -> None:
-    """Make a whole line of what a full disk or a crash left of the last one, or remove it: the next
-    log point would become part of it."""
-    if not path.exists():
+def _mend_end(path: Path) -> None:
+    """End the last line of a log that a killed process left open, or take away what it is torn
+    to: the next record must not become a part of it."""
+    if not path.is_file():
         return
-    with path.open("rb+") as file:
-        text = file.read()
-        last = text[text.rfind(b"\n") + 1 :]
-        if not last:
+    with path.open("r+b") as file:
+        whole = file.read()
+        start = whole.rfind(b"\n") + 1
+        if start == len(whole):
             return
         try:
-            whole = isinstance(json.loads(last), dict)
+            torn = not isinstance(json.loads(whole[start:]), dict)
         except (ValueError, RecursionError):
-            whole = False
-        if whole:
-            file.write(b"\n")
+            torn = True
+        if torn:  # its step comes after the checkpoint and is logged again
+            file.truncate(start)
         else:
-            file.truncate(len(text) - len(last))
+            file.write(b"\n")

@@ -28,6 +28,7 @@ from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, StepOutput, Supervised, mean_output
 from sslbench.objectives import EpochMemory
+from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
 from sslbench.streams import permutation, stream_key
@@ -70,6 +71,8 @@ class Trainer:
         group = self.recipe.batch_size * self.recipe.accumulate
         self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
+        if device.type == "cpu":
+            require_room(self.recipe, dataset.resolution)
         self.method = build_method(experiment, dataset).to(device)
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augmenter = Augmenter(

@@ -13,9 +13,11 @@ import numpy as np
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import find_protocol
-from sslbench.evaluation.scores import Score, comparable, read_score
+from sslbench.evaluation.scores import Score, comparable, load_score
+from sslbench.files import entries
 
 _Z95 = 1.959963984540054
+_HEADER = 4096  # bytes of an array's file that are no values, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +82,8 @@ def compare(
         )
     x, y = shared[0] if shared else (next(iter(scores_a)), next(iter(scores_b)))
     comparable(scores_a[x], scores_b[y])
-    label, right_a = _right(a.predictions_path(x, name))
-    other, right_b = _right(b.predictions_path(y, name))
+    label, right_a = _right(a.predictions_path(x, name), scores_a[x].num_test)
+    other, right_b = _right(b.predictions_path(y, name), scores_b[y].num_test)
     if not np.array_equal(label, other):
         raise UserError(f"{a.path.name} and {b.path.name} kept predictions of different images; "
                         "run `sslbench eval --force` on both.")  # fmt: skip
@@ -141,26 +143,43 @@ def interval(only_a: int, only_b: int, total: int) -> tuple[float, float]:
 def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
     """The scores of one protocol on a data set, by label: the set's name, or with its content."""
     found: dict[str, Score] = {}
+    unread = ""
     suffix = f".{protocol}.json"
-    for path in sorted(folder.score_path("x", protocol).parent.glob(f"*{suffix}")):
-        score, label = read_score(path), path.name.removesuffix(suffix)
-        if score is not None and dataset in (label, score.dataset):
-            found[label] = score
+    for path in entries(folder.score_path("x", protocol).parent):
+        if path.name.endswith(suffix) and not path.name.startswith("."):
+            label = path.name.removesuffix(suffix)
+            try:
+                score = load_score(path)
+            except UserError as error:
+                unread = f" ({error})"
+                continue
+            if dataset in (label, score.dataset):
+                found[label] = score
     if not found:
         raise UserError(
-            f"{folder.path.name} has no {protocol} score on '{dataset}'; run `sslbench eval` with "
-            "this protocol and data set on it first."
+            f"{folder.path.name} has no {protocol} score on '{dataset}'{unread}; run `sslbench "
+            "eval` with this protocol and data set on it first."
         )
     return found
 
 
-def _right(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _right(path: Path, num_test: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Labels, and whether each image was classified right."""
     try:
+        with zipfile.ZipFile(path) as parts:  # its table of contents first: it may unpack to more
+            if any(part.file_size > 8 * num_test + _HEADER for part in parts.infolist()):
+                raise ValueError("more predictions than test images")
         with np.load(path) as arrays:
-            return arrays["label"], arrays["label"] == arrays["predicted"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            label, predicted = arrays["label"], arrays["predicted"]
+        whole = label.dtype.kind in "iu" and predicted.dtype.kind in "iu"
+        if not whole or label.shape != (num_test,) or predicted.shape != (num_test,):
+            raise ValueError("not a class for every test image")
+    except Exception as error:  # whatever damaged bytes make the reader raise
         raise UserError(
-            f"{path} is missing or damaged, or the protocol predicts no classes; run "
-            "`sslbench eval --force` to have predictions written again."
+            f"{path} is missing or damaged, or the protocol predicts no classes "
+            f"({type(error).__name__}); run `sslbench eval --force` to have predictions written "
+            "again."
         ) from None
+    if not num_test:
+        raise UserError(f"{path} holds no predictions; evaluate both runs on test images.")
+    return label, label == predicted

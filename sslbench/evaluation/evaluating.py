@@ -15,7 +15,7 @@ import torch
 
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.data.registry import DATASETS
-from sslbench.engine.folder import RunFolder
+from sslbench.engine.folder import RunFolder, Summary
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.augmented import augmented
@@ -33,7 +33,7 @@ from sslbench.evaluation.protocols import (
 )
 from sslbench.evaluation.scores import Score, read_score
 from sslbench.evaluation.subject import Subject
-from sslbench.files import write_atomically
+from sslbench.files import user_io, write_atomically
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import Data, ImageSet
 
@@ -213,7 +213,8 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
         source=_source(subject.folder.summary()),
     )
     path = subject.folder.score_path(subject.label, protocol.name)
-    path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
+    with user_io(path):
+        path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
     if outcome.predicted is not None:
         file = io.BytesIO()
         np.savez_compressed(
@@ -226,13 +227,14 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
     return score
 
 
-def _source(summary: dict[str, Any]) -> dict[str, Any]:
+def _source(summary: Summary) -> dict[str, Any]:
     """Of an imported encoder, what was read from which file; of a run, nothing."""
     file = summary.get("encoder_file")
-    if not isinstance(file, dict) or not isinstance(file.get("ignored"), list):
+    if file is None:
         return {}
     ignored = file["ignored"]
-    return {"prefix": "", **file, "ignored": len(ignored), "first_ignored": ignored[:3]}
+    more = {"ignored": len(ignored), "first_ignored": list(ignored[:3])}
+    return {"prefix": "", **file, "notes": list(file["notes"]), **more}
 
 
 def _knn(protocol: KNN, subject: Subject) -> Outcome:

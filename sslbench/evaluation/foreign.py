@@ -168,6 +168,7 @@ def _summary(card: EncoderCard, experiment: Experiment, digest: str, found: str)
     return {
         "status": "finished",
         "digest": digest,
+        "experiment": experiment.digest(),
         "recipe": experiment.recipe.name,
         "dataset": data.name if isinstance(data, ImageSet) else "shapes",
         "fingerprint": found,

@@ -11,13 +11,19 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sslbench.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What all protocols share: a versioned name, and a line that says what is measured."""
+    """What all protocols share: a versioned name, and a line that says what is measured.
+
+    `VALUES` are the names of the values that it measures (top-5 where there are enough classes).
+    """
+
+    VALUES: ClassVar[tuple[str, ...]] = ("top1", "top5")
 
     name: str
     summary: str
@@ -89,6 +95,8 @@ class Geometry(Protocol):
     images take part. Positive pairs are two views of an image under the run's own recipe.
     Source: Wang and Isola 2020; tolerance: Wang and Liu 2021.
     """
+
+    VALUES: ClassVar = ("alignment", "uniformity", "tolerance", "effective_rank", "std")
 
     alignment_power: float = 2.0
     uniformity_scale: float = 2.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sslbench.errors import UserError
+from sslbench.files import read_json
+from sslbench.typed import Real, damaged, read_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Score:
     dataset: str
     fingerprint: str
     encoder: str
-    values: Mapping[str, float]
+    values: Mapping[str, Real]
     chosen: Mapping[str, float] = field(default_factory=dict)
     heldout: Mapping[str, float] = field(default_factory=dict)
     num_train: int
@@ -51,20 +52,45 @@ class Score:
         """Plain data for JSON."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """The score that `to_dict` printed. Raises UserError for missing or unknown fields."""
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise UserError(f"Not a score of this version of sslbench ({error}).") from None
+
+class Inputs(TypedDict):
+    """`Score.inputs`, where they are known."""
+
+    resolution: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Source(TypedDict):
+    """`Score.source` of an imported encoder."""
+
+    name: str
+    layout: str
+    prefix: str
+    loaded: int
+    ignored: int
+    first_ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def load_score(path: Path) -> Score:
+    """The score in a file. Raises UserError: missing, damaged, or of another version."""
+    remedy = "measure it again with `sslbench eval --force`"
+    score = read_as(read_json(path), Score, where=path, remedy=remedy)
+    for found, cls in ((score.inputs, Inputs), (score.source, Source)):
+        if found:
+            read_as(found, cls, where=path, remedy=remedy)
+    if score.source and not score.inputs:
+        raise damaged(path, UserError("'inputs' is missing"), remedy)
+    return score
 
 
 def read_score(path: Path) -> Score | None:
-    """The score in a file; None when there is none, or it is damaged or of another version."""
+    """The score in a file; None when there is none, or it is damaged or of another version, so
+    that it is measured again."""
     try:
-        return Score.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return load_score(path)
+    except UserError:
         return None
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 from sslbench.errors import UserError, did_you_mean
+from sslbench.typed import describe, hints_of, is_union, typed
 
 _CHECKED_LATER = ContextVar("checked later", default=False)
 
@@ -34,7 +33,7 @@ class Spec:
     DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        for name, hint in field_types(type(self)).items():
+        for name, hint in hints_of(type(self)).items():
             object.__setattr__(self, name, coerce(getattr(self, name), hint, where=name))
         if not _CHECKED_LATER.get():
             self.check()
@@ -105,20 +104,9 @@ class Spec:
             raise UserError(f"{type(self).__name__}: {message}")
 
 
-_FIELD_TYPES: dict[type[Spec], dict[str, Any]] = {}
-
-
-def field_types(cls: type[Spec]) -> dict[str, Any]:
-    """Field name to resolved annotation."""
-    if cls not in _FIELD_TYPES:
-        hints = typing.get_type_hints(cls)
-        _FIELD_TYPES[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-    return _FIELD_TYPES[cls]
-
-
 def choices(hint: Any) -> list[type[Spec]]:
     """The spec classes that a field's annotation allows."""
-    parts = typing.get_args(hint) if _is_union(hint) else (hint,)
+    parts = typing.get_args(hint) if is_union(hint) else (hint,)
     return [p for p in parts if isinstance(p, type) and issubclass(p, Spec)]
 
 
@@ -132,22 +120,10 @@ def coerce(value: Any, hint: Any, *, where: str) -> Any:
     if isinstance(value, Spec):
         if type(value) in specs:
             return value
-        raise UserError(_wrong(where, value, hint))
-    if value is None:
-        if hint is type(None) or type(None) in typing.get_args(hint):
-            return None
-        raise UserError(f"{where}: needs {_describe(hint)}, not null.")
+        raise UserError(f"{where}: needs {describe(hint)}, got {type(value).__name__}.")
     if specs and isinstance(value, (Mapping, str)):
         return _spec_from(value, specs, where)
-    if _is_union(hint):
-        for part in typing.get_args(hint):
-            if part is not type(None):
-                try:
-                    return coerce(value, part, where=where)
-                except UserError:
-                    continue
-        raise UserError(_wrong(where, value, hint))
-    return _scalar(value, hint, where)
+    return typed(value, hint, where=where, text=True)
 
 
 def _spec_from(value: Mapping[str, Any] | str, specs: list[type[Spec]], where: str) -> Spec:
@@ -156,65 +132,26 @@ def _spec_from(value: Mapping[str, Any] | str, specs: list[type[Spec]], where: s
     names = {s.__name__: s for s in specs}
     if kind is None:
         raise UserError(f"{where}: say which kind: {', '.join(names)}.")
-    if kind not in names:
+    if not isinstance(kind, str) or kind not in names:
         raise UserError(f"{where}: no kind '{kind}'{did_you_mean(str(kind), names)}")
     cls = names[kind]
-    known = field_types(cls)
+    known = hints_of(cls)
     for key in data:
         if key not in known:
-            raise UserError(f"{where}.{key}: no such field of {kind}{did_you_mean(key, known)}")
-    fields = {k: coerce(v, known[k], where=f"{where}.{k}") for k, v in data.items()}
-    try:
-        return cls(**fields)
-    except TypeError as error:
-        raise UserError(f"{where}: {kind} lacks a required field ({error}).") from None
-
-
-def _scalar(value: Any, hint: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin is typing.Literal:
-        options = typing.get_args(hint)
-        if value in options and not isinstance(value, bool):
-            return value
-        raise UserError(
-            f"{where}: '{value}' is not one of {', '.join(map(str, options))}"
-            + (did_you_mean(str(value), map(str, options)) if isinstance(value, str) else ".")
-        )
-    if origin is tuple:
-        return _tuple(value, hint, where)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is str and isinstance(value, str):
-        return value
-    if hint in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value) if isinstance(value, (int, float, str)) else None
-        except ValueError:
-            number = None
-        if number is not None and math.isfinite(number):
-            if hint is float:
-                return number
-            if number == int(number):
-                return int(number)
-    raise UserError(_wrong(where, value, hint))
-
-
-def _tuple(value: Any, hint: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise UserError(_wrong(where, value, hint))
-    parts = typing.get_args(hint)
-    if len(parts) == 2 and parts[1] is Ellipsis:
-        return tuple(coerce(v, parts[0], where=f"{where}[{i}]") for i, v in enumerate(value))
-    if len(parts) != len(value):
-        raise UserError(f"{where}: needs {len(parts)} values, got {len(value)}.")
-    pairs = zip(value, parts, strict=True)
-    return tuple(coerce(v, p, where=f"{where}[{i}]") for i, (v, p) in enumerate(pairs))
+            hint = did_you_mean(str(key), known)
+            raise UserError(f"{where}.{key}: no such field of {kind}{hint}")
+    for f in dataclasses.fields(cls):
+        if f.default is dataclasses.MISSING and f.name not in data:
+            raise UserError(f"{where}.{f.name}: {kind} needs it; it is missing.")
+    return cls(**{k: coerce(v, known[k], where=f"{where}.{k}") for k, v in data.items()})
 
 
 def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
     head, rest = path[0], path[1:]
-    known = field_types(type(spec))
+    known = hints_of(type(spec))
     if head == "*":
+        if not rest:
+            raise UserError(f"{whole}: say which field of each, as in views.*.flip.")
         present = [n for n in known if isinstance(getattr(spec, n), Spec)]
         changed = {n: _changed(getattr(spec, n), rest, value, whole) for n in present}
         return dataclasses.replace(spec, **changed)
@@ -243,24 +180,3 @@ def _plain(value: Any, for_digest: bool) -> Any:
     if isinstance(value, tuple):
         return [_plain(v, for_digest) for v in value]
     return value
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _describe(hint: Any) -> str:
-    if _is_union(hint):
-        parts = [p for p in typing.get_args(hint) if p is not type(None)]
-        return " or ".join(_describe(p) for p in parts)
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if typing.get_origin(hint) is tuple:
-        return "a list"
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _wrong(where: str, value: Any, hint: Any) -> str:
-    shown = type(value).__name__ if isinstance(value, Spec) else repr(value)
-    return f"{where}: needs {_describe(hint)}, got {shown}."

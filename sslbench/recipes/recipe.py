@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sslbench.errors import did_you_mean
 from sslbench.recipes.base import Spec
+from sslbench.recipes.limits import require_limits, require_parameters
+from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import (
     MLP,
     SGD,
@@ -35,6 +38,7 @@ from sslbench.recipes.specs import (
     Views,
     ViT,
 )
+from sslbench.typed import require_name
 
 Encoder = ResNet | NarrowResNet | ViT | SmallAlexNet | RawPixels | ColorHistogram
 
@@ -69,6 +73,7 @@ class Recipe(Spec):
     accumulate: int = 1
 
     def check(self) -> None:
+        require_name(self.name, "name")
         self.require(self.epochs >= 0, "epochs must be >= 0.")
         self.require(self.batch_size >= 2, "batch_size must be >= 2.")
         self.require(self.accumulate >= 1, "accumulate must be >= 1.")
@@ -207,6 +212,11 @@ class Experiment(Spec):
 
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")
+        known = (*SCALES, "external")  # an encoder of another library is of no scale
+        hint = did_you_mean(self.scale, known)
+        self.require(self.scale in known, f"no scale '{self.scale}'{hint}")
+        require_limits(list(self.leaves()))
+        require_parameters(self.recipe)
         self.recipe.validate()
         if isinstance(self.recipe.encoder, ViT) and self.data.resolution is not None:
             self.recipe.encoder.require_fit(self.data.resolution)

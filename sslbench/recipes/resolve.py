@@ -120,9 +120,13 @@ def _map_axes(
         if isinstance(value, Mapping):
             yield path, dict(_map_axes(value, axes, recipe, inside=f"{full}."))
         elif isinstance(value, (list, tuple)):
-            yield path, [axis.get(v, v) for v in value]
+            yield path, [_mapped(v, axis) for v in value]
         else:
-            yield path, (axis.get(value, value) if isinstance(value, (int, float, str)) else value)
+            yield path, _mapped(value, axis)
+
+
+def _mapped(value: Any, axis: Axis) -> Any:
+    return axis.get(value, value) if isinstance(value, (int, float, str)) else value
 
 
 def _provenance(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sslbench.errors import UserError
+from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.reports.display import POINTS, decimals, number
 from sslbench.reports.welch import Sample, p_drop
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredTable
@@ -186,31 +187,58 @@ def _std(reference: Sample, measured: Sample) -> float:
     return float((variance or 0.0) ** 0.5)
 
 
-def _refuse_incomparable(new: MeasuredTable, old: MeasuredTable) -> None:
-    def refuse(what: str, ours: object, theirs: object) -> None:
-        if ours != theirs:
-            raise UserError(
-                f"{new.id}: {what} differs (measured {ours}, reference {theirs}), so the two are "
-                "not comparable; measure the table and its reference the same way."
-            )
+def require_same_request(
+    reference: MeasuredTable, overrides: Mapping[str, Any], fingerprint: str
+) -> None:
+    """Whether a table measured now, with these `--set` changes on this data, could be compared.
 
-    for table, side in ((new, "measured table"), (old, "reference")):
-        if table.stale:
-            raise UserError(
-                f"{table.id}: the {side} has numerics {table.numerics}, older than this version's; "
-                f"measure it again with `sslbench ablate {table.id} --scale {table.scale}`."
-            )
-    refuse("the numerics version", new.numerics, old.numerics)
-    refuse("the data set", new.dataset, old.dataset)
-    refuse("the data's fingerprint", new.fingerprint, old.fingerprint)
-    refuse("the number of test images", new.num_test, old.num_test)
-    refuse("what --set changed", _text(new.overrides), _text(old.overrides))
-    columns = {column.key: column for column in new.columns}
+    Raises:
+        UserError: the reference is of older numerics, of protocols defined otherwise, of other
+            data, or other fields were set in it.
+    """
+    _refuse_stale(reference, "reference")
+    _same(reference.id, "the data's fingerprint", fingerprint, reference.fingerprint)
+    _same(reference.id, "what --set changed", _text(overrides), _text(reference.overrides))
+    for column in reference.columns:
+        protocol = PROTOCOLS.get((column.metric or "").partition(":")[0])
+        if protocol is not None and column.definition:
+            what = f"the protocol of column {column.key}"
+            _same(reference.id, what, protocol.definition, column.definition)
+
+
+def _refuse_incomparable(new: MeasuredTable, old: MeasuredTable) -> None:
+    _refuse_stale(new, "measured table")
+    _refuse_stale(old, "reference")
+    for what, ours, theirs in (
+        ("the numerics version", new.numerics, old.numerics),
+        ("the data set", new.dataset, old.dataset),
+        ("the data's fingerprint", new.fingerprint, old.fingerprint),
+        ("the number of test images", new.num_test, old.num_test),
+        ("what --set changed", _text(new.overrides), _text(old.overrides)),
+    ):
+        _same(new.id, what, ours, theirs)
+    found = {column.key: column for column in new.columns}
     for column in old.columns:
-        if column.key in columns:
-            ours = columns[column.key]
-            refuse(f"the metric of column {column.key}", ours.metric, column.metric)
-            refuse(f"the protocol of column {column.key}", ours.definition, column.definition)
+        if mine := found.get(column.key):
+            where = f"of column {column.key}"
+            _same(new.id, f"the metric {where}", mine.metric, column.metric)
+            _same(new.id, f"the protocol {where}", mine.definition, column.definition)
+
+
+def _refuse_stale(table: MeasuredTable, side: str) -> None:
+    if table.stale:
+        raise UserError(
+            f"{table.id}: the {side} has numerics {table.numerics}, older than this version's; "
+            f"measure it again with `sslbench ablate {table.id} --scale {table.scale}`."
+        )
+
+
+def _same(name: str, what: str, ours: object, theirs: object) -> None:
+    if ours != theirs:
+        raise UserError(
+            f"{name}: {what} differs (measured {ours}, reference {theirs}), so the two are not "
+            "comparable; measure the table and its reference the same way."
+        )
 
 
 def _text(overrides: Mapping[str, Any]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError
 from sslbench.reports.display import shown_value
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 from sslbench.tables.schema import Sweep, load_table, table_names
@@ -38,7 +39,7 @@ def training_curves(table: MeasuredTable, runs: Path) -> dict[str, list[Series]]
     """Metric name to one line per row: the mean over seeds against the step, the band from the
     lowest to the highest seed. {} where no log is found, or where the table has too many rows."""
     logs = [
-        (label, [RunFolder(runs / name).metrics() for name in names])
+        (label, [_log(RunFolder(runs / name)) for name in names])
         for label, names in _run_groups(table)
     ]
     logs = [(label, [log for log in found if log]) for label, found in logs]
@@ -58,9 +59,24 @@ def ideal_std(table: MeasuredTable, runs: Path) -> float | None:
     Source: Chen and He 2021, Fig. 2 (middle).
     """
     names = [name for _, group in _run_groups(table) for name in group]
-    finals = [RunFolder(runs / name).summary().get("final", {}) for name in names]
+    finals = [_final(RunFolder(runs / name)) for name in names]
     widths = {final["out_dim"] for final in finals if final.get("out_dim")}
     return 1 / math.sqrt(widths.pop()) if len(widths) == 1 else None
+
+
+def _log(folder: RunFolder) -> list[dict[str, Any]]:
+    """The log's points; none of a damaged run, which the command has named."""
+    try:
+        return folder.metrics()
+    except UserError:
+        return []
+
+
+def _final(folder: RunFolder) -> Mapping[str, float]:
+    try:
+        return folder.summary().get("final", {})
+    except UserError:
+        return {}
 
 
 def sweeps_of(table: MeasuredTable) -> tuple[Sweep, ...]:

@@ -15,14 +15,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sslbench.errors import UserError, did_you_mean
 from sslbench.tables.predicates import VOCABULARY, Predicate
+from sslbench.typed import read_as, typed
 
 REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
             "steeper": ("along",)}  # fmt: skip
+LEAST = {"argmax_inside": 3, "order": 2, "within": 2, "increasing": 2, "decreasing": 2}
+MARGINS = ("greater", "less", "at_least", "at_most")  # take numbers, and lists of operands
+NUMBERS = ("order", "within")  # take numbers
+_CELLS: Any = tuple[str, ...]
+_NUMBERS: Any = tuple[str | float, ...]
+_MARGIN: Any = tuple[str | float | tuple[str | float, ...], ...]
+_OPTIONS: dict[str, Any] = {
+    "by": float, "factor": float, "tolerance": float, "along": str,
+    "among": Literal["all"] | tuple[str, ...],
+}  # fmt: skip
+_THAN: dict[str, Any] = {
+    "less_sensitive": tuple[str, str] | tuple[tuple[str, str], ...],
+    "steadier": tuple[str, ...],
+    "steeper": str,
+}
 PAIRS = ("greater", "less", "at_least", "at_most", "less_sensitive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """A claim as it is written."""
+
+    id: str
+    says: str
+    holds: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = None
+    ours: Mapping[str, Any] | None = None
+    words: str = ""
+    note: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,25 +70,20 @@ class Claim:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Claim:
         """Raises UserError for an unknown predicate or option, with the nearest names."""
-        known = ("id", "says", "holds", "published", "ours", "words", "note", "dataset")
-        for key in data:
-            if key not in known:
-                raise UserError(f"{where}: no such field '{key}'{did_you_mean(str(key), known)}")
-        if "id" not in data or "says" not in data:
-            raise UserError(f"{where}: a claim needs 'id' and 'says'.")
-        where = f"{where} ({data['id']})"
-        both = data.get("holds")
-        forms = {name: data.get(name, both) for name in ("published", "ours")}
-        if forms["published"] is None and not data.get("words"):
+        form = read_as(data, _Form, where=where)
+        where = f"{where} ({form.id})"
+        published = form.holds if form.published is None else form.published
+        ours = form.holds if form.ours is None else form.ours
+        if published is None and not form.words:
             raise UserError(f"{where}: give 'holds', 'published', or 'words' saying why not.")
-        parsed = {n: None if f is None else parse(f, where=where) for n, f in forms.items()}
         return cls(
-            id=data["id"],
-            says=data["says"],
-            words=data.get("words", ""),
-            note=data.get("note", ""),
-            dataset=data.get("dataset", ""),
-            **parsed,
+            id=form.id,
+            says=form.says,
+            published=None if published is None else parse(published, where=where),
+            ours=None if ours is None else parse(ours, where=where),
+            words=form.words,
+            note=form.note,
+            dataset=form.dataset,
         )
 
     def operands(self) -> set[str]:
@@ -88,6 +113,15 @@ def parse(data: Any, *, where: str) -> Predicate:
     arguments = data[kind] if isinstance(data[kind], list) else [data[kind]]
     if kind in PAIRS and len(arguments) != 2:
         raise UserError(f"{where}: {kind} needs two operands, got {len(arguments)}.")
+    for key, value in options.items():
+        hint = _THAN[kind] if key == "than" else _OPTIONS[key]
+        typed(value, hint, where=f"{where}, {kind}: {key}")
+    least = LEAST.get(kind, 1)
+    if len(arguments) < least:
+        raise UserError(f"{where}: {kind} needs {least} operands or more, got {len(arguments)}.")
     if kind in ("all", "any"):
         arguments = [parse(item, where=where) for item in arguments]
+    else:
+        hint = _MARGIN if kind in MARGINS else _NUMBERS if kind in NUMBERS else _CELLS
+        typed(arguments, hint, where=f"{where}, {kind}")
     return Predicate(kind, tuple(arguments), options)

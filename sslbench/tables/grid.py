@@ -14,6 +14,7 @@ from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.evaluation.scores import read_score
+from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, ImageSet, Shapes
@@ -58,8 +59,9 @@ class PlannedRun:
     def diverged(self) -> bool:
         """Whether training has ended at a value that is not finite, as of now."""
         summary = self.folder.summary()
-        verdict = summary.get("verdict", {})
-        return summary.get("status") == "failed" and verdict.get("state") == "diverged"
+        verdict = summary.get("verdict")
+        failed = summary.get("status") == "failed"
+        return failed and verdict is not None and verdict["state"] == "diverged"
 
     @property
     def label(self) -> str:
@@ -259,8 +261,11 @@ def _scored(folder: RunFolder, dataset: str, protocol: str) -> bool:
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
     """Each run with its estimated seconds: images seen times the pace of finished runs here."""
     paces: dict[str, list[float]] = {}
-    for path in runs.glob("*/run.json") if runs.is_dir() else ():
-        summary = RunFolder(path.parent).summary()
+    for path in entries(runs):
+        try:
+            summary = RunFolder(path).summary()
+        except UserError:  # another run than these; `sslbench list runs` names it
+            continue
         if summary.get("scale") == scale and summary.get("status") == "finished":
             epochs, seconds = summary.get("epochs", 0), summary.get("elapsed_seconds", 0.0)
             if epochs and seconds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 from sslbench.engine.folder import NUMERICS
 from sslbench.engine.monitors import knn_dips
 from sslbench.errors import UserError
+from sslbench.evaluation.scores import Score, read_score
+from sslbench.files import exists, read_text
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, Shapes
 from sslbench.tables.cells import Place, baselines, dataset_name, is_constant, protocol_of
@@ -78,7 +79,7 @@ class _Reader:
 
     def __init__(self, table: Table, planned: Plan) -> None:
         self.table, self.plan = table, planned
-        self.scores: dict[tuple[str, str], dict[str, Any]] = {}
+        self.scores: dict[tuple[str, str], Score] = {}
         self.definitions: dict[str, str] = {}
         self.summaries = {run.folder.path.name: run.folder.summary() for run in planned.runs}
 
@@ -132,12 +133,12 @@ class _Reader:
         done = [s for s in self.summaries.values() if s.get("status") == "finished"]
 
         def joined(key: str) -> str:
-            return " + ".join(sorted({str(s[key]) for s in done if s.get(key)}))
+            return " + ".join(sorted({str(s.get(key)) for s in done if s.get(key)}))
 
         return {
             "dataset": joined("dataset"),
             "fingerprint": joined("fingerprint"),
-            "num_test": max((s.get("num_test", 0) for s in self.scores.values()), default=0),
+            "num_test": max((s.num_test for s in self.scores.values()), default=0),
             "numerics": min((int(s["numerics"]) for s in done), default=NUMERICS),
             "device": joined("device"),
             "device_class": joined("device_class"),
@@ -201,19 +202,18 @@ class _Reader:
             return knn_dips([knn for _, knn in run.folder.knn_curve()])
         if protocol == "run":
             return _run_value(summary, name)
-        value = self._score(run, protocol).get("values", {}).get(name)
+        score = self._score(run, protocol)
+        value = None if score is None else score.values.get(name)
         return None if value is None else float(value)
 
-    def _score(self, run: PlannedRun, protocol: str) -> dict[str, Any]:
+    def _score(self, run: PlannedRun, protocol: str) -> Score | None:
         name = run.folder.path.name
         if (name, protocol) not in self.scores:
             path = run.folder.score_path(self.summaries[name]["dataset"], protocol)
-            try:
-                score = dict(json.loads(path.read_text()))
-            except (OSError, ValueError):
-                return {}
-            known = self.definitions.setdefault(protocol, score.get("definition", ""))
-            if score.get("definition", "") != known:
+            score = read_score(path)
+            if score is None:
+                return None
+            if score.definition != self.definitions.setdefault(protocol, score.definition):
                 raise UserError(
                     f"{path}: scored under another definition of {protocol} than the table's other "
                     "runs; delete this file and run the same command again."
@@ -224,19 +224,18 @@ class _Reader:
     def _error(self, run: PlannedRun) -> str:
         """Why the run's last attempt failed, in a sentence; "" when it did not."""
         path = run.folder.path / ERROR_FILE
-        lines = path.read_text().splitlines() if path.is_file() else []
+        lines = read_text(path).splitlines() if exists(path) else []
         sentence = lines[0] if lines else self.summaries[run.folder.path.name].get("error", "")
         return str(sentence)
 
     def _verdicts(self, runs: list[PlannedRun]) -> dict[str, int]:
-        verdicts = (self.summaries[r.folder.path.name].get("verdict", {}) for r in runs)
-        return dict(Counter(v["state"] for v in verdicts if "state" in v))
+        verdicts = (self.summaries[r.folder.path.name].get("verdict") for r in runs)
+        return dict(Counter(v["state"] for v in verdicts if v is not None))
 
     def _minutes(self, runs: list[PlannedRun]) -> float:
         names = {run.folder.path.name for run in runs}
         seconds = sum(self.summaries[n].get("elapsed_seconds") or 0.0 for n in names)
-        seconds += sum(s.get("elapsed_seconds", 0.0) for (n, _), s in self.scores.items()
-                       if n in names)  # fmt: skip
+        seconds += sum(s.elapsed_seconds for (n, _), s in self.scores.items() if n in names)
         return float(seconds) / 60
 
     def sparse_curves(self) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
-from sslbench.files import write_atomically
+from sslbench.files import read_json, write_atomically
 from sslbench.recipes.resolve import find_scale
 from sslbench.tables.cells import dataset_name
 from sslbench.tables.estimates import Outcome, t_quantile
 from sslbench.tables.schema import Better
+from sslbench.typed import damaged, read_as, require_name
 
 CellState = Literal["measured", "diverged", "failed", "missing", "published-only"]
 
@@ -30,6 +32,8 @@ class Cell:
     `published-only`. `constant` marks a value without randomness (raw pixels): one run is exact.
     `comparable` is false where the published value is of another protocol, not to be subtracted.
     """
+
+    PRINTED: ClassVar = ("mean", "interval", "n", "difference")
 
     state: CellState
     seeds: tuple[tuple[int, float | None], ...] = ()
@@ -81,19 +85,6 @@ class Cell:
         out |= {"published": self.published, "spread": self.spread, "difference": self.difference}
         out |= {"constant": self.constant, "comparable": self.comparable}
         return out | {"runs": list(self.runs), "note": self.note}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Cell:
-        return cls(
-            state=data["state"],
-            seeds=tuple((int(seed), value) for seed, value in data["seeds"]),
-            published=data["published"],
-            spread=data["spread"],
-            constant=data["constant"],
-            comparable=data.get("comparable", True),  # files written before this field
-            runs=tuple(data["runs"]),
-            note=data["note"],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +146,8 @@ class MeasuredTable:
     oldest among the runs; `stale` says whether it is older than this version's.
     """
 
+    PRINTED: ClassVar = ("stale", "complete")
+
     id: str
     title: str
     source: str
@@ -210,23 +203,6 @@ class MeasuredTable:
             ]
         return out
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MeasuredTable:
-        """What `to_dict` gave. Raises UserError for data of another shape."""
-        try:
-            fields = {k: v for k, v in data.items() if k not in ("stale", "complete")}
-            fields["columns"] = tuple(MeasuredColumn(**c) for c in data["columns"])
-            fields["claims"] = tuple(ClaimResult(**c) for c in data["claims"])
-            for name in ("rows", "baselines"):
-                fields[name] = tuple(_row(row) for row in data[name])
-            fields["notes"], fields["seeds"] = tuple(data["notes"]), tuple(data["seeds"])
-            return cls(**fields)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"Not a measured table of this version ({type(error).__name__}: {error}); "
-                "measure it again with `sslbench ablate`."
-            ) from None
-
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
@@ -234,17 +210,41 @@ class MeasuredTable:
 
     @classmethod
     def load(cls, path: Path) -> MeasuredTable:
-        """Read what `save` wrote. Raises UserError: missing or damaged file."""
+        """Read what `save` wrote. Raises UserError: a missing or damaged file."""
+        table = read_as(read_json(path), cls, where=path, remedy=_REMEDY)
         try:
-            data = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a measured table ({error}).") from None
-        return cls.from_dict(data)
+            _check(table)
+        except UserError as error:
+            raise damaged(path, error, _REMEDY) from None
+        return table
 
 
-def _row(data: Mapping[str, Any]) -> MeasuredRow:
-    cells = {key: Cell.from_dict(cell) for key, cell in data["cells"].items()}
-    return MeasuredRow(**{**data, "cells": cells})
+_REMEDY = "restore it, or measure the table again with `sslbench ablate`"
+
+
+def _check(table: MeasuredTable) -> None:
+    """Raise UserError unless the parts of a table that was read belong together."""
+    for name in ("id", "scale", "dataset"):
+        if text := getattr(table, name):
+            require_name(text, name)
+    _unique([column.key for column in table.columns], "column")
+    rows = (*table.rows, *table.baselines)
+    _unique([row.id for row in rows], "row")
+    known = {column.key for column in table.columns}
+    for row in rows:
+        for key, cell in row.cells.items():
+            where = f"row {row.id}, {key}"
+            if key not in known:
+                raise UserError(f"{where}: there is no such column")
+            _unique([seed for seed, _ in cell.seeds], f"{where}: seed")
+            if (cell.state == "measured") != bool(cell.n):
+                raise UserError(f"{where}: '{cell.state}' with {cell.n} values")
+
+
+def _unique(names: Sequence[object], what: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(f"{what} {name} stands twice")
 
 
 def sample_std(values: tuple[float, ...]) -> float | None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Any, Literal, TypeVar
 
 from sslbench.errors import UserError, did_you_mean
+from sslbench.files import read_yaml
 from sslbench.recipes.scales import PublishedAt
 from sslbench.tables.claims import Claim
+from sslbench.tables.metrics import require_metric
+from sslbench.typed import read_as, require_name
 
 DATA = Path(__file__).parent / "data"
-_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the safe loader, by libyaml where built in
 T = TypeVar("T")
 
 Better = Literal["higher", "lower", "none"]
@@ -171,52 +169,30 @@ def load_table(name: str) -> Table:
 
 def read_table(path: Path) -> Table:
     """A table from a YAML file. Raises UserError: unreadable, unknown field, broken reference."""
-    try:
-        document = yaml.load(path.read_text(), Loader=_LOADER)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"Table {path} cannot be read ({error}).") from None
-    if not isinstance(document, dict):
-        raise UserError(f"Table {path} is not a mapping; see the other files in tables/data.")
-    return parse_table(document, where=path.name)
+    return parse_table(read_yaml(path), where=path.name)
 
 
-def parse_table(document: Mapping[str, Any], *, where: str) -> Table:
+def parse_table(document: Any, *, where: str) -> Table:
     """A table from plain data, checked: ids are unique, and every reference exists."""
-    data = dict(document)
-    for name, cls in (("columns", Column), ("rows", Row), ("sweeps", Sweep)):
-        items = data.get(name, [])
-        data[name] = tuple(_build(cls, x, f"{where}, {name}[{i}]") for i, x in enumerate(items))
-    data["claims"] = tuple(
-        Claim.from_dict(claim, where=f"{where}, claims[{i}]")
-        for i, claim in enumerate(data.get("claims", []))
-    )
-    table = _build(Table, data, where)
+    if not isinstance(document, Mapping):
+        raise UserError(f"{where} is not a mapping; see the other files in tables/data.")
+    claims = document.get("claims", [])
+    if not isinstance(claims, list):
+        raise UserError(f"{where}: claims: needs a list.")
+    parsed = [Claim.from_dict(c, where=f"{where}: claims[{i}]") for i, c in enumerate(claims)]
+    table = read_as({**document, "claims": parsed}, Table, where=where)
     _check(table, where)
     origin = table.values_from
     rows = tuple(r if r.source else replace(r, source=origin) for r in table.rows)
     return replace(table, rows=rows)
 
 
-def _build(cls: type[T], data: Any, where: str) -> T:
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where}: needs a mapping, got {data!r}.")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    for key in data:
-        if key not in known:
-            raise UserError(f"{where}: no such field '{key}'{did_you_mean(str(key), known)}")
-    for name, f in known.items():
-        if f.default is MISSING and f.default_factory is MISSING and name not in data:
-            raise UserError(f"{where}: '{name}' is missing.")
-        options = get_args(hints[name])
-        if get_origin(hints[name]) is Literal and data.get(name, options[0]) not in options:
-            raise UserError(f"{where}: {name} '{data[name]}'{did_you_mean(data[name], options)}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-
 def _check(table: Table, where: str) -> None:
     if table.monitor_points is not None and table.monitor_points < 1:
         raise UserError(f"{where}: monitor_points {table.monitor_points} must be at least 1.")
+    require_name(table.id, f"{where}: id")
+    if not table.columns or not table.rows:
+        raise UserError(f"{where}: a table needs a column and a row.")
     _unique([c.key for c in table.columns], f"{where}: column")
     _unique([r.id for r in table.rows], f"{where}: row")
     _unique([c.id for c in table.claims], f"{where}: claim")
@@ -228,6 +204,8 @@ def _check(table: Table, where: str) -> None:
             )
         for name in column.of:
             table.column(name)
+        if column.metric is not None:
+            require_metric(column.metric, f"{where}: column {column.key}")
     for row in table.rows:
         for name in (*row.paper, *row.spread, *row.skip):
             table.column(name)

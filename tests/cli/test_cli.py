@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.engine.folder import RunFolder
+from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.evaluation import subject
+from sslbench.tables.results import MeasuredTable
+from tests.tiny import summary, tiny
 
+RESULTS = Path(__file__).parents[2] / "results"
 SMALL = ["--scale", "smoke", "--set", "data.num_train=160", "--set", "data.num_test=60",
          "--set", "data.resolution=16"]  # fmt: skip
 QUICK = [*SMALL, "--set", "epochs=1"]
@@ -72,7 +75,17 @@ def test_list_names_things_as_text_and_as_json(run, kind):
         (["ablate", "byol-target", "--rows", "ema-0.8"], "ema-0.9"),
         (["ablate", "byol-target", "--seeds", "0"], "at least 1"),
         (["ablate", "byol-target", "--set", "target.momentm=1"], "momentm"),
+        (["ablate", "byol-target", "--dry-run", "--jobs", "0"], "--jobs must be at least 1"),
         (["report"], "sslbench ablate"),
+        (["report", "--scale", "smok"], "did you mean 'smoke'"),
+        (["report", "--format", "htlm"], "did you mean 'html'"),
+        (["check", "--jobs", "0"], "--jobs must be at least 1"),
+        (["pretrain", "byol", "--set", "target={1: 2}"], "a key must be text, not 1"),
+        (["pretrain", "byol", "--set", "target={kind: [1]}"], "no kind '[1]'"),
+        (["pretrain", "byol", "--set", "views.*=1"], "say which field of each"),
+        (["pretrain", "byol", "--set", "epochs=" + "9" * 400], "larger than any number"),
+        (["pretrain", "byol", "--set", "epochs=" + "9" * 5000], "not a value that YAML reads"),
+        (["pretrain", "byol", "--set", "name=../../x"], "'../../x' is no name"),
         (["check"], "No measured tables"),
         (["compare", "a", "b"], "No run 'a'"),
     ],
@@ -206,6 +219,83 @@ def test_a_read_only_place_is_refused_in_a_sentence(run, tmp_path):
     code, _, err = run("pretrain", "simclr", *QUICK, "--runs", "file/runs")
     assert code == 2
     assert "Cannot write" in err
+
+
+def committed(results: Path) -> Path:
+    """A table that lies in the repository, as if it were measured with this version's numerics."""
+    path = results / "laptop" / "cpu" / "simsiam-stop-grad.json"
+    table = MeasuredTable.load(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")))
+    dataclasses.replace(table, numerics=NUMERICS).save(path)
+    return path
+
+
+def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatch):
+    committed(tmp_path / "reference")
+    monkeypatch.setattr("sslbench.cli.gate.execute", lambda *_, **__: pytest.fail("it trains"))
+    words = ["check", "--against", "reference", "--scale", "laptop", "--seeds", "1"]
+    for change, says in (("epochs=1", "what --set changed"), ("data.num_train=16", "fingerprint")):
+        code, _, err = run(*words, "--set", change)
+        assert code == 2
+        assert f"{says} differs" in err
+
+
+def test_a_reference_that_is_not_a_number_is_refused(run, tmp_path):
+    path = committed(tmp_path / "results")
+    table = json.loads(path.read_text())
+    table["rows"][0]["cells"]["top1"]["seeds"][1][1] = float("nan")
+    path.write_text(json.dumps(table))
+    code, _, err = run("check", "--scale", "laptop")
+    assert code == 2
+    assert "simsiam-stop-grad.json is damaged" in err
+    assert "rows[0].cells.top1.seeds[1][1]: needs a finite number, got nan" in err
+
+
+def test_one_damaged_run_or_result_is_named_and_the_others_are_shown(run, tmp_path):
+    for name in ("a", "b"):
+        folder = RunFolder(tmp_path / "runs" / name)
+        folder.write_experiment(tiny("byol"), {})
+        folder.write_summary(summary())
+    folder.summary_path.write_text("[1]")
+    code, out, err = run("list", "runs", "--json")
+    assert code == 0
+    assert {row["name"]: row["status"] for row in json.loads(out)} == {
+        "a": "finished",
+        "b": "damaged",
+    }
+    assert "b/run.json is damaged" in err and len(err.splitlines()) == 1
+    committed(tmp_path / "results").with_name("two.json").write_text("{")
+    code, out, err = run("report")
+    assert code == 0 and "stop-grad" in out
+    assert "two.json is damaged" in err
+
+
+def test_a_report_names_the_runs_that_it_cannot_read(run, tmp_path):
+    path = tmp_path / "results" / "laptop" / "cpu" / "simsiam-stop-grad.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(next(RESULTS.glob("laptop/*/simsiam-stop-grad.json")).read_bytes())
+    names = [
+        r for row in json.loads(path.read_text())["rows"] for r in row["cells"]["top1"]["runs"]
+    ]
+    for name, text in zip(names, ("{", '{"status": "started"}'), strict=False):
+        folder = RunFolder(tmp_path / "runs" / name)
+        folder.path.mkdir(parents=True)
+        folder.summary_path.write_text(text)
+        folder.metrics_path.write_text('{"step": 1, "loss": 2}\n{"ste')
+    code, _, err = run("report", "--format", "html")
+    assert code == 0
+    assert f"{names[0]}/run.json is damaged" in err
+    assert "1 lines cannot be read and are left out" in err
+
+
+def test_a_recipe_file_of_an_unknown_scale_or_with_a_key_twice_is_refused(run, tmp_path):
+    text = run("pretrain", "byol", "--show")[1]
+    for change, words in (
+        (text.replace("scale: laptop", "scale: nosuch"), "no scale 'nosuch'"),
+        (text.replace("\n  seed: 0", "\n  seed: 0\n  seed: 1"), "the key 'seed' stands twice"),
+    ):
+        (tmp_path / "mine.yaml").write_text(change)
+        code, _, err = run("pretrain", "mine.yaml", "--show")
+        assert code == 2 and words in err and "mine.yaml" in err
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def log(path: Path, *steps: int, tensorboard: bool = False) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize("last", [b'{"step": 2, "lo', b"\xff\x00", b"7", b'{"step": 2, "loss": 2.0}'])
+@pytest.mark.parametrize(
+    "last", [b'{"step": 2, "lo', b"\xff\x00", b"7", b'{"step": 2, "loss": 2.0}']
+)
 def test_a_torn_last_line_does_not_swallow_the_next_point(tmp_path, last):
     path = RunFolder(tmp_path).metrics_path
     path.write_bytes(b'{"step": 1, "loss": 3.0}\n' + last)
@@ -72,9 +74,10 @@ def test_a_full_disk_is_one_sentence_and_the_log_goes_on_afterwards(small_disk, 
 
 
 def test_an_error_of_the_training_is_not_hidden_by_a_log_that_cannot_close(small_disk):
-    with pytest.raises(ZeroDivisionError), MetricsLog(
-        RunFolder(small_disk), tensorboard=False
-    ) as file:
+    with (
+        pytest.raises(ZeroDivisionError),
+        MetricsLog(RunFolder(small_disk), tensorboard=False) as file,
+    ):
         with (small_disk / "filler").open("wb", buffering=0) as filler:
             filler.write(bytes(100_000))
         file._file.write("x")

@@ -12,6 +12,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation import compare
 from sslbench.evaluation.comparing import interval, mcnemar
 from tests.evaluation.test_scores import SCORE
+from tests.tiny import summary
 
 LABELS = np.arange(100) % 10
 
@@ -19,7 +20,7 @@ LABELS = np.arange(100) % 10
 def scored(path: Path, wrong: list[int], *, label: str = "shapes", **changes: object) -> RunFolder:
     """A run whose kNN is wrong on some of 100 test images."""
     folder = RunFolder(path)
-    folder.write_summary({"status": "finished", "dataset": "shapes"})
+    folder.write_summary(summary())
     score = SCORE.to_dict() | {"num_test": 100} | changes
     file = folder.score_path(label, "knn.v1")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,4 +105,38 @@ def test_damaged_predictions_say_what_to_run(tmp_path: Path) -> None:
     a, b = scored(tmp_path / "a", []), scored(tmp_path / "b", [])
     b.predictions_path("shapes", "knn.v1").write_bytes(b"PK")
     with pytest.raises(UserError, match="--force"):
+        compare(a, b, "knn")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"label": LABELS}, "missing or damaged"),
+        ({"label": LABELS, "predicted": LABELS.astype(float)}, "missing or damaged"),
+        ({"label": LABELS[:50], "predicted": LABELS[:50]}, "missing or damaged"),
+        ({"label": LABELS, "predicted": np.zeros(10**6, np.int64)}, "missing or damaged"),
+        ({"label": LABELS, "predicted": np.array([{}] * 100, dtype=object)}, "missing or damaged"),
+    ],
+)
+def test_predictions_that_are_not_a_class_for_every_image_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], words: str
+) -> None:
+    a, b = scored(tmp_path / "a", [1]), scored(tmp_path / "b", [2])
+    np.savez_compressed(b.predictions_path("shapes", "knn.v1"), **arrays)
+    with pytest.raises(UserError, match=words):
+        compare(a, b, "knn")
+
+
+def test_no_predictions_are_nothing_to_compare(tmp_path: Path) -> None:
+    a, b = (scored(tmp_path / name, [], num_test=0) for name in "ab")
+    for run in (a, b):
+        np.savez(run.predictions_path("shapes", "knn.v1"), label=LABELS[:0], predicted=LABELS[:0])
+    with pytest.raises(UserError, match="holds no predictions"):
+        compare(a, b, "knn")
+
+
+def test_a_damaged_score_is_named(tmp_path: Path) -> None:
+    a, b = scored(tmp_path / "a", [1]), scored(tmp_path / "b", [2])
+    b.score_path("shapes", "knn.v1").write_text('{"protocol": 1}')
+    with pytest.raises(UserError, match=r"b has no knn.v1 score .*shapes.knn.v1.json is damaged"):
         compare(a, b, "knn")

@@ -185,6 +185,19 @@ def test_an_unfinished_run_is_refused(run: RunFolder) -> None:
         evaluate(run, ["knn"], root=root_of(run))
 
 
+def test_a_score_that_cannot_be_written_is_a_sentence(run: RunFolder) -> None:
+    run.score_path("shapes", "knn.v1").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"Cannot write .*shapes.knn.v1.json"):
+        evaluate(run, ["knn"], root=root_of(run))
+
+
+def test_a_run_whose_recipe_was_edited_is_not_scored(run: RunFolder) -> None:
+    text = run.experiment_path.read_text()
+    run.experiment_path.write_text(text.replace("batch_size: 16", "batch_size: 32"))
+    with pytest.raises(UserError, match="is not what this run trained"):
+        evaluate(run, ["knn"], root=root_of(run))
+
+
 def test_data_that_changed_since_the_training_is_refused(run: RunFolder) -> None:
     run.write_summary(run.summary() | {"fingerprint": "0" * 64})
     with pytest.raises(UserError, match="is not what"):

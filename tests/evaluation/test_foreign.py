@@ -16,6 +16,7 @@ from sslbench.models.card import NORMALIZATIONS, Normalization
 from sslbench.models.export import export_encoder
 from sslbench.recipes.recipe import Encoder
 from sslbench.recipes.specs import ImageSet, NarrowResNet, ResNet, SmallAlexNet, ViT
+from sslbench.typed import read_as
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA, tiny
 
@@ -141,7 +142,7 @@ def test_the_score_keeps_the_normalisation_and_what_was_read(
             "loaded": len(state), "ignored": 5, "notes": [],
             "first_ignored": [f"module.head.{i}" for i in range(3)],
         }  # fmt: skip
-        assert Score.from_dict(json.loads(json.dumps(score.to_dict()))) == score
+        assert read_as(json.loads(json.dumps(score.to_dict())), Score, where="score") == score
 
 
 def test_normalised_by_the_data_are_its_own_mean_and_std(

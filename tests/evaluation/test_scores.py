@@ -9,6 +9,7 @@ import pytest
 from sslbench.errors import UserError
 from sslbench.evaluation import Score, comparable
 from sslbench.evaluation.scores import read_score
+from sslbench.typed import read_as
 
 SCORE = Score(
     protocol="knn.v1",
@@ -39,7 +40,9 @@ def test_a_score_from_before_test_images_were_compared_is_read(tmp_path: Path) -
     assert found is not None and found.shared is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": "knn.v1"}', "3",
+                                  json.dumps(SCORE.to_dict() | {"values": []}),
+                                  json.dumps(SCORE.to_dict() | {"num_test": "32"})])  # fmt: skip
 def test_a_damaged_file_is_no_score(tmp_path: Path, text: str) -> None:
     path = tmp_path / "score.json"
     path.write_text(text)
@@ -66,4 +69,4 @@ def test_other_protocol_settings_or_data_are_refused(field: str, value: str, say
 def test_scores_of_before_inputs_were_kept_are_read() -> None:
     old = SCORE.to_dict()
     del old["inputs"], old["source"]
-    assert Score.from_dict(old) == SCORE
+    assert read_as(old, Score, where="score") == SCORE

@@ -87,7 +87,7 @@ def test_baselines_stay_untrained_and_keep_their_encoder():
 
 def test_equal_experiments_have_equal_digests_whatever_the_scale_is_called():
     a = resolve("byol", scale="laptop").experiment
-    assert a.digest() == a.but(scale="other").digest()
+    assert a.digest() == a.but(scale="cifar").digest()
     assert a.digest() != a.but(seed=1).digest()
 
 
@@ -143,3 +143,9 @@ def test_a_local_view_that_is_not_drawn_may_have_any_size() -> None:
     changes = {"encoder": "SmallAlexNet", "views.first.size": None, "views.num_local": 0}
     recipe = resolve("simclr-multicrop", scale="laptop", layers=[("--set", changes)])
     assert recipe.experiment.recipe.views.num_local == 0
+
+
+def test_a_list_of_mappings_in_a_layer_is_refused_in_a_sentence():
+    layers = [("row a", {"encoder.blocks": [{"a": 1}]})]
+    with pytest.raises(UserError, match=r"encoder.blocks\[0\]: needs a whole number"):
+        resolve("byol", scale="laptop", layers=layers)

@@ -14,6 +14,7 @@ import pytest
 
 from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredRow, MeasuredTable
+from tests.tiny import summary
 
 SEEDS = (0, 1, 2, 3, 4)
 TOP1 = MeasuredColumn(
@@ -259,7 +260,7 @@ def _write_log(run: RunFolder, *, collapsed: bool, seed: int) -> None:
         points.append(json.dumps(point))
     run.path.mkdir(parents=True)
     run.metrics_path.write_text("\n".join(points) + "\n")
-    run.write_summary({"status": "finished", "final": {"out_dim": 256}})
+    run.write_summary(summary(final={"out_dim": 256}))
 
 
 @pytest.fixture

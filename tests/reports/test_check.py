@@ -5,6 +5,7 @@ import io
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,9 +171,10 @@ def test_tables_measured_otherwise_are_refused(
         check([stop_grad], [changed])
 
 
-def test_a_table_read_from_its_file_is_comparable(stop_grad: MeasuredTable) -> None:
+def test_a_table_read_from_its_file_is_comparable(stop_grad: MeasuredTable, tmp_path: Path) -> None:
     fresh = dataclasses.replace(stop_grad, overrides={"projector.hidden": (64,)})
-    read = MeasuredTable.from_dict(json.loads(json.dumps(fresh.to_dict())))
+    fresh.save(tmp_path / "table.json")
+    read = MeasuredTable.load(tmp_path / "table.json")
     assert check([fresh], [read]).ok
 
 

@@ -71,6 +71,8 @@ def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -
             "scale": job.experiment.scale,
             "numerics": NUMERICS,
             "epochs": job.experiment.recipe.epochs,
+            "steps": 12,
+            "resolution": 16,
             "elapsed_seconds": 8.0,
             "verdict": {"state": "healthy", "cause": ""},
             "final": {"loss": 0.5, "std": 0.25, "out_dim": 16},

@@ -167,10 +167,10 @@ def test_the_detail_says_what_decided() -> None:
     [
         ({"id": "x", "says": "", "holds": {"graeter": ["a", "b"]}}, "did you mean 'greater'"),
         ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "bye": 1}}, "did you mean 'by'"),
-        ({"id": "x", "says": "", "holds": "a > b"}, "a predicate is a mapping"),
+        ({"id": "x", "says": "", "holds": "a > b"}, "holds: needs a mapping"),
         ({"id": "x", "says": "", "ours": {"greater": ["a", "b"]}}, "'words'"),
         ({"id": "x", "says": "", "hold": {}}, "did you mean 'holds'"),
-        ({"says": ""}, "needs 'id'"),
+        ({"says": ""}, "'id' is missing"),
         ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "less": []}}, "exactly one"),
         ({"id": "x", "says": "", "holds": {"greater": ["a"]}}, "two operands"),
         ({"id": "x", "says": "", "holds": {"within": ["a", "b"]}}, "'tolerance'"),

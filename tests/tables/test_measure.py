@@ -305,7 +305,7 @@ def test_a_row_of_another_set_is_refused_with_what_to_do(places: Places) -> None
 
 
 def test_values_of_another_protocol_stand_beside_and_are_not_subtracted(
-    places: Places, fake: list[str]
+    places: Places, fake: list[str], tmp_path: Path
 ) -> None:
     rows = [*TABLE["rows"], {"id": "third", "label": "third", "set": {"target.momentum": 0.99},
                              "paper": {"top1": 60.0}}]  # fmt: skip
@@ -317,7 +317,8 @@ def test_values_of_another_protocol_stand_beside_and_are_not_subtracted(
     assert cell.published == 72.5 and cell.n == 3 and not cell.comparable
     assert cell.difference is None and result.rank_agreement == {}
     assert result.columns[0].protocol == "online probe"
-    assert MeasuredTable.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    result.save(tmp_path / "table.json")
+    assert MeasuredTable.load(tmp_path / "table.json") == result
 
 
 def test_a_column_can_turn_the_sign_and_tell_the_time(places: Places, fake: list[str]) -> None:

@@ -66,8 +66,25 @@ def test_an_operand_is_a_row_or_a_row_and_a_column() -> None:
         (("claims", 0, "dataset"), "svhn", "no row is of svhn"),
         (("rows",), ["a"], "needs a mapping"),
         (("rows", 0, "dataset"), "svhn", "constant-random must end in 'svhn'"),
-        (("published_at",), "laptop", "did you mean|known"),
+        (("published_at",), "laptop", "not one of paper, cifar"),
         (("kind",), "ablatoin", "did you mean 'ablation'"),
+        (("rows",), None, "rows: needs a list, not null"),
+        (("rows",), [], "needs a column and a row"),
+        (("rows", 0, "set"), [1], r"rows\[0\].set: needs a mapping"),
+        (("rows", 0, "set"), {1: 2}, "a key must be text, not 1"),
+        (("rows", 0, "paper"), {"top1": "72.5"}, r"paper.top1: needs a finite number, got '72"),
+        (("rows", 0, "paper"), {"top1": float("nan")}, "needs a finite number"),
+        (("rows", 0, "key"), {"lr": 10**400}, "larger than any number that fits"),
+        (("rows", 0, "label"), 256, "label: needs text, got 256"),
+        (("id",), "../up", "is no name"),
+        (("columns", 0, "metric"), "knn.v9:top1", "no protocol 'knn.v9'.* mean 'knn.v1'"),
+        (("columns", 0, "metric"), "knn:top1", "did you mean 'knn.v1'"),
+        (("columns", 0, "metric"), "knn.v1:tpo1", "measures no 'tpo1'; did you mean 'top1'"),
+        (("columns", 0, "metric"), "run:minuets", "did you mean 'minutes'"),
+        (("columns", 0, "metric"), "knn.v1", "measures no ''"),
+        (("claims",), {}, "claims: needs a list"),
+        (("claims", 0, "ours"), {"greater": ["a", "b"], "by": "x"}, "by: needs a finite number"),
+        (("claims", 0, "ours"), {"order": ["ema-0.99"]}, "needs 2 operands or more"),
     ],
 )
 def test_a_broken_table_is_refused_with_a_sentence(
@@ -95,12 +112,18 @@ def test_a_row_and_a_column_cannot_both_name_a_recipe(document: dict[str, Any]) 
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    for text in ("[1, 2]", "a: [", ""):
+    for text, words in {
+        "[1, 2]": "not a mapping",
+        "": "not a mapping",
+        "a: [": "line 2, column 1: ",
+        "id: a\nid: b": "line 2, column 1: the key 'id' stands twice",
+    }.items():
         path = tmp_path / "t.yaml"
         path.write_text(text)
-        with pytest.raises(UserError, match="Table "):
+        with pytest.raises(UserError, match=words) as caught:
             read_table(path)
-    with pytest.raises(UserError, match="cannot be read"):
+        assert "t.yaml" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no such file"):
         read_table(tmp_path / "none.yaml")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,10 @@ def analyze_stability(folder: RunFolder) -> Analysis:
         UserError: a run without logged gradients.
     Source: Chen et al. 2021, arXiv:2104.02057, Figs. 1 and 4 (there the gradient of every step).
     """
-    log = [point for point in folder.metrics() if "loss" in point]
+    name, read = folder.path.name, folder.log()
+    log, unread = _whole([point for point in read.points if "loss" in point])
+    unread += read.unread
     layers = layers_of(log)
-    name = folder.path.name
     if not layers:
         raise UserError(
             f"{name} has no gradients in its log: it was not trained here, or by an earlier "
@@ -97,8 +99,25 @@ def analyze_stability(folder: RunFolder) -> Analysis:
         f"{', '.join(s.layers)}{'; kNN falls' if s in matched else ''}."
         for s in sorted(spikes, key=lambda s: -s.height)[:NAMED]
     ]
+    if unread:
+        notes.append(f"{name}: {unread} points of the log are damaged and left out.")
     points = _points(name, windows, layers, curve, spikes, dips)
     return Analysis(name="stability", summary=[summary], points=points, notes=notes)
+
+
+def _whole(log: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The points with the gradients that most of them have, and how many others there are."""
+    layers = [_layers(point) for point in log]
+    usual = Counter(own for own in layers if own is not None).most_common(1)
+    whole = [p for p, own in zip(log, layers, strict=True) if usual and own == usual[0][0]]
+    return whole, len(log) - len(whole)
+
+
+def _layers(point: dict[str, Any]) -> frozenset[str] | None:
+    """The layers of a point, each with mean and maximum; None where one of the two is missing."""
+    mean, maximum = (frozenset(k.removeprefix(x) for k in point if k.startswith(x))
+                     for x in (MEAN, MAXIMUM))  # fmt: skip
+    return mean if mean == maximum else None
 
 
 def find_spikes(

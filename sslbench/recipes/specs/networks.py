@@ -128,6 +128,9 @@ class ColorHistogram(Spec):
 
     bins: int = 4
 
+    def check(self) -> None:
+        self.require(self.bins >= 1, "bins must be >= 1.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(Spec):

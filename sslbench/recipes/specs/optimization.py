@@ -27,6 +27,7 @@ class SGD(Spec):
 
     def check(self) -> None:
         _check_optimizer(self)
+        self.require(not self.nesterov or self.momentum > 0, "nesterov needs a momentum > 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ class LAMB(Spec):
 def _check_optimizer(spec: SGD | LARS | AdamW | LAMB) -> None:
     spec.require(spec.lr > 0, "lr must be > 0.")
     spec.require(spec.weight_decay >= 0, "weight_decay must be >= 0.")
+    for decay in getattr(spec, "betas", None) or (getattr(spec, "momentum", 0.0),):
+        spec.require(0 <= decay < 1, "momentum and betas must lie in [0, 1).")
     clip_norm = getattr(spec, "clip_norm", None)
     spec.require(clip_norm is None or clip_norm > 0, "clip_norm must be > 0, or null.")
 

@@ -49,7 +49,8 @@ class Blur(Spec):
     def check(self) -> None:
         self.require(0 <= self.probability <= 1, "probability must lie in [0, 1].")
         self.require(0 < self.sigma[0] <= self.sigma[1], "sigma needs 0 < low <= high.")
-        self.require(self.kernel is None or self.kernel % 2 == 1, "kernel must be odd.")
+        self.require(self.kernel is None or (self.kernel % 2 == 1 and self.kernel > 0),
+                     "kernel must be odd.")  # fmt: skip
 
 
 Op = Literal["crop", "flip", "jitter", "grayscale", "blur", "solarize", "cutout", "rotate",
@@ -81,6 +82,7 @@ class View(Spec):
     def check(self) -> None:
         for name in ("flip", "grayscale", "solarize", "cutout", "rotate", "noise", "sobel"):
             self.require(0 <= getattr(self, name) <= 1, f"{name} is a probability in [0, 1].")
+        self.require(self.size is None or self.size >= 1, "size must be >= 1.")
         self.require(len(set(self.order)) == len(self.order), "order names an operation twice.")
 
 

@@ -92,3 +92,15 @@ def test_a_trained_run_has_its_layers(trained):
 def test_a_run_without_gradients_is_refused_in_a_sentence(vit):
     with pytest.raises(UserError, match="no gradients in its log"):
         analyze_stability(vit.folder)
+
+
+def test_damaged_points_of_the_log_are_left_out_and_counted(tmp_path: Path):
+    folder = RunFolder(tmp_path / "run-s0")
+    folder.path.mkdir()
+    whole = {MEAN + "stem": 1.0, MAXIMUM + "stem": 1.0}
+    lines = [json.dumps({"step": i, "loss": 1.0, **whole}) for i in range(1, 5)]
+    lines += [json.dumps({"step": 5, "loss": 1.0, MAXIMUM + "stem": 1.0}), '{"step": 6, "lo']
+    folder.metrics_path.write_text("\n".join(lines))
+    result = analyze_stability(folder)
+    assert result.summary[0]["windows"] == 4
+    assert result.notes == ["run-s0: 2 points of the log are damaged and left out."]
