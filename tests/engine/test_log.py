@@ -13,8 +13,6 @@ from sslbench.engine.folder import RunFolder
 from sslbench.engine.log import MetricsLog
 from sslbench.errors import UserError
 
-TORN = b'{"step": 1, "loss": 3.0}\n{"step": 2, "lo'
-
 
 def log(path: Path, *steps: int, tensorboard: bool = False) -> RunFolder:
     folder = RunFolder(path)
@@ -74,11 +72,12 @@ def test_a_full_disk_is_one_sentence_and_the_log_goes_on_afterwards(small_disk, 
 
 
 def test_an_error_of_the_training_is_not_hidden_by_a_log_that_cannot_close(small_disk):
-    with (
-        pytest.raises(ZeroDivisionError),
-        MetricsLog(RunFolder(small_disk), tensorboard=False) as file,
-    ):
-        with (small_disk / "filler").open("wb", buffering=0) as filler:
-            filler.write(bytes(100_000))
-        file._file.write("x")
-        raise ZeroDivisionError
+    def fail(log: MetricsLog) -> None:
+        with log:
+            with (small_disk / "filler").open("wb", buffering=0) as filler:
+                filler.write(bytes(100_000))
+            log._file.write("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail(MetricsLog(RunFolder(small_disk), tensorboard=False))
