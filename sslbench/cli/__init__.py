@@ -6,6 +6,7 @@ import os
 import sys
 
 TRACEBACK = "SSLBENCH_TRACEBACK"  # set in the environment: a traceback in place of each sentence
+_STOPPED = "stopped; what was finished is kept."
 
 
 def main() -> None:
@@ -15,9 +16,9 @@ def main() -> None:
     A fault of the program shows its traceback; anything else is one sentence.
     """
     from sslbench.engine.console import steady_streams  # what it imports answers at once
-    from sslbench.engine.signals import interrupt_on_signals
+    from sslbench.engine.signals import exit_on_signals
 
-    with steady_streams() as out, interrupt_on_signals():
+    with steady_streams() as out, exit_on_signals(f"sslbench: {_STOPPED}\n"):
         code = _command()
         if out is not None:
             out.flush()
@@ -28,21 +29,20 @@ def main() -> None:
 
 
 def _command() -> int:
+    from sslbench.cli.notices import show_data_warnings
     from sslbench.engine.mishaps import sentence
-    from sslbench.engine.signals import STOPPED, interrupted
+    from sslbench.engine.signals import STOPPED
     from sslbench.errors import Interrupted, RunFailed, UserError
 
+    show_data_warnings()
     try:
         from sslbench.cli.app import app
-        from sslbench.cli.notices import show_data_warnings
 
-        show_data_warnings()
         app()
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if interrupted(error) and not isinstance(error, Interrupted):
-            _say("stopped; what was finished is kept.")
-            return STOPPED
+    except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):
+            if error.code == STOPPED:  # a second Ctrl-C, which typer turns into this
+                _say(_STOPPED)
             return error.code if isinstance(error.code, int) else int(bool(error.code))
         if os.environ.get(TRACEBACK):
             raise

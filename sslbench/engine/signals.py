@@ -59,19 +59,24 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 
 @contextlib.contextmanager
-def interrupt_on_signals() -> Iterator[None]:
-    """Within the block a signal raises KeyboardInterrupt, and a second one ends the process.
+def exit_on_signals(sentence: str = "") -> Iterator[None]:
+    """Within the block, and outside `stop_on_signals`, a signal ends the process: exit code 130.
 
-    Signals that were held back (a worker is started with them blocked) arrive from now on.
+    At once, without an exception: modules that are being imported swallow those or turn them into
+    others. Nothing needs to be tidied up: files are replaced whole, locks go with the process, and
+    workers end with the pipe that feeds them. Signals that were held back (a worker is started with
+    them blocked) arrive from now on.
+
+    Args:
+        sentence: said on standard error before.
     """
-    request = StopRequest()
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if request.insisted():
-            os._exit(STOPPED)
-        if not request:
-            request.set(number)
-            raise KeyboardInterrupt
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            if os.isatty(2):
+                os.write(2, b"\r\x1b[?25h\x1b[K")  # the cursor, which a progress bar hides
+            os.write(2, sentence.encode())
+        os._exit(STOPPED)
 
     with _handled_by(handle):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _signals())
@@ -81,17 +86,6 @@ def interrupt_on_signals() -> Iterator[None]:
 def block_signals() -> None:
     """Let no signal reach this thread, nor a process that it starts before that has handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
-
-
-def interrupted(error: BaseException) -> bool:
-    """Whether a KeyboardInterrupt is at the root of an error: an extension module that is being
-    imported may turn it into another one."""
-    found: BaseException | None = error
-    for _ in range(100):
-        if found is None or isinstance(found, KeyboardInterrupt):
-            return found is not None
-        found = found.__cause__ or found.__context__
-    return False
 
 
 @contextlib.contextmanager

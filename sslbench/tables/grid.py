@@ -31,7 +31,7 @@ from sslbench.tables.workers import Job, JobResult, run_jobs
 
 GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
 
-EventKind = Literal["start", "progress", "done", "failed"]
+EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ def run(
     Args:
         jobs: worker processes; 1 runs in this process. Threads are divided among them.
         backend: "ray" hands the runs to a Ray cluster, which decides how many run side by side.
-        on_event: called in this process at every start, log point, end and failure.
+        on_event: called in this process at every start, log point, end and failure, and where a
+            run has to wait for another process that has it.
     Raises:
         Interrupted: SIGINT or SIGTERM during training; checkpoints were saved.
         KeyboardInterrupt: SIGINT at another moment; what was finished stays finished.
