@@ -138,8 +138,8 @@ def plan(
         data: in place of the scale's data set.
         overrides: `--set` changes, applied to every row that has the field.
     Raises:
-        UserError: an unknown row, scale or field, no seed or too many, or data that are not there or
-            have no labels.
+        UserError: an unknown row, scale or field, no seed or too many, or data that are not
+            there or have no labels.
     """
     if (seeds if isinstance(seeds, int) else len(seeds)) > MAX_SEEDS:
         raise UserError(f"A grid takes at most {MAX_SEEDS} seeds a row.")

@@ -18,8 +18,6 @@ import torch
 from sslbench.data import load
 from sslbench.engine import pretrain as module
 from sslbench.engine.checkpoint import load_weights, save_checkpoint
-from sslbench.engine.folder import RunFolder
-from sslbench.engine.log import MetricsLog
 from sslbench.engine.pretrain import Options, pretrain, run_folder
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
