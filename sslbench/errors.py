@@ -28,5 +28,9 @@ class RunFailed(UserError):
     """A run that went wrong and said so in its folder: diverged, out of memory."""
 
 
+class InUse(UserError):
+    """A run folder that another living process holds."""
+
+
 class Interrupted(UserError):
     """A run stopped by a signal after saving; exit code 130."""

@@ -194,7 +194,7 @@ def grid_progress(plan: Plan) -> Iterator[Callable[[Event], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _plain_events
+        yield _plain_events()
         return
     bar = Progress(
         TextColumn("[bold]{task.description}"),
@@ -207,25 +207,41 @@ def grid_progress(plan: Plan) -> Iterator[Callable[[Event], None]]:
     with bar:
         overall = bar.add_task("grid", total=len(plan.todo), stats="")
         tasks: dict[str, Any] = {}
+        told: set[tuple[str, str]] = set()
 
         def on_event(event: Event) -> None:
             name = event.run.folder.path.name
-            if event.kind == "start":
-                tasks[name] = bar.add_task(event.run.label, total=None, stats="")
-            elif event.kind == "progress":
+            if event.kind == "progress":
                 bar.update(tasks[name], completed=event.step, total=event.steps,
                            stats=describe(event.metrics or {}))  # fmt: skip
-            else:
+                return
+            if name in tasks:  # ended, or begins again after its worker died
                 bar.remove_task(tasks.pop(name))
+            if event.kind == "start":
+                tasks[name] = bar.add_task(event.run.label, total=None, stats="")
+                return
+            if event.kind != "waiting":
                 bar.advance(overall)
-                if event.kind == "failed":
-                    bar.console.print(f"[red]failed[/] {event.run.label}: {event.error}")
+            if event.kind != "done" and (name, event.kind) not in told:
+                told.add((name, event.kind))
+                text = f"{event.kind} {event.run.label}: {event.error}"
+                bar.console.print(text, markup=False, style="red" if event.kind == "failed" else "")
 
         yield on_event
 
 
-def _plain_events(event: Event) -> None:
-    if event.kind in ("done", "failed"):
+def _plain_events() -> Callable[[Event], None]:
+    """Without a terminal: a line for each run that ended, or that another process has."""
+    waiting: set[str] = set()
+
+    def on_event(event: Event) -> None:
+        name = event.run.folder.path.name
+        if event.kind in ("start", "progress") or (event.kind == "waiting" and name in waiting):
+            return
+        if event.kind == "waiting":
+            waiting.add(name)
         text = f": {event.error}" if event.error else ""
         print(f"[{event.number}/{event.total}] {event.kind} {event.run.label}{text}",
               file=sys.stderr, flush=True)  # fmt: skip
+
+    return on_event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import IO, Any, Literal, NotRequired, TypedDict
 
 import yaml
 
-from sslbench.errors import UserError
+from sslbench.errors import InUse, UserError
 from sslbench.files import (
     exists,
     parse_json,
@@ -266,10 +267,16 @@ class RunFolder:
         return [(p["step"], p["knn"]) for p in self.metrics() if "knn" in p]
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder. Raises UserError when another living process does.
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the folder.
 
         The kernel drops the lock with the process, so a killed run never blocks the next one.
+
+        Args:
+            wait: until another living process lets it go.
+        Raises:
+            InUse: another living process holds it, and `wait` is false.
+            UserError: the folder cannot be made.
         """
         import fcntl
 
@@ -278,9 +285,21 @@ class RunFolder:
             handle: IO[str] = (self.path / ".lock").open("a+")
         with handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"{self.path} is in use by another process; wait for it, or stop it first."
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise InUse(
+                    f"{self.path} is in use by {_holder(handle)}; wait for it, or stop it first."
                 ) from None
+            with contextlib.suppress(OSError):  # its name is a courtesy, which a full disk denies
+                handle.truncate(0)
+                handle.write(str(os.getpid()))
+                handle.flush()
             yield
+
+
+def _holder(lock: IO[str]) -> str:
+    """Who holds a lock, in words."""
+    with contextlib.suppress(OSError, ValueError):
+        lock.seek(0)
+        return f"process {int(lock.read(20))}"
+    return "another process"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError
 from sslbench.files import user_io
 
 
@@ -19,6 +24,8 @@ class MetricsLog:
     Args:
         folder: the run's folder.
         tensorboard: also write event files (its import takes a second or two).
+    Raises:
+        UserError: also from every method: the disk is full, or the folder cannot be written.
     """
 
     def __init__(self, folder: RunFolder, *, tensorboard: bool) -> None:
@@ -26,21 +33,22 @@ class MetricsLog:
         with user_io(self._path):
             _mend_end(self._path)
             self._file = self._path.open("a")
-        self._writer: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder.path / "tensorboard"))
+        self._events = _Events(folder.path / "tensorboard") if tensorboard else None
 
     def write(self, point: Mapping[str, float]) -> None:
-        """One log point; `step` and `epoch` are among its keys. Raises UserError (disk full)."""
+        """One log point; `step` and `epoch` are among its keys."""
         with user_io(self._path):
             self._file.write(json.dumps(dict(point)) + "\n")
             self._file.flush()
-        if self._writer is not None:
-            for name, value in point.items():
-                if name not in ("step", "epoch"):
-                    self._writer.add_scalar(name, value, int(point["step"]))
+        if self._events is not None:
+            self._events.write(point)
+
+    def close(self) -> None:
+        """Close the files."""
+        with user_io(self._path), contextlib.ExitStack() as stack:
+            if self._events is not None:
+                stack.callback(self._events.close)
+            stack.callback(self._file.close)
 
     def __enter__(self) -> Self:
         return self
@@ -51,9 +59,47 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is None:
+            self.close()
+            return
+        with contextlib.suppress(UserError):  # the first error is the one to be told
+            self.close()
+
+
+class _Events:
+    """One event file of TensorBoard's.
+
+    Written here and now: the thread of its own writer prints a traceback where the disk is full.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / name
+        with user_io(self._path):
+            folder.mkdir(exist_ok=True)
+            self._file = self._path.open("wb")
+            self._records = RecordWriter(self._file)
+            version = Event(wall_time=time.time(), file_version="brain.Event:2")
+            self._records.write(version.SerializeToString())
+
+    def write(self, point: Mapping[str, float]) -> None:
+        """A log point's values, each as a scalar of its name."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        shown = {name: value for name, value in point.items() if name not in ("step", "epoch")}
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in shown.items()]
+        event = Event(wall_time=time.time(), step=int(point["step"]), summary=Summary(value=values))
+        with user_io(self._path):
+            self._records.write(event.SerializeToString())
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
-        if self._writer is not None:
-            self._writer.close()
 
 
 def _mend_end(path: Path) -> None:
@@ -67,8 +113,10 @@ def _mend_end(path: Path) -> None:
         if start == len(whole):
             return
         try:
-            json.loads(whole[start:])
-        except ValueError:  # its step comes after the checkpoint and is logged again
+            torn = not isinstance(json.loads(whole[start:]), dict)
+        except (ValueError, RecursionError):
+            torn = True
+        if torn:  # its step comes after the checkpoint and is logged again
             file.truncate(start)
         else:
             file.write(b"\n")

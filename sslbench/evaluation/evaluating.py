@@ -66,15 +66,16 @@ def evaluate(
     wanted = find_protocols(protocols)
     target = _target(folder, data, root)
     encoder = file_hash(folder.encoder_path)
-    scores: dict[str, Score] = {}
-    if not force:
-        scores = {p.name: s for p in wanted if (s := target.known(p, encoder)) is not None}
-    missing = [p for p in wanted if p.name not in scores]
-    if missing:
-        subject = target.subject(torch.device(device), _scorable(target.loaded(root, dataset)))
-        for protocol in missing:
-            scores[protocol.name] = _score(protocol, subject, encoder)
-    return {p.name: scores[p.name] for p in wanted}
+    known = {} if force else target.scores(wanted, encoder)
+    if len(known) < len(wanted):
+        with folder.lock(wait=True):  # another process may be scoring the same run
+            known = {} if force else target.scores(wanted, encoder)
+            missing = [p for p in wanted if p.name not in known]
+            if missing:
+                loaded = _scorable(target.loaded(root, dataset))
+                subject = target.subject(torch.device(device), loaded)
+                known |= {p.name: _score(p, subject, encoder) for p in missing}
+    return {p.name: known[p.name] for p in wanted}
 
 
 def open_subject(
@@ -110,6 +111,11 @@ class _Target:
     data: Data
     fingerprint: str
     label: str
+
+    def scores(self, protocols: Sequence[Protocol], encoder: str) -> dict[str, Score]:
+        """Those that are there already, by protocol."""
+        found = {p.name: self.known(p, encoder) for p in protocols}
+        return {name: score for name, score in found.items() if score is not None}
 
     def known(self, protocol: Protocol, encoder: str) -> Score | None:
         """The score that is there, of these settings, this data and this encoder."""

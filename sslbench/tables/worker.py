@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.engine.console import SteadyStream, steady_streams
+from sslbench.engine.signals import STOPPED, exit_on_signals
 from sslbench.errors import DataWarning, Interrupted
-from sslbench.tables.workers import INTERRUPTED, Job, JobResult, Tell, attempt
+from sslbench.tables.workers import Job, JobResult, Tell, attempt
 
 if TYPE_CHECKING:
     from sslbench.data import Dataset
@@ -67,8 +73,17 @@ def _dataset(data: Data, root: Path) -> Dataset:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve jobs from standard input until it closes. Returns the exit code."""
-    out = sys.stdout
+    """Serve jobs from standard input until it closes. Returns the exit code.
+
+    Args:
+        arguments: the number of threads, and the process that asks: when that ends, however it
+            does, the job that is being done is saved and this process ends too.
+    """
+    with exit_on_signals(), steady_streams() as out:
+        return _serve(arguments, out)
+
+
+def _serve(arguments: list[str], out: SteadyStream) -> int:
     sys.stdout = sys.stderr  # whatever a library prints must not mix with the results
 
     def tell(result: JobResult) -> None:
@@ -76,13 +91,22 @@ def main(arguments: list[str]) -> int:
         out.flush()
 
     warnings.simplefilter("ignore", DataWarning)  # said when the grid was planned
+    if len(arguments) > 1:
+        threading.Thread(target=_follow, args=(int(arguments[1]),), daemon=True).start()
     prepare(int(arguments[0]) if arguments else None)
     try:
         for line in sys.stdin:
             attempt(Job.from_json(line), tell)
     except (Interrupted, KeyboardInterrupt):
-        return INTERRUPTED
+        return STOPPED
     return 0
+
+
+def _follow(parent: int) -> None:
+    """Stop this process, as a signal does, once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,19 +14,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sslbench.errors import Interrupted, UserError
+from sslbench.engine.signals import STOPPED, block_signals, stop_on_signals
+from sslbench.errors import Interrupted, InUse, UserError
 from sslbench.files import write_atomically
 from sslbench.recipes.recipe import Experiment
 
 RETRIES = 1  # of a job whose worker died
 ERROR_FILE = "error.txt"  # in a run folder: why its last attempt failed
-INTERRUPTED = 130  # exit code of a worker that was stopped by a signal
+PAUSE = 1.0  # seconds before a run is asked for again that another process has
 COMMAND = (sys.executable, "-m", "sslbench.tables.worker")
 
 
@@ -61,9 +64,10 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """Something that happened to a job: it began, reached a log point, ended or failed."""
+    """Something that happened to a job: it began, reached a log point, was put off because another
+    process has the run, ended or failed."""
 
-    kind: Literal["start", "progress", "done", "failed"]
+    kind: Literal["start", "progress", "waiting", "done", "failed"]
     name: str
     step: int = 0
     steps: int = 0
@@ -77,26 +81,36 @@ Tell = Callable[[JobResult], None]
 def run_jobs(jobs_to_do: Sequence[Job], *, jobs: int, threads: int | None, tell: Tell) -> None:
     """Do all jobs; a failed one is told and the rest goes on.
 
+    A run that another process is training is put off until the others are done, and then taken as
+    that process left it: several grids on one store share the work.
+
     Raises:
         Interrupted, KeyboardInterrupt: stopped by a signal.
     """
-    if jobs == 1 or len(jobs_to_do) <= 1:
-        from sslbench.tables.worker import prepare
-
-        prepare(threads)
-        for job in jobs_to_do:
-            attempt(job, tell)
+    if jobs > 1 and len(jobs_to_do) > 1:
+        _Pool(min(jobs, len(jobs_to_do)), threads, tell).run(jobs_to_do)
         return
-    _Pool(min(jobs, len(jobs_to_do)), threads, tell).run(jobs_to_do)
+    from sslbench.tables.worker import prepare
+
+    prepare(threads)
+    waiting = deque(jobs_to_do)
+    while waiting:
+        job = waiting.popleft()
+        if not attempt(job, tell):
+            waiting.append(job)
+            time.sleep(PAUSE)
 
 
-def attempt(job: Job, tell: Tell) -> None:
+def attempt(job: Job, tell: Tell) -> bool:
     """Train and score one job in this process; an error becomes a "failed" result, and a sentence
     (with the traceback, where it is a fault of ours) in the run folder's error.txt.
 
+    Returns:
+        False where another process has the run, which is told as "waiting".
     Raises:
         Interrupted: stopped by a signal; the run can be continued.
     """
+    from sslbench.engine.mishaps import sentence
     from sslbench.tables.worker import execute
 
     tell(JobResult("start", job.name))
@@ -104,18 +118,24 @@ def attempt(job: Job, tell: Tell) -> None:
         execute(job, tell)
     except Interrupted:
         raise
+    except InUse as error:
+        tell(JobResult("waiting", job.name, error=str(error)))
+        return False
     except UserError as error:
         _fail(job, str(error), tell)
     except Exception as error:  # one broken run must not cost a night's grid
-        sentence = f"Unexpected {type(error).__name__}: {error}"
-        _fail(job, sentence, tell, details=traceback.format_exc())
+        text = sentence(error) or f"Unexpected {type(error).__name__}: {error}"
+        _fail(job, text, tell, details=traceback.format_exc())
     else:
-        (job.path / ERROR_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (job.path / ERROR_FILE).unlink(missing_ok=True)
         tell(JobResult("done", job.name))
+    return True
 
 
 def _fail(job: Job, sentence: str, tell: Tell, *, details: str = "") -> None:
-    write_atomically(job.path / ERROR_FILE, f"{sentence}\n{details}")
+    with contextlib.suppress(UserError):  # a full disk may be why it failed
+        write_atomically(job.path / ERROR_FILE, f"{sentence}\n{details}")
     tell(JobResult("failed", job.name, error=sentence))
 
 
@@ -130,71 +150,86 @@ class _Pool:
         self.waiting: queue.SimpleQueue[tuple[Job, int]] = queue.SimpleQueue()
         self.stopped = threading.Event()
         self.workers: set[subprocess.Popen[str]] = set()
+        self.faults: list[BaseException] = []  # of the feeders
 
     def run(self, jobs: Sequence[Job]) -> None:
+        """Do all jobs. Raises Interrupted when a signal stopped this process or a worker."""
         for job in jobs:
             self.waiting.put((job, RETRIES))
         feeders = [threading.Thread(target=self._feed, daemon=True) for _ in range(self.size)]
-        for feeder in feeders:
-            feeder.start()
-        try:
+        asked = False
+        with stop_on_signals() as stop:
+            for feeder in feeders:
+                feeder.start()
             while any(feeder.is_alive() for feeder in feeders):
                 for feeder in feeders:
                     feeder.join(timeout=0.2)
-        except KeyboardInterrupt:
-            self.stopped.set()
-            self._interrupt()
-            for feeder in feeders:
-                feeder.join()
-            raise Interrupted(
-                "Stopped; runs in progress were saved. Run the same command again to continue."
-            ) from None
+                if stop and not asked:
+                    asked = True
+                    self._interrupt()
+        if self.faults:
+            raise self.faults[0]
         if self.stopped.is_set():
+            who = f"Stopped by {stop.signal.name}" if stop.signal else "A worker was stopped"
             raise Interrupted(
-                "A worker was stopped by a signal; run the same command again to continue."
+                f"{who}; runs in progress were saved. Run the same command again to continue."
             )
 
     def _interrupt(self) -> None:
         """Ask every worker to save and stop (from a terminal, Ctrl-C has asked them already)."""
+        self.stopped.set()
         for worker in list(self.workers):
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
 
     def _feed(self) -> None:
+        block_signals()  # a worker starts with them held back, until it can answer
         worker: subprocess.Popen[str] | None = None
-        while not self.stopped.is_set():
-            try:
-                job, retries = self.waiting.get_nowait()
-            except queue.Empty:
-                break
-            if worker is None or worker.poll() is not None:
-                worker = self._start()
-            if not self._hand(worker, job):
-                self._after_death(_ended(worker), job, retries)
-                worker = None
-        if worker is not None:
-            _ended(worker)
+        try:
+            while not self.stopped.is_set():
+                try:
+                    job, retries = self.waiting.get_nowait()
+                except queue.Empty:
+                    break
+                if worker is None or worker.poll() is not None:
+                    worker = self._start()
+                end = self._hand(worker, job)
+                if end is None:
+                    self._after_death(_ended(worker), job, retries)
+                    worker = None
+                elif end == "waiting":
+                    self.waiting.put((job, retries))
+                    self.stopped.wait(PAUSE)
+        except BaseException as error:
+            self.faults.append(error)
+            self._interrupt()
+        finally:
+            if worker is not None:
+                _ended(worker)
 
     def _start(self) -> subprocess.Popen[str]:
         variables = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
         worker = subprocess.Popen(
-            [*COMMAND, str(self.threads)],
+            [*COMMAND, str(self.threads), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **variables},
         )
         self.workers.add(worker)
+        if self.stopped.is_set():  # after the others were asked
+            worker.send_signal(signal.SIGTERM)
         return worker
 
-    def _hand(self, worker: subprocess.Popen[str], job: Job) -> bool:
-        """Give the worker a job and pass on what it says; False when it died on the way."""
+    def _hand(self, worker: subprocess.Popen[str], job: Job) -> str | None:
+        """Give the worker a job and pass on what it says; how the job ended: done, failed or
+        waiting. None when the worker died on the way."""
         assert worker.stdin is not None and worker.stdout is not None
         try:
             worker.stdin.write(job.to_json() + "\n")
             worker.stdin.flush()
         except OSError:
-            return False
+            return None
         for line in worker.stdout:
             try:
                 result = JobResult(**json.loads(line))
@@ -202,12 +237,12 @@ class _Pool:
                 continue  # something else printed by a library
             with self.lock:
                 self.tell(result)
-            if result.kind in ("done", "failed"):
-                return True
-        return False
+            if result.kind in ("done", "failed", "waiting"):
+                return result.kind
+        return None
 
     def _after_death(self, code: int, job: Job, retries: int) -> None:
-        if self.stopped.is_set() or code == INTERRUPTED:
+        if self.stopped.is_set() or code == STOPPED:
             self.stopped.set()
             return
         if retries > 0:

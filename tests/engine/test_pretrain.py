@@ -18,8 +18,6 @@ import torch
 from sslbench.data import load
 from sslbench.engine import pretrain as module
 from sslbench.engine.checkpoint import load_weights, save_checkpoint
-from sslbench.engine.folder import RunFolder
-from sslbench.engine.log import MetricsLog
 from sslbench.engine.pretrain import Options, pretrain, run_folder
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
@@ -254,16 +252,6 @@ def test_a_whole_checkpoint_that_lacks_the_state_is_named(broken, tmp_path):
     save_checkpoint(folder.checkpoint_path, {"digest": digest, **broken})
     with pytest.raises(UserError, match=r"checkpoint\.pt does not hold this run's state"):
         train(experiment, tmp_path)
-
-
-@pytest.mark.parametrize("torn", ['{"step": 7, "lo', '{"step": 7, "loss": 1.5}', "\xff\xfe"])
-def test_a_torn_last_line_of_the_log_swallows_no_record_of_the_run_that_goes_on(torn, tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.metrics_path.write_bytes(b'{"step": 1, "loss": 2.0}\n' + torn.encode("latin1"))
-    with MetricsLog(folder, tensorboard=False) as log:
-        log.write({"step": 7, "loss": 1.25})
-    assert [(p["step"], p["loss"]) for p in folder.metrics()] == [(1, 2.0), (7, 1.25)]
-    assert len(folder.metrics_path.read_text().splitlines()) == 2 + (torn[-1] == "}")
 
 
 def test_what_is_logged_is_of_all_parts_of_an_accumulated_batch(dataset):
