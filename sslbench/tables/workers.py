@@ -119,7 +119,7 @@ def attempt(job: Job, tell: Tell) -> bool:
     except Interrupted:
         raise
     except InUse as error:
-        tell(JobResult("waiting", job.name, error=str(error)))
+        tell(JobResult("waiting", job.name, error=f"{error.holder} has it, and its result is taken"))
         return False
     except UserError as error:
         _fail(job, str(error), tell)
