@@ -51,7 +51,7 @@ def similarity(request: Request, names: Runs, space: Space = "projection") -> No
     request.prepare()
     from sslbench.evaluation.analyses import analyze_similarity
 
-    request.each(names, lambda subject: analyze_similarity(subject, space=chosen))
+    request.each(names, lambda subject: analyze_similarity(subject, space=chosen), labelled=False)
 
 
 @app.command()
@@ -88,7 +88,7 @@ def hypersphere(
     request.prepare()
     from sslbench.evaluation.analyses import analyze_hypersphere
 
-    request.each(names, lambda subject: analyze_hypersphere(subject, space=chosen))
+    request.each(names, lambda subject: analyze_hypersphere(subject, space=chosen), labelled=False)
 
 
 def landscape(request: Request, *, match: str, protocol: str) -> None:
@@ -167,12 +167,17 @@ def sampling_bias(
 def neighbours(
     request: Request,
     names: Runs,
-    queries: Annotated[int, typer.Option(help="How many test images to show.")] = 8,
-    k: Annotated[int, typer.Option("--neighbours", help="Training images of each.")] = 8,
+    queries: Annotated[
+        int | None, typer.Option(help="How many test images to show; default: 8, if there are.")
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--neighbours", help="Training images of each; default: 8, if there are."),
+    ] = None,
     seed: Seed = 0,
     index: Index = None,
 ) -> None:
-    """Test images with their nearest training images; how many are of their class."""
+    """Test images with their nearest training images; with labels, how many are of their class."""
     chosen = numbers(index, int, "--index")
     request.prepare()
     from sslbench.evaluation.analyses import analyze_neighbours
@@ -180,6 +185,7 @@ def neighbours(
     request.each(
         names,
         lambda subject: analyze_neighbours(subject, k=k, queries=queries, seed=seed, index=chosen),
+        labelled=False,
     )
 
 
@@ -188,7 +194,9 @@ def neighbours(
 def attention(
     request: Request,
     names: Runs,
-    images: Annotated[int, typer.Option(help="How many test images to show.")] = 4,
+    images: Annotated[
+        int | None, typer.Option(help="How many test images to show; default: 4, if there are.")
+    ] = None,
     seed: Seed = 0,
     index: Index = None,
     files: Annotated[
@@ -219,9 +227,16 @@ def prototypes(
     request: Request,
     name: Run,
     shown: Annotated[
-        int, typer.Option("--prototypes", help="How many to show images of, the most used.")
-    ] = 8,
-    images: Annotated[int, typer.Option(help="Nearest training images of each.")] = 8,
+        int | None,
+        typer.Option(
+            "--prototypes",
+            help="How many to show images of, the most used; default: 8, if there are.",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Nearest training images of each; default: 8, if there are."),
+    ] = None,
     temperature: Temperature = None,
 ) -> None:
     """Usage of a run's prototypes, entropy of its assignments, the images nearest to them."""

@@ -231,11 +231,15 @@ def ablate(
 
 @app.command()
 def report(
-    tables: Annotated[
-        list[str] | None, typer.Argument(help="Tables; default: all measured.")
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Tables (default: all); or runs: folder, start of names, folder of runs."
+        ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", help="terminal, markdown, csv, latex or html.")
+        str,
+        typer.Option("--format", help="terminal, markdown or html; of tables also csv or latex."),
     ] = "terminal",
     scale: Annotated[str | None, typer.Option(help="Only this scale's results.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None,
@@ -245,11 +249,11 @@ def report(
         Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
     ] = Path("analyses"),
 ) -> None:
-    """Write measured tables for people: terminal, Markdown, CSV, LaTeX, one HTML page."""
+    """Measured tables, or one's own runs, for people: terminal, Markdown, one HTML page."""
     from sslbench.cli import reporting
 
     reporting.report(
-        tables, format_=format_, scale=scale, out=out, results=results, runs=runs,
+        what, format_=format_, scale=scale, out=out, results=results, runs=runs,
         analyses=analyses,
     )  # fmt: skip
 

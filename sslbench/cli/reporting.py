@@ -1,7 +1,8 @@
-"""`report`: measured tables for people."""
+"""`report`: measured tables and one's own runs, for people."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,99 @@ from sslbench.errors import UserError, did_you_mean
 from sslbench.files import entries
 
 if TYPE_CHECKING:
+    from sslbench.reports.runs.collect import Collection
     from sslbench.tables.results import MeasuredTable
+
+RUN_FORMATS = ("terminal", "html", "markdown")
 
 
 def report(
+    names: Sequence[str] | None,
+    *,
+    format_: str,
+    scale: str | None,
+    out: Path | None,
+    results: Path,
+    runs: Path,
+    analyses: Path,
+) -> None:
+    """Print or write measured tables, or the runs that are named instead."""
+    found = find_runs(names or (), results=results, runs=runs)
+    if found is None:
+        _report_tables(
+            names, format_=format_, scale=scale, out=out, results=results, runs=runs,
+            analyses=analyses,
+        )  # fmt: skip
+        return
+    if scale is not None:
+        raise UserError("--scale chooses among measured tables; name the runs you want instead.")
+    _report_runs(found, format_=format_, out=out, analyses=analyses)
+
+
+def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection | None:
+    """The runs that are meant; None where tables are.
+
+    A measured table's whole name means the table; anything else is a run folder, a folder of
+    them, or the start of runs' names.
+
+    Raises:
+        UserError: a word is neither, or the words are of both kinds.
+    """
+    from sslbench.reports.runs.collect import collect, run_paths
+
+    tables = {path.stem for path in _result_files(results)}
+    paths: list[Path] = []
+    others: list[Path] = []
+    wanted = [name for name in names if name not in tables]
+    if not wanted:
+        return None
+    for name in wanted:
+        found, rest = run_paths(name, runs)
+        if not found:
+            near = (path.name for path in entries(runs) if path.is_dir())
+            known = [*sorted(tables), *itertools.islice(near, 50)]
+            raise UserError(
+                f"No measured table '{name}' under {results}, and no run '{name}' under {runs}"
+                + did_you_mean(name, known)
+            )
+        paths += found
+        others += rest
+    if len(wanted) < len(names):
+        table = next(name for name in names if name in tables)
+        raise UserError(
+            f"'{table}' is a table and '{wanted[0]}' a run: each kind has a report of its own; "
+            "name one kind at a time."
+        )
+    return collect(paths, others=[p for p in others if Path(p).parent in map(Path, wanted)])
+
+
+def _report_runs(collection: Collection, *, format_: str, out: Path | None, analyses: Path) -> None:
+    from sslbench.files import write_atomically
+    from sslbench.reports.runs.view import view
+
+    if format_ not in RUN_FORMATS:
+        hint = did_you_mean(format_, RUN_FORMATS)
+        raise UserError(f"No format '{format_}' of a report of runs{hint}")
+    shown = view(collection)
+    if format_ == "terminal":
+        from sslbench.reports.runs.terminal import show_runs
+
+        show_runs(shown)
+        return
+    if format_ == "html":
+        from sslbench.reports.runs.html import html_page
+
+        text, name = html_page(shown, analyses=analyses), "runs.html"
+    else:
+        from sslbench.reports.runs.markdown import markdown_page
+
+        text, name = markdown_page(shown), "runs.md"
+    path = (out or Path("reports")) / name
+    write_atomically(path, text)
+    typer.echo(str(path))
+
+
+def _report_tables(
     tables: Sequence[str] | None,
     *,
     format_: str,
@@ -25,7 +115,7 @@ def report(
     runs: Path,
     analyses: Path,
 ) -> None:
-    """Print or write measured tables. A damaged result or run is named, and the rest goes on."""
+    """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
     from sslbench.reports.write import FORMATS, write_reports
 
     if format_ not in (known := ["terminal", *FORMATS]):
@@ -66,14 +156,7 @@ def load_results(
 
     if scale is not None:
         find_scale(scale)
-    paths = [
-        path
-        for folder in entries(results)
-        if folder.name == scale or (scale is None and folder.name != "benchmarks")
-        for device in entries(folder)
-        for path in entries(device)
-        if path.suffix == ".json" and not path.name.startswith(".")
-    ]
+    paths = _result_files(results, scale)
     known = sorted({p.stem for p in paths})
     for name in tables or ():
         if name not in known:
@@ -92,26 +175,40 @@ def load_results(
     if not found:
         raise UserError(
             f"No measured tables under {results / (scale or '')}; measure one with `sslbench "
-            "ablate TABLE`."
+            "ablate TABLE`, or name runs: `sslbench report runs`."
         )
     return found
+
+
+def _result_files(results: Path, scale: str | None = None) -> list[Path]:
+    return [
+        path
+        for folder in entries(results)
+        if folder.name == scale or (scale is None and folder.name != "benchmarks")
+        for device in entries(folder)
+        for path in entries(device)
+        if path.suffix == ".json" and not path.name.startswith(".")
+    ]
 
 
 def unread_runs(tables: Sequence[MeasuredTable], runs: Path) -> Iterator[str]:
     """A sentence for each run of some tables whose files cannot be read, or not all lines."""
     from sslbench.engine.folder import RunFolder
+    from sslbench.reports.curves import too_many_curves
 
-    cells = (c for t in tables for row in (*t.rows, *t.baselines) for c in row.cells.values())
-    for name in dict.fromkeys(name for cell in cells for name in cell.runs):
-        folder = RunFolder(runs / name)
-        try:
-            folder.summary()
-            unread = folder.log().unread
-        except UserError as error:
-            yield str(error)
-            continue
-        if unread:
-            yield f"{folder.metrics_path}: {unread} lines cannot be read and are left out."
+    for table in tables:
+        drawn = not too_many_curves(table, runs)  # else no log is looked at
+        cells = (c for row in (*table.rows, *table.baselines) for c in row.cells.values())
+        for name in dict.fromkeys(name for cell in cells for name in cell.runs):
+            folder = RunFolder(runs / name)
+            try:
+                folder.summary()
+                unread = folder.log().unread if drawn else 0
+            except UserError as error:
+                yield str(error)
+                continue
+            if unread:
+                yield f"{folder.metrics_path}: {unread} lines cannot be read and are left out."
 
 
 def _warn(sentence: str) -> None:

@@ -75,10 +75,10 @@ def train(
                 dataset=dataset,
             )
     if os.environ.get("RANK", "0") == "0":
-        _tell(folder, monitor_points=monitor_points, as_json=as_json)
+        _tell(folder, root=root, monitor_points=monitor_points, as_json=as_json)
 
 
-def _tell(folder: RunFolder, *, monitor_points: int | None, as_json: bool) -> None:
+def _tell(folder: RunFolder, *, root: Path, monitor_points: int | None, as_json: bool) -> None:
     path, summary = folder.path, folder.summary()
     points = len(folder.knn_curve())
     if points < min(monitor_points or 0, summary["steps"]):
@@ -98,4 +98,16 @@ def _tell(folder: RunFolder, *, monitor_points: int | None, as_json: bool) -> No
     typer.echo(f"{summary['steps']} steps in {summary['elapsed_seconds']:.0f} s; {numbers}")
     if verdict:
         typer.echo(f"{verdict['state']}: {verdict['cause']}".rstrip(": "))
-    typer.echo(f"Next: sslbench eval {path}")
+    _tell_next(path, root)
+
+
+def _tell_next(path: Path, root: Path) -> None:
+    """Commands that work on this run as it is: data without labels have no accuracy."""
+    from sslbench.reports.runs.collect import read_run
+    from sslbench.reports.runs.steps import next_steps, report_step, sentence_on_labels
+
+    run = read_run(path)
+    for place, step in enumerate([*next_steps(run, root=root), report_step(run)]):
+        typer.echo(f"{'Next:' if place == 0 else '     '} {step.command}")
+    if sentence := sentence_on_labels(run):
+        typer.echo(sentence)

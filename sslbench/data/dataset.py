@@ -135,6 +135,15 @@ class Dataset:
             )
         return self
 
+    def counts(self) -> dict[str, int]:
+        """How many images there are, and classes; no classes, no labels."""
+        return {
+            "train": len(self.train),
+            "test": len(self.test),
+            "unlabelled": 0 if self.unlabelled is None else len(self.unlabelled),
+            "classes": len(self.classes),
+        }
+
     def to(self, device: str | torch.device) -> Dataset:
         """A copy on another device."""
         extra = None if self.unlabelled is None else self.unlabelled.to(device)

@@ -61,6 +61,7 @@ class Summary(TypedDict, total=False):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fingerprint: str
+    images: Mapping[str, int]  # train, test, unlabelled, classes
     seed: int
     scale: str
     numerics: int

@@ -17,8 +17,9 @@ import torch
 from sslbench import distributed
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.engine import hardware
-from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.environment import environment
+from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
@@ -28,7 +29,6 @@ from sslbench.engine.trainer import Trainer, steps_per_epoch
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
-from sslbench.models.card import EncoderCard, Normalization
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
@@ -262,10 +262,16 @@ class _Run:
                 self.folder.metrics_path.unlink(missing_ok=True)
             return
         state = load_checkpoint(path, digest=self.digest)
-        self.trainer.load_state(state["trainer"])
-        self.window.recent.extend(state["recent"])
-        self.window.losses = [torch.tensor(x, device=self.device) for x in state["pending"]]
-        self.elapsed = float(state["elapsed_seconds"])
+        try:
+            self.trainer.load_state(state["trainer"])
+            self.window.recent.extend(state["recent"])
+            self.window.losses = [torch.tensor(x, device=self.device) for x in state["pending"]]
+            self.elapsed = float(state["elapsed_seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise UserError(
+                f"{path} does not hold this run's state ({type(error).__name__}); move it away and "
+                "run the same command again to start from the beginning."
+            ) from error
         self.first_step = self.trainer.step_count
 
     def _save(self) -> None:
@@ -289,27 +295,13 @@ class _Run:
     def _finish(self) -> None:
         if self.main:
             metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
-            encoder, projector = self.trainer.method.evaluated
-            described = {**metadata, **self._card().to_metadata()}
-            save_weights(self.folder.encoder_path, encoder.state_dict(), described)
-            if head := projector.state_dict():
-                save_weights(self.folder.projector_path, head, metadata)
-            prototypes = getattr(self.trainer.method, "evaluated_prototypes", None)
-            if prototypes is not None:
-                save_weights(self.folder.prototypes_path, prototypes.state_dict(), metadata)
+            save_networks(
+                self.folder, self.trainer.method, experiment=self.experiment, dataset=self.dataset,
+                metadata=metadata,
+            )  # fmt: skip
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
         distributed.barrier()
-
-    def _card(self) -> EncoderCard:
-        return EncoderCard(
-            encoder=self.experiment.recipe.encoder,
-            views=self.experiment.recipe.views,
-            resolution=self.dataset.resolution,
-            normalization=Normalization(mean=self.dataset.mean, std=self.dataset.std),
-            data=self.experiment.data,
-            scale=self.experiment.scale,
-        )
 
     def _summarize(self, status: str, *, error: str | None = None) -> None:
         if not self.main:
@@ -328,6 +320,7 @@ class _Run:
             "mean": list(self.dataset.mean),
             "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
+            "images": self.dataset.counts(),
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
             "numerics": NUMERICS,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import find_protocol
@@ -156,6 +157,13 @@ def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
             if dataset in (label, score.dataset):
                 found[label] = score
     if not found:
+        known = DATASETS.get(dataset)
+        if known is not None and not known.labelled:
+            raise UserError(
+                f"'{dataset}' has no labels, so there are no scores on it; score both runs on a "
+                "set that has some (`sslbench eval RUN --dataset NAME`), then compare with "
+                "--dataset."
+            )
         raise UserError(
             f"{folder.path.name} has no {protocol} score on '{dataset}'{unread}; run `sslbench "
             "eval` with this protocol and data set on it first."

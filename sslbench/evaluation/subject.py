@@ -43,6 +43,8 @@ _ROWS = 4096  # features projected at a time
 class Subject:
     """A finished run's encoder on a data set; labelled, unless it was opened without.
 
+    Labels are read where `labelled` says that there are some.
+
     Attributes:
         label: names the data set in the files beside the run.
         mean, std: the normalisation of the encoder's training.
@@ -55,6 +57,11 @@ class Subject:
     device: torch.device
     mean: Channels
     std: Channels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether training and test images have labels."""
+        return self.dataset.train.labels is not None and self.dataset.test.labels is not None
 
     @property
     def train_labels(self) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 
+NAMED = 50  # rows that a sentence names; of more it gives the number
+
 
 def company(table: MeasuredTable) -> dict[str, str]:
     """Facts by name, in the order to show them; {} for a table without measurements."""
@@ -102,13 +104,15 @@ def _has_number(row: MeasuredRow) -> bool:
 
 
 def _missing_columns(table: MeasuredTable) -> Iterator[str]:
+    measured = _with_numbers(table)
     for column in table.columns:
-        if column.metric is None and not _column_has_number(table, column.key):
+        if column.metric is None and column.key not in measured:
             yield f"Column {column.name}: published only; no protocol of ours gives it."
 
 
-def _column_has_number(table: MeasuredTable, key: str) -> bool:
-    return any(key in row.cells and row.cells[key].n for row in table.rows)
+def _with_numbers(table: MeasuredTable) -> set[str]:
+    """Keys of the columns in which some row has a number of ours."""
+    return {key for row in table.rows for key, cell in row.cells.items() if cell.n}
 
 
 def _missing_rows(table: MeasuredTable) -> Iterator[str]:
@@ -118,12 +122,13 @@ def _missing_rows(table: MeasuredTable) -> Iterator[str]:
         "failed": "failed",
         "diverged": "every seed diverged",
     }
+    measured = _with_numbers(table)
     alike: dict[str, list[str]] = {}
     for row in (*table.rows, *table.baselines):
         empty: dict[tuple[str, str], list[str]] = {}
         for column in table.columns:
             cell = row.cells.get(column.key)
-            if cell and not cell.n and _column_has_number(table, column.key):
+            if cell and not cell.n and column.key in measured:
                 note = cell.note or (row.note if cell.state == "published-only" else "")
                 empty.setdefault((cell.state, note), []).append(column.name)
         for (state, note), names in empty.items():
@@ -132,4 +137,5 @@ def _missing_rows(table: MeasuredTable) -> Iterator[str]:
             sentence = f"{why.get(state, state)}{'; ' + note.rstrip('.') if note else ''}."
             alike.setdefault(sentence, []).append(where)
     for sentence, places in alike.items():
-        yield f"{'; '.join(places)}: {sentence}"
+        rest = f"; and {len(places) - NAMED:,} more rows" if len(places) > NAMED else ""
+        yield f"{'; '.join(places[:NAMED])}{rest}: {sentence}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,19 +39,22 @@ class Series:
 def training_curves(table: MeasuredTable, runs: Path) -> dict[str, list[Series]]:
     """Metric name to one line per row: the mean over seeds against the step, the band from the
     lowest to the highest seed. {} where no log is found, or where the table has too many rows."""
-    logs = [
-        (label, [_log(RunFolder(runs / name)) for name in names])
-        for label, names in _run_groups(table)
-    ]
-    logs = [(label, [log for log in found if log]) for label, found in logs]
-    logs = [(label, found) for label, found in logs if found]
-    if not 0 < len(logs) <= MAX_LINES:
+    groups = [(label, _logged(names, runs)) for label, names in _run_groups(table)]
+    groups = [(label, folders) for label, folders in groups if folders]
+    if not 0 < len(groups) <= MAX_LINES:
         return {}
+    logs = [(label, [_log(folder) for folder in folders]) for label, folders in groups]
     curves = {
-        metric: [s for label, found in logs if (s := _over_seeds(label, found, metric))]
+        metric: [s for label, found in logs if (s := over_seeds(label, found, metric))]
         for metric in CURVES
     }
     return {metric: lines for metric, lines in curves.items() if lines}
+
+
+def too_many_curves(table: MeasuredTable, runs: Path) -> bool:
+    """Whether `training_curves` gives none because there would be too many lines."""
+    found = (1 for _, names in _run_groups(table) if _logged(names, runs))
+    return len(list(itertools.islice(found, MAX_LINES + 1))) > MAX_LINES
 
 
 def ideal_std(table: MeasuredTable, runs: Path) -> float | None:
@@ -112,7 +116,17 @@ def _run_groups(table: MeasuredTable) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield (f"{row.label}, {columns[0]}" if len(groups) > 1 else row.label), names
 
 
-def _over_seeds(label: str, logs: Sequence[list[dict[str, Any]]], metric: str) -> Series | None:
+def _logged(names: Sequence[str], runs: Path) -> list[RunFolder]:
+    """The runs whose log is there."""
+    folders = [RunFolder(runs / name) for name in names]
+    return [f for f in folders if f.metrics_path.is_file() and f.metrics_path.stat().st_size]
+
+
+def over_seeds(
+    label: str, logs: Sequence[Sequence[Mapping[str, Any]]], metric: str
+) -> Series | None:
+    """The mean of a metric over runs against the step, with a band from the lowest to the highest;
+    None below two steps that have it."""
     by_step: dict[int, list[float]] = {}
     for log in logs:
         for point in log:

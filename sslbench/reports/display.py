@@ -24,15 +24,19 @@ class Heading:
     """One shown column: which table column, and what of it (`both` is ours over published).
 
     `name` is the column's name with its unit, e.g. "top-1 (%)", less what all columns share.
+    `alone` says that the table has nothing published, so that "ours" says nothing.
     """
 
     column: MeasuredColumn
     part: Part
     name: str
+    alone: bool = False
 
     @property
     def part_name(self) -> str:
         """The part in words, with the published values' protocol where it is not ours."""
+        if self.alone:
+            return ""
         words = "ours, published" if self.part == "both" else self.part
         named = self.column.protocol and self.part in ("both", "published")
         return f"{words} ({self.column.protocol})" if named else words
@@ -92,7 +96,7 @@ def grid(table: MeasuredTable) -> Grid:
 
 def legend(table: MeasuredTable) -> str:
     """What a shown cell's numbers are."""
-    parts = {heading.part for heading in grid(table).headings}
+    parts = {heading.part for heading in _headings(table, "")}
     if "both" in parts:
         return (
             f"Ours is the mean ± its 95 % interval over {len(table.seeds)} seeds (another number "
@@ -205,13 +209,14 @@ def _shared_prefix(names: list[str]) -> str:
 
 def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
     parts = {column.key: _parts(table, column) for column in table.columns}
+    alone = all(found == ("ours",) for found in parts.values())
     stacked = sum(len(found) > 1 for found in parts.values()) > SPREAD_OUT
     for column in table.columns:
         name = column.name.removeprefix(f"{corner}: ")
         name = f"{name} ({column.unit})" if column.unit else name
         found = parts[column.key]
         for part in ("both",) if stacked and len(found) > 1 else found:
-            yield Heading(column=column, part=part, name=name)
+            yield Heading(column=column, part=part, name=name, alone=alone)
 
 
 def _parts(table: MeasuredTable, column: MeasuredColumn) -> tuple[Part, ...]:

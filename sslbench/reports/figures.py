@@ -44,7 +44,8 @@ def similarity_figure(analysis: Analysis) -> Figure:
             _violin(axes, place, series, color=OURS if name == "pos" else PUBLISHED)
         axes.set_xticks(range(len(names)), names)
         axes.grid(axis="x", visible=False)
-        axes.set_title(f"{record.label}: tolerance {record.tolerance:.2f}")
+        known = pd.notna(record.tolerance)
+        axes.set_title(f"{record.label}{f': tolerance {record.tolerance:.2f}' if known else ''}")
         axes.set_ylabel(f"cosine ({record.space})")
     return figure
 
@@ -55,7 +56,8 @@ def hypersphere_figure(analysis: Analysis) -> Figure:
     Source: Wang and Isola 2020, Fig. 3.
     """
     summary, points = frames(analysis)
-    columns = 2 + CLASSES
+    most = points[points.kind == "angle"].groupby("run")["group"].nunique().max() - 1
+    columns = 2 + min(CLASSES, most)  # distances, all images, classes
     figure, panels = panels_of(len(summary) * columns, width=2.05, height=2.35, columns=columns)
     for row, (_, record) in enumerate(summary.iterrows()):
         own = points[points.run == record.run]

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, digests, not_measured, notes
 from sslbench.reports.curves import (
     CURVES,
+    MAX_LINES,
     Series,
     ideal_std,
     sweep_series,
     sweeps_of,
+    too_many_curves,
     training_curves,
 )
-from sslbench.reports.display import MARKS, grid, is_measured, table_key, unique_names
+from sslbench.reports.display import (
+    MARKS,
+    Grid,
+    Line,
+    grid,
+    is_measured,
+    table_key,
+    unique_names,
+)
 from sslbench.reports.embedded import embedded_figures
 from sslbench.reports.panels import short_names
-from sslbench.reports.time_plot import time_plot
+from sslbench.reports.time_plot import MAX_NAMED, time_plot
 from sslbench.tables.results import MeasuredTable
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MAX_ROWS = 200  # that a table shows at once; further ones are folded, FOLDED in a part
+FOLDED = 1000
+MAX_NOTES = 40  # that a list shows at once
 OUTCOMES = ("held", "not held", "undecided", "not measured")
 
 
@@ -37,6 +53,18 @@ def html_report(
             analyze` beside each table's runs; None leaves them out.
         analyses: a folder of such figures of several runs, for the end of the page.
     """
+    template = page_template("report.html.j2")
+    names = unique_names(tables)
+    views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
+    caption, figures = ("", []) if analyses is None else embedded_figures([("", analyses)])
+    page = template.render(
+        views=views, analyses=figures, caption=caption, marks=MARKS, outcomes=OUTCOMES
+    )
+    return page + "\n"
+
+
+def page_template(name: str) -> Template:
+    """A template of this package; whatever is put in is text unless it says otherwise."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -46,24 +74,23 @@ def html_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    template = environment.get_template("report.html.j2")
-    names = unique_names(tables)
-    views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
-    figures = [] if analyses is None else embedded_figures([("", analyses)])
-    page = template.render(views=views, analyses=figures, marks=MARKS, outcomes=OUTCOMES)
-    return page + "\n"
+    return environment.get_template(name, globals={"max_notes": MAX_NOTES})
+
+
+def cells_view(table: MeasuredTable) -> dict[str, Any]:
+    """What the template of a table's cells reads."""
+    shown = grid(table)
+    names = groupby(heading.name for heading in shown.headings)
+    header = [(name, len(list(group))) for name, group in names]
+    return {"grid": shown, "blocks": blocks(shown), "header": header}
 
 
 def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
     """What the template shows of one table."""
-    shown = grid(table)
     counts = {outcome: sum(c.ours == outcome for c in table.claims) for outcome in OUTCOMES}
     return {
         "table": table,
-        "grid": shown,
-        "header": [
-            (name, len(list(group))) for name, group in groupby(h.name for h in shown.headings)
-        ],
+        **cells_view(table),
         "measured": is_measured(table),
         "counts": counts,
         "where": _where(table),
@@ -74,6 +101,17 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
         "runs": [(row, digests(row)) for row in (*table.rows, *table.baselines) if digests(row)],
         "figures": _figures(table, runs) if is_measured(table) else [],
     }
+
+
+def blocks(shown: Grid) -> list[tuple[str, list[Line]]]:
+    """The first MAX_ROWS rows with the baselines, then the others in parts that have a title and
+    are folded under it: a page with one huge table opens slowly."""
+    rows = [line for line in shown.lines if not line.baseline]
+    first = [*rows[:MAX_ROWS], *(line for line in shown.lines if line.baseline)]
+    rest = range(MAX_ROWS, len(rows), FOLDED)
+    folded = [rows[i : i + FOLDED] for i in rest]
+    titles = [f"Rows {i + 1:,} to {i + len(part):,}" for i, part in zip(rest, folded, strict=True)]
+    return [("", first), *zip(titles, folded, strict=True)]
 
 
 def _where(table: MeasuredTable) -> str:
@@ -89,7 +127,9 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     groups = []
     if plots.is_heat_map(table):
         caption = "Each map has a colour scale of its own: compare the patterns, not the levels."
-        groups.append(_group("Ours and published", caption, list(plots.heat_maps(table).items())))
+        groups.append(
+            figure_group("Ours and published", caption, list(plots.heat_maps(table).items()))
+        )
     else:
         groups.append(_dots(table))
     groups.append(_time(table))
@@ -97,28 +137,31 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     if runs is not None:
         groups.append(_training(table, runs))
         groups.append(_analyses(table, runs))
-    return [group for group in groups if group["plots"]]
+    return [group for group in groups if group["plots"] or group["caption"]]
 
 
 def _dots(table: MeasuredTable) -> dict[str, Any]:
     legend = [("ours, with its 95 % interval", plots.OURS, "dot")]
     legend.append(("published", plots.PUBLISHED, "diamond"))
-    return _group(
+    return figure_group(
         "Ours against published", "", [("", p) for p in plots.against_published(table)], legend
     )
 
 
 def _time(table: MeasuredTable) -> dict[str, Any]:
     plot = time_plot(table)
-    caption = "Means over seeds, the accuracy with its 95 % interval; best at the top."
-    return _group("Accuracy against training time", caption, [("", plot)] if plot else [])
+    caption = "Means over seeds, the accuracy with its 95 % interval"
+    named = len(table.rows) <= MAX_NAMED
+    caption += "; best at the top." if named else f": {len(table.rows):,} rows, too many to name."
+    caption = caption if plot else ""
+    return figure_group("Accuracy against training time", caption, [("", plot)] if plot else [])
 
 
 def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
     sweep = sweeps_of(table)[index]
     lines = sweep_series(table, sweep)
     if not lines:
-        return _group(sweep.title, "", [])
+        return figure_group(sweep.title, "", [])
     column = next(c for c in table.columns if c.key == sweep.columns[0])
     plot = plots.curve_plot(
         lines,
@@ -128,21 +171,24 @@ def _sweep(table: MeasuredTable, index: int) -> dict[str, Any]:
         log2=sweep.log2,
     )
     caption = "Solid: ours with its 95 % interval. Dashed with hollow marks: published."
-    return _group(sweep.title, caption, [("", plot)], _legend(lines))
+    return figure_group(sweep.title, caption, [("", plot)], line_legend(line_labels(lines)))
 
 
 def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
+    if too_many_curves(table, runs):
+        sentence = f"More than {MAX_LINES} rows have a log: their curves could not be told apart, "
+        return figure_group("Training", sentence + "and are left out.", [])
     curves = training_curves(table, runs)
-    ideal = ideal_std(table, runs)
+    ideal = ideal_std(table, runs) if curves else None
+    labels = line_labels(line for lines in curves.values() for line in lines)
     shown = []
     for metric, lines in curves.items():
         level = (ideal, "1/√D") if metric == "std" and ideal else None
         salt = f"{table_key(table)}-curve-{metric}"
-        plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level)
+        plot = plots.curve_plot(lines, salt=salt, x="step", y="", reference=level, labels=labels)
         shown.append((CURVES[metric], plot))
-    caption = "Mean over seeds; the band runs from the lowest to the highest seed."
-    longest = max(curves.values(), key=len, default=[])
-    return _group("Training", caption, shown, _legend(longest))
+    caption = "Mean over seeds; the band runs from the lowest to the highest seed." * bool(curves)
+    return figure_group("Training", caption, shown, line_legend(labels))
 
 
 def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
@@ -150,21 +196,32 @@ def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:
     names = [run for row in table.rows for cell in row.cells.values() for run in cell.runs]
     labels = short_names(names)
     folders = [(labels[name], runs / name / "analyses") for name in dict.fromkeys(names)]
-    return _group("Analyses", "", embedded_figures(folders))
+    return figure_group("Analyses", *embedded_figures(folders))
 
 
-def _legend(lines: Sequence[Series]) -> list[tuple[str, str, str]]:
-    labels = dict.fromkeys(line.label for line in lines)
+def line_labels(lines: Iterable[Series]) -> list[str]:
+    """Each label once, in the order of the colours."""
+    return list(dict.fromkeys(line.label for line in lines))
+
+
+def line_legend(labels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Label, colour and kind of each line of a curve plot."""
     return [
         (label, plots.colour(i), "dashes" if plots.dashed(i) else "line")
         for i, label in enumerate(labels)
     ]
 
 
-def _group(
+def figure_group(
     title: str,
     caption: str,
     svgs: Sequence[tuple[str, str]],
     legend: Sequence[tuple[str, str, str]] = (),
 ) -> dict[str, Any]:
+    """Plots under a title, as the templates read them.
+
+    Args:
+        svgs: caption and SVG (or <img>) of each.
+        legend: label, colour and kind of mark of each line.
+    """
     return {"title": title, "caption": caption, "plots": svgs, "legend": legend}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sslbench.reports.company import company, company_line, not_measured, notes
 from sslbench.reports.display import MARKS, Grid, Heading, grid, unique_names
@@ -13,13 +13,22 @@ from sslbench.tables.results import MeasuredTable
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
-def markdown_report(tables: Sequence[MeasuredTable]) -> str:
-    """All tables under one title, with an index when there are several."""
+def markdown_files(tables: Sequence[MeasuredTable]) -> dict[str, str]:
+    """File name to text: report.md, and the plots that it shows, to lie beside it."""
+    figures = markdown_figures(tables)
+    return {"report.md": markdown_report(tables, figures=figures), **figures}
+
+
+def markdown_report(tables: Sequence[MeasuredTable], *, figures: Collection[str]) -> str:
+    """All tables under one title, with an index when there are several.
+
+    Args:
+        figures: names of the plots' files that lie beside the page.
+    """
     parts = ["# sslbench results"]
     names = dict(zip(unique_names(tables), tables, strict=True))
     if len(tables) > 1:
         parts.append("\n".join(f"- [{escape(t.title)}](#{name})" for name, t in names.items()))
-    figures = markdown_figures(tables)
     for name, table in names.items():
         parts += [f'<a id="{name}"></a>', markdown_table(table)]
         if (file := _figure_file(name)) in figures:
@@ -28,7 +37,7 @@ def markdown_report(tables: Sequence[MeasuredTable]) -> str:
 
 
 def markdown_figures(tables: Sequence[MeasuredTable]) -> dict[str, str]:
-    """File name to SVG of the plots that `markdown_report` shows, to lie beside it."""
+    """File name to SVG of each table's plot of accuracy against time."""
     names = zip(unique_names(tables), tables, strict=True)
     return {_figure_file(n): _on_any_page(svg) for n, t in names if (svg := time_plot(t))}
 
@@ -48,17 +57,17 @@ def markdown_table(table: MeasuredTable) -> str:
         f"## {escape(table.title)}",
         escape(_source(table)),
         f"*{escape(company_line(table))}*",
-        _cells(grid(table)),
+        cells(grid(table)),
     ]
     if table.rank_agreement:
         taus = (f"{escape(k)} {v:+.2f}" for k, v in table.rank_agreement.items())
         parts.append("Rank agreement with the published rows (Kendall's tau): " + ", ".join(taus))
     if table.claims:
         parts.append(_claims(table))
-    parts.append(_bullets("Notes", notes(table)))
-    parts.append(_bullets("Not measured", not_measured(table)))
+    parts.append(bullets("Notes", notes(table)))
+    parts.append(bullets("Not measured", not_measured(table)))
     facts = [f"{name}: {fact}" for name, fact in company(table).items()]
-    parts.append(_bullets("Measured with", facts))
+    parts.append(bullets("Measured with", facts))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -71,7 +80,8 @@ def _source(table: MeasuredTable) -> str:
     return f"{table.source} (arXiv:{table.arxiv})" if table.arxiv else table.source
 
 
-def _cells(shown: Grid) -> str:
+def cells(shown: Grid) -> str:
+    """The cells of a table."""
     single = len({heading.column.key for heading in shown.headings}) == 1
     header = [escape(shown.corner), *(_header(heading, single) for heading in shown.headings)]
     lines = [header, [":--", *["--:"] * len(shown.headings)]]
@@ -86,7 +96,7 @@ def _cells(shown: Grid) -> str:
 def _header(heading: Heading, single: bool) -> str:
     if single and heading.part != "ours":
         return escape(heading.part_name)
-    return f"{escape(heading.name)}<br>{escape(heading.part_name)}"
+    return "<br>".join(escape(text) for text in (heading.name, heading.part_name) if text)
 
 
 def _claims(table: MeasuredTable) -> str:
@@ -99,5 +109,6 @@ def _claims(table: MeasuredTable) -> str:
     return "\n".join(lines)
 
 
-def _bullets(title: str, items: Sequence[str]) -> str:
+def bullets(title: str, items: Sequence[str]) -> str:
+    """A titled list; "" without items."""
     return "\n".join([f"**{title}**", "", *(f"- {escape(i)}" for i in items)]) if items else ""

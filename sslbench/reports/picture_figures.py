@@ -24,7 +24,7 @@ _OUTLINE = 16  # sub-pixels of a patch, so that an outline follows its sides
 
 def neighbours_figure(analysis: Analysis) -> Figure:
     """A row a query and run: the query, then its nearest training images; a solid blue border
-    where the class is the query's, a dashed orange one where it is not."""
+    where the class is the query's, a dashed orange one where it is not, none without labels."""
     summary, points = frames(analysis)
     labels = dict(zip(summary.run, summary.label, strict=True))
     queries = list(dict.fromkeys(points["query"]))
@@ -39,10 +39,18 @@ def neighbours_figure(analysis: Analysis) -> Figure:
         _row_label(line[0], labels[run] if len(labels) > 1 else "")
         for axes, (_, found) in zip(line[1:], own.iterrows(), strict=False):
             _image(axes, analysis.pictures[str(found.picture)])
-            axes.set_title(f"{found.neighbour_class} {found.cosine:.2f}")
-            _border(axes, OURS if found.same_class else PUBLISHED, dashed=not found.same_class)
-    shares = [f"{r.label}: {r.same_class_percent:.1f} %" for _, r in summary.iterrows()]
-    _title(figure, ["neighbours of the query's class, over all test images", *shares])
+            axes.set_title(f"{found.neighbour_class} {found.cosine:.2f}".strip())
+            if found.same_class is not None:
+                _border(axes, OURS if found.same_class else PUBLISHED, dashed=not found.same_class)
+    shares = [
+        f"{r.label}: {r.same_class_percent:.1f} %"
+        for _, r in summary.iterrows()
+        if pd.notna(r.same_class_percent)
+    ]
+    title = "neighbours of the query's class, over all test images"
+    _title(
+        figure, [title, *shares] if shares else ["test images, then the nearest training images"]
+    )
     return figure
 
 

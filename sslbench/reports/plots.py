@@ -31,6 +31,7 @@ PALETTE = (
 INK = "#010203"  # stands for the page's text colour until `to_svg` replaces it
 OURS, PUBLISHED = PALETTE[0], PALETTE[1]
 MAX_ROWS = 24  # more rows become a scatter plot of ours against published
+MAX_MARKS = 500  # more are drawn as pixels
 
 
 def colour(index: int) -> str:
@@ -69,11 +70,13 @@ def curve_plot(
     y: str,
     log2: bool = False,
     reference: tuple[float, str] | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
     """Lines with bands as SVG; published lines are dashed with hollow marks and share the colour
-    of our line of the same label. `reference` is a labelled level."""
+    of our line of the same label. `reference` is a labelled level; `labels` those that come first
+    in the order of colours, so that plots which lack a line share a legend."""
     figure, axes = new_figure(3.35, 2.6)
-    labels = list(dict.fromkeys(line.label for line in lines))
+    labels = list(dict.fromkeys([*labels, *(line.label for line in lines)]))
     for line in lines:
         index = labels.index(line.label)
         style: dict[str, Any] = {"color": colour(index), "linewidth": 1.5}
@@ -162,10 +165,20 @@ def _dots(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
 def _scatter(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
     figure, axes = new_figure(4.4, 3.4)
     _, ours, intervals, published = zip(*pairs, strict=True)
-    axes.errorbar(published, ours, yerr=intervals, fmt="o", color=OURS, markersize=4, linewidth=1)
+    cloud(axes, published, ours, intervals)
     axes.set_xlabel(plain(f"{column.name}, published"))
     axes.set_ylabel(plain(f"{column.name}, ours"))
     return to_svg(figure, salt)
+
+
+def cloud(axes: Axes, x: Sequence[float], y: Sequence[float], intervals: Sequence[float]) -> None:
+    """Points with the interval of y; many are fainter, and pixels inside the SVG: a mark each
+    would make a page that no browser opens."""
+    many = len(x) > MAX_MARKS
+    axes.errorbar(
+        x, y, yerr=intervals, fmt="o", color=OURS, markersize=2 if many else 4,
+        linewidth=0.5 if many else 1, alpha=0.25 if many else 1, rasterized=many,
+    )  # fmt: skip
 
 
 def _heat(
@@ -246,7 +259,7 @@ def to_svg(figure: Figure, salt: str) -> str:
 
     out = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(out, format="svg", dpi=200, transparent=True, metadata={"Date": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +25,10 @@ _COLOURS = {
 }
 
 
+MAX_ROWS = 200  # of a table: a terminal scrolls the rest away, and laying it out takes a minute
+MAX_REMARKS = 40
+
+
 def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
     """Print one table: cells, claims, notes, and the company line."""
     console = console or Console()
@@ -32,17 +37,39 @@ def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
 
 def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
     """The table as a rich renderable; one wider than `width` characters is split by columns."""
-    shown = grid(table)
-    parts: list[RenderableType] = [Text(table.title, style="bold")]
-    parts += [_cells(shown, block) for block in _blocks(shown, width)]
+    parts: list[RenderableType] = [Text(table.title, style="bold"), *_rows(table, width)]
     if table.rank_agreement:
         taus = ", ".join(f"{key} {tau:+.2f}" for key, tau in table.rank_agreement.items())
         parts.append(Text(f"rank agreement with the published rows (Kendall's tau): {taus}"))
     parts += [_claim(claim) for claim in table.claims]
     remarks = [*notes(table), *(f"Not measured: {text}" for text in not_measured(table))]
+    if (left := len(remarks) - MAX_REMARKS) > 0:
+        remarks = [*remarks[:MAX_REMARKS], f"{left:,} more notes: --format html or markdown"]
     parts += [Text(f"· {text}", style="bright_black") for text in remarks]
     parts.append(Text(company_line(table), style="italic bright_black"))
     return Group(*parts)
+
+
+def _rows(table: MeasuredTable, width: int) -> list[RenderableType]:
+    """The cells, and a sentence where there are more than a terminal shows."""
+    whole = grid(table)
+    shown = replace(whole, lines=_first(whole))
+    parts: list[RenderableType] = [_cells(shown, block) for block in _blocks(shown, width)]
+    if left := len(whole.lines) - len(shown.lines):
+        sentence = f"{left:,} more rows of {len(table.rows):,}: --format html, markdown or csv"
+        parts.append(Text(sentence, style="yellow"))
+    return parts
+
+
+def _first(whole: Grid) -> tuple[Line, ...]:
+    """As many rows as a terminal shows, and all baselines."""
+    rows = [line for line in whole.lines if not line.baseline]
+    return (*rows[:MAX_ROWS], *(line for line in whole.lines if line.baseline))
+
+
+def print_cells(table: MeasuredTable, *, console: Console) -> None:
+    """Print the cells of a table and nothing else."""
+    console.print(Group(*_rows(table, console.width)))
 
 
 def show_check(report: CheckReport, *, console: Console | None = None) -> None:

@@ -1,14 +1,19 @@
-"""Accuracy against training time: one point a row, named at the right."""
+"""Accuracy against training time: one point a row, named at the right where names have room."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sslbench.reports import plots
 from sslbench.reports.display import table_key
 from sslbench.tables.results import MeasuredColumn, MeasuredTable
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MINUTES = "run:minutes"
+MAX_NAMED = 60  # rows whose names fit beside the plot
 
 
 class _Point(NamedTuple):
@@ -20,7 +25,8 @@ class _Point(NamedTuple):
 
 def time_plot(table: MeasuredTable) -> str | None:
     """An SVG of the first accuracy against the minutes of training, both means over seeds, with the
-    accuracy's 95 % interval. None for a table without minutes, or fewer than two trained rows."""
+    accuracy's 95 % interval. None for a table without minutes, or fewer than two trained rows.
+    More than 60 rows are points without names."""
     minutes = next((column for column in table.columns if column.metric == MINUTES), None)
     accuracy = next((column for column in table.columns if column.unit == "%"), None)
     if minutes is None or accuracy is None:
@@ -28,7 +34,8 @@ def time_plot(table: MeasuredTable) -> str | None:
     points = _points(table, accuracy, minutes)
     if len(points) < 2:
         return None
-    return _draw(points, accuracy, salt=f"{table_key(table)}-time")
+    draw = _draw if len(points) <= MAX_NAMED else _draw_unnamed
+    return draw(points, accuracy, salt=f"{table_key(table)}-time")
 
 
 def _points(
@@ -70,6 +77,17 @@ def _draw(points: list[_Point], accuracy: MeasuredColumn, *, salt: str) -> str:
             },
         )
     axes.margins(x=0.06)
+    return _finished(figure, axes, accuracy, salt)
+
+
+def _draw_unnamed(points: list[_Point], accuracy: MeasuredColumn, *, salt: str) -> str:
+    figure, axes = plots.new_figure(4.8, 3.4)
+    _, minutes, values, intervals = zip(*points, strict=True)
+    plots.cloud(axes, minutes, values, intervals)
+    return _finished(figure, axes, accuracy, salt)
+
+
+def _finished(figure: Figure, axes: Axes, accuracy: MeasuredColumn, salt: str) -> str:
     axes.set_xlim(left=0)
     axes.set_xlabel("training time (min)")
     axes.set_ylabel(plots.plain(f"{accuracy.name} ({accuracy.unit})"))

@@ -58,9 +58,9 @@ def _texts(
 
         return {"report.html": html_report(tables, runs=runs, analyses=analyses)}
     if name == "markdown":
-        from sslbench.reports.markdown import markdown_figures, markdown_report
+        from sslbench.reports.markdown import markdown_files
 
-        return {"report.md": markdown_report(tables), **markdown_figures(tables)}
+        return markdown_files(tables)
     if name == "csv":
         from sslbench.reports.frames import long_frame
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> 
     return Contrast(value, max(half, floor), exact=False, margin=margin)
 
 
+@functools.lru_cache(maxsize=4096)  # a table of thousands of rows has few numbers of seeds
 def t_quantile(dof: float) -> float:
     """The 97.5 % quantile of Student's t."""
     from scipy.stats import t

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -44,7 +45,7 @@ class Cell:
     runs: tuple[str, ...] = ()
     note: str = ""
 
-    @property
+    @cached_property
     def values(self) -> tuple[float, ...]:
         """The finite values, in seed order."""
         return tuple(v for _, v in self.seeds if v is not None)
@@ -54,17 +55,17 @@ class Cell:
         """How many seeds have a value."""
         return len(self.values)
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean over the seeds that have a value."""
         return math.fsum(self.values) / self.n if self.n else None
 
-    @property
+    @cached_property
     def std(self) -> float | None:
         """Sample standard deviation over seeds (n - 1); 0 for a constant, None for one seed."""
         return 0.0 if self.constant and self.n else sample_std(self.values)
 
-    @property
+    @cached_property
     def interval(self) -> float | None:
         """Half-width of the 95 % t-interval of the mean; None for one seed."""
         if self.constant and self.n:

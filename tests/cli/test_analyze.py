@@ -81,7 +81,7 @@ def test_help_lists_the_options_of_the_command_before_the_shared_ones():
     options = ("--queries", "--neighbours", "--index", "--dataset", "--out", "--runs", "--json")
     places = [result.stdout.index(option) for option in options]
     assert places == sorted(places)
-    assert "How many test images to show." in result.stdout
+    assert "How many test images to show" in result.stdout
 
 
 def test_an_image_file_is_looked_at(call, tmp_path):
@@ -150,7 +150,7 @@ def test_another_data_set_is_analyzed_at_the_runs_resolution(call, tmp_path):
     (record,) = json.loads(call("spectrum", *words))["summary"]
     assert record["images"] == 4
     with pytest.raises(UserError, match="no labels"):
-        call("similarity", *words)
+        call("sampling-bias", *words)
 
 
 @pytest.mark.parametrize(

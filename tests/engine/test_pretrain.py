@@ -17,7 +17,7 @@ import torch
 
 from sslbench.data import load
 from sslbench.engine import pretrain as module
-from sslbench.engine.checkpoint import load_weights
+from sslbench.engine.checkpoint import load_weights, save_checkpoint
 from sslbench.engine.pretrain import Options, pretrain, run_folder
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
@@ -240,6 +240,18 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_accumulated_batches_make_one_update(dataset):
     trainer = Trainer(tiny("byol", accumulate=3), dataset, device=torch.device("cpu"))
     assert trainer.steps_per_epoch == 2
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"trainer": {}}, {"trainer": 3}, {"trainer": {"method": {"a": 1}}}]
+)
+def test_a_whole_checkpoint_that_lacks_the_state_is_named(broken, tmp_path):
+    experiment = tiny("simclr")
+    folder = run_folder(experiment, runs=tmp_path, root=tmp_path)
+    digest = folder.path.name.rsplit("-", 1)[1]
+    save_checkpoint(folder.checkpoint_path, {"digest": digest, **broken})
+    with pytest.raises(UserError, match=r"checkpoint\.pt does not hold this run's state"):
+        train(experiment, tmp_path)
 
 
 def test_what_is_logged_is_of_all_parts_of_an_accumulated_batch(dataset):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbench.data import Dataset, Split
 from sslbench.errors import UserError
 from sslbench.evaluation.geometry import positive_pairs, test_rows
 from sslbench.evaluation.protocols import PROTOCOLS, Geometry
@@ -74,18 +75,34 @@ def pairs(subject: Subject, rows: Tensor, *, space: Space) -> tuple[Tensor, Tens
     return F.normalize(views[0], dim=1), F.normalize(views[1], dim=1)
 
 
-def rows_of(subject: Subject) -> Tensor:
-    """Positions of the test images that take part: those of `geometry.v1`."""
-    return test_rows(GEOMETRY, subject)
+def rows_of(subject: Subject, *, least: int = 1) -> Tensor:
+    """Positions of the test images that take part: those of `geometry.v1`.
+
+    Raises:
+        UserError: there are fewer than `least`.
+    """
+    rows = test_rows(GEOMETRY, subject)
+    if len(rows) < least:
+        images = f"{len(rows)} test image{'' if len(rows) == 1 else 's'}"
+        raise UserError(
+            f"'{subject.label}' has {images}, and this needs {least} or more; look at the run on "
+            "a larger set with --dataset."
+        )
+    return rows
+
+
+def up_to(asked: int | None, usual: int, available: int) -> int:
+    """The number asked for, or as much of the usual one as there is."""
+    return min(usual, available) if asked is None else asked
 
 
 def chosen_images(
-    subject: Subject, *, count: int, seed: int, index: Sequence[int] | None
+    subject: Subject, *, count: int | None, usual: int, seed: int, index: Sequence[int] | None
 ) -> Tensor:
     """Positions of the test images to show: those named, or a random few, int64 on the CPU.
 
     Args:
-        count: how many random ones.
+        count: how many random ones; None is `usual`, or all where there are fewer.
         seed: of the choice; the same for every run, so that runs are seen on the same images.
         index: positions to take instead.
     Raises:
@@ -97,6 +114,7 @@ def chosen_images(
         if wrong:
             raise UserError(f"--index {wrong[0]}: the test images are 0 to {available - 1}.")
         return torch.tensor(list(dict.fromkeys(index)))
+    count = up_to(count, usual, available)
     if not 1 <= count <= available:
         raise UserError(
             f"{count} images to show: needs 1 to {available}, the test images there are."
@@ -107,6 +125,18 @@ def chosen_images(
 def head(subject: Subject, space: Space) -> Record:
     """What every record starts with: which run, on what, in which space."""
     return {"run": subject.folder.path.name, "dataset": subject.label, "space": space}
+
+
+def class_name(dataset: Dataset, split: Split, row: int) -> str:
+    """The class of an image; "" without labels."""
+    return "" if split.labels is None else dataset.classes[int(split.labels[row])]
+
+
+def unlabelled_note(subject: Subject, what: str) -> list[str]:
+    """Which numbers are left out because the data have no labels, as a note; [] where they have."""
+    if subject.labelled:
+        return []
+    return [f"'{subject.label}' has no labels: no {what}."]
 
 
 def temperature_of(subject: Subject, temperature: float | None) -> float:

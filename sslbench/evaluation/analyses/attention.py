@@ -20,13 +20,14 @@ from sslbench.views import normalize
 
 KEEP = 0.6  # of the mass: Caron et al. 2021, Fig. 4
 MAX_IMAGES = 1000  # that the Jaccard index is taken over
+USUAL = 4  # images that are shown
 _BATCH = 64  # images at a time
 
 
 def analyze_attention(
     subject: Subject,
     *,
-    count: int = 4,
+    count: int | None = None,
     seed: int = 0,
     index: Sequence[int] | None = None,
     files: Sequence[Path] = (),
@@ -41,7 +42,7 @@ def analyze_attention(
 
     Args:
         subject: a run with a ViT that returns its class token.
-        count, seed, index: which test images are shown; see `chosen_images`.
+        count, seed, index: which test images are shown, 4 unless said; see `chosen_images`.
         files: image files to show instead, brought to the run's resolution.
         keep: share of the mass, in (0, 1).
     Raises:
@@ -119,12 +120,16 @@ def jaccard(kept: Tensor, masks: Tensor) -> Tensor:
 
 
 def _shown(
-    subject: Subject, count: int, seed: int, index: Sequence[int] | None, files: Sequence[Path]
+    subject: Subject,
+    count: int | None,
+    seed: int,
+    index: Sequence[int] | None,
+    files: Sequence[Path],
 ) -> tuple[list[str], Tensor]:
     """Names and pixels of the images to show."""
     if files:
         return [path.name for path in files], decode(files, subject.dataset.resolution).images
-    rows = chosen_images(subject, count=count, seed=seed, index=index)
+    rows = chosen_images(subject, count=count, usual=USUAL, seed=seed, index=index)
     images = subject.dataset.test.images
     names = [f"{subject.label} test {i}" for i in rows.tolist()]
     return names, images[rows.to(images.device)].cpu()

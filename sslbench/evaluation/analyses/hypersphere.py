@@ -19,6 +19,7 @@ from sslbench.evaluation.analyses.analysis import (
     histogram,
     pairs,
     rows_of,
+    unlabelled_note,
 )
 from sslbench.evaluation.geometry import alignment, uniformity
 from sslbench.evaluation.subject import Subject
@@ -32,24 +33,25 @@ SHOWN = 2000  # images that are listed as points
 def analyze_hypersphere(subject: Subject, *, space: Space | None = None) -> Analysis:
     """Distances of positives, and densities over the circle of all images and of each class.
 
+    Without labels there are no classes, and their resultant is NaN.
+
     Features of two dimensions are shown as they are, others by their first two principal
     components; both scaled to the circle. Alignment and uniformity are those of all dimensions.
 
     Args:
-        subject: a run on labelled data.
         space: None is the representation, or the projection where that has two dimensions.
     Raises:
-        UserError: no projector where one is asked for.
+        UserError: no projector where one is asked for; fewer than two test images.
     Source: Wang and Isola 2020, arXiv:2005.10242, Fig. 3.
     """
     if space is None:
         planar = getattr(subject.recipe.projector, "out", None) == 2
         space = "projection" if planar else "representation"
-    rows = rows_of(subject)
+    rows = rows_of(subject, least=2)
     first, second = pairs(subject, rows, space=space)
     z = F.normalize(embeddings(subject, rows, space=space), dim=1)
     angles, share = on_circle(z)
-    labels = subject.test_labels[rows]
+    labels = subject.test_labels[rows] if subject.labelled else None
     summary: Record = {
         **head(subject, space),
         "images": len(rows),
@@ -57,14 +59,15 @@ def analyze_hypersphere(subject: Subject, *, space: Space | None = None) -> Anal
         "uniformity": uniformity(z, scale=GEOMETRY.uniformity_scale),
         "plane": "features" if z.shape[1] == 2 else "principal components",
         "plane_percent": 100 * share,
-        "class_resultant": class_resultant(angles, labels),
+        "class_resultant": math.nan if labels is None else class_resultant(angles, labels),
     }
     distances = (first.double() - second.double()).norm(dim=1)
     points = [
         {**head(subject, space), "kind": kind, "group": group, "x": x, "density": y}
         for kind, group, x, y in _points(subject, distances, angles, labels)
     ]
-    return Analysis(name="hypersphere", summary=[summary], points=points)
+    notes = unlabelled_note(subject, "densities and no resultant of classes")
+    return Analysis(name="hypersphere", summary=[summary], points=points, notes=notes)
 
 
 def on_circle(z: Tensor) -> tuple[Tensor, float]:
@@ -115,18 +118,22 @@ def class_resultant(angles: Tensor, labels: Tensor) -> float:
 
 
 def _points(
-    subject: Subject, distances: Tensor, angles: Tensor, labels: Tensor
+    subject: Subject, distances: Tensor, angles: Tensor, labels: Tensor | None
 ) -> Iterator[tuple[str, str, float, float]]:
     """(kind, group, x, density): distances of positives, densities of angles, single images."""
     edges = torch.linspace(0, 2, BINS + 1, dtype=torch.float64)
     for x, y in zip(*histogram(distances, edges), strict=True):
         yield "distance", "", float(x), float(y)
     grid = torch.linspace(-math.pi, math.pi, ANGLES + 1, dtype=torch.float64)
-    present = [int(label) for label in labels.unique()]
-    groups = {"": angles} | {subject.dataset.classes[i]: angles[labels == i] for i in present}
+    names = [""] * len(angles)
+    groups = {"": angles}
+    if labels is not None:
+        classes = subject.dataset.classes
+        names = [classes[label] for label in labels.tolist()]
+        groups |= {classes[label]: angles[labels == label] for label in labels.unique().tolist()}
     for group, members in groups.items():
         density = circular_density(members, grid, concentration=CONCENTRATION)
         for x, y in zip(grid, density, strict=True):
             yield "angle", group, float(x), float(y)
-    for angle, label in zip(angles[:SHOWN], labels[:SHOWN], strict=True):
-        yield "image", subject.dataset.classes[int(label)], float(angle), 0.0
+    for angle, name in zip(angles[:SHOWN], names[:SHOWN], strict=True):
+        yield "image", name, float(angle), 0.0

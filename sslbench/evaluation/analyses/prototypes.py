@@ -11,14 +11,26 @@ from torch.nn import functional as F
 
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
-from sslbench.evaluation.analyses.analysis import Analysis, Record, head, temperature_of
+from sslbench.evaluation.analyses.analysis import (
+    Analysis,
+    Record,
+    class_name,
+    head,
+    temperature_of,
+    up_to,
+)
 from sslbench.evaluation.subject import Subject
 
+USUAL = 8  # prototypes that are shown, and images of each
 _ROWS = 1024  # images scored at a time
 
 
 def analyze_prototypes(
-    subject: Subject, *, shown: int = 8, k: int = 8, temperature: float | None = None
+    subject: Subject,
+    *,
+    shown: int | None = None,
+    k: int | None = None,
+    temperature: float | None = None,
 ) -> Analysis:
     """How many training images each prototype is nearest to, how sharp the images' assignments are
     and how even the prototypes' shares, and the images nearest to the most used prototypes.
@@ -30,17 +42,18 @@ def analyze_prototypes(
 
     Args:
         subject: a run that kept its prototypes.
-        shown: prototypes whose images are shown, the most used of all heads.
-        k: images of each.
+        shown: prototypes whose images are shown, the most used of all heads; None is 8, or all.
+        k: images of each; None is 8, or all.
         temperature: None is the objective's.
     Raises:
         UserError: a run without prototypes, or more to show than there is.
     Source: the two forms of collapse in Caron et al. 2021, arXiv:2104.14294, Sec. 5.3: an output
         that is uniform whatever the image, or one in which one dimension dominates.
     """
-    temperature = temperature_of(subject, temperature)
     heads, count, _ = subject.prototypes.weight.shape
+    temperature = temperature_of(subject, temperature)
     images = subject.dataset.train.images
+    shown, k = up_to(shown, USUAL, heads * count), up_to(k, USUAL, len(images))
     if not (1 <= shown <= heads * count and 1 <= k <= len(images)):
         raise UserError(
             f"--prototypes {shown} and --images {k}: there are {heads * count} prototypes and "
@@ -86,7 +99,7 @@ def analyze_prototypes(
                     "value": value,
                     "mean_assignment": math.nan,
                     "picture": name,
-                    "class": _class(subject, row),
+                    "class": class_name(subject.dataset, subject.dataset.train, row),
                 }
             )
     return Analysis(name="prototypes", summary=summary, points=points, pictures=pictures)
@@ -138,8 +151,3 @@ def _scores(subject: Subject) -> Iterator[Tensor]:
     """Cosine scores of the training images in order, n×H×K on the device."""
     for features in chunks(subject.features.train, _ROWS):
         yield subject.prototypes(subject.project(features))
-
-
-def _class(subject: Subject, row: int) -> str:
-    labels = subject.dataset.train.labels
-    return "" if labels is None else subject.dataset.classes[int(labels[row])]

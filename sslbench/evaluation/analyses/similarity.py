@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbench.errors import UserError
 from sslbench.evaluation.analyses.analysis import (
     PAIRS,
     Analysis,
@@ -16,6 +17,7 @@ from sslbench.evaluation.analyses.analysis import (
     histogram,
     pairs,
     rows_of,
+    unlabelled_note,
 )
 from sslbench.evaluation.geometry import tolerance
 from sslbench.evaluation.subject import Subject
@@ -28,34 +30,38 @@ def analyze_similarity(subject: Subject, *, space: Space) -> Analysis:
     """Distributions of the cosines of positives and of the ten nearest negatives, and tolerance.
 
     The anchor is an image's first view, the positive its second, the negatives the second views of
-    all other test images.
+    all other test images. Without labels the tolerance and the share of the anchor's class are NaN.
 
     Raises:
         UserError: fewer than eleven test images; no projector where one is asked for.
     Source: Wang and Liu 2021, arXiv:2012.09740, Fig. 8 (`pos`, `n1` to `n10`) and Sec. 4.3.
     """
-    rows = rows_of(subject)
-    if len(rows) <= NEAREST:
-        raise UserError(
-            f"The {NEAREST} nearest negatives need more than {NEAREST} test images; "
-            f"'{subject.dataset.name}' has {len(rows)}."
-        )
+    rows = rows_of(subject, least=NEAREST + 1)
     first, second = pairs(subject, rows, space=space)
-    labels = subject.test_labels[rows].to(subject.device)
     positive, nearest, found, mean = nearest_negatives(first, second, nearest=NEAREST)
     z = F.normalize(embeddings(subject, rows, space=space), dim=1)
+    by_class = {"tolerance": math.nan, "nearest_same_class_percent": math.nan}
+    if subject.labelled:
+        labels = subject.test_labels[rows].to(subject.device)
+        same = labels[found] == labels[:, None]
+        by_class["tolerance"] = tolerance(z, labels)
+        by_class["nearest_same_class_percent"] = 100 * float(same.double().mean())
     series = {"pos": positive} | {f"n{i + 1}": nearest[:, i] for i in range(NEAREST)}
     summary = {
         **head(subject, space),
         "images": len(rows),
-        "tolerance": tolerance(z, labels),
+        "tolerance": by_class["tolerance"],
         "positive": float(positive.mean()),
         **{name: float(series[name].mean()) for name in ("n1", f"n{NEAREST}")},
         "all_negatives": mean,
-        "nearest_same_class_percent": 100
-        * float((labels[found] == labels[:, None]).double().mean()),
+        "nearest_same_class_percent": by_class["nearest_same_class_percent"],
     }
-    return Analysis(name="similarity", summary=[summary], points=_violins(subject, space, series))
+    return Analysis(
+        name="similarity",
+        summary=[summary],
+        points=_violins(subject, space, series),
+        notes=unlabelled_note(subject, "tolerance, and no share of the anchor's class"),
+    )
 
 
 def nearest_negatives(

@@ -29,10 +29,10 @@ def analyze_spectrum(subject: Subject, *, space: Space) -> Analysis:
     own singular values, the square roots of those of the covariance.
 
     Raises:
-        UserError: no projector where one is asked for.
+        UserError: no projector where one is asked for; fewer than two test images.
     Source: Jing et al. 2021, arXiv:2110.09348, Sec. 3 and Fig. 2.
     """
-    z = embeddings(subject, rows_of(subject), space=space)
+    z = embeddings(subject, rows_of(subject, least=2), space=space)
     values = covariance_spectrum(z)
     rank, std = effective_rank(z), float(embedding_std(z))
     counts = {f"below_{t:.0e}".replace("e-0", "e-"): below(values, t) for t in THRESHOLDS}

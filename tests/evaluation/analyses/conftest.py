@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbench.data import Split
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import pretrain
 from sslbench.evaluation.evaluating import open_subject
@@ -26,6 +28,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="session")
 def subject(trained: RunFolder) -> Subject:
     return open_subject(trained, root=trained.path.parent)
+
+
+@pytest.fixture(scope="session")
+def unlabelled(subject: Subject) -> Subject:
+    """The same on the same images without labels."""
+    data = subject.dataset
+    bare = dataclasses.replace(
+        data, classes=(), train=Split(data.train.images), test=Split(data.test.images)
+    )
+    return dataclasses.replace(subject, dataset=bare)
 
 
 @pytest.fixture(scope="session")
