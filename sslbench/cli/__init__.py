@@ -20,11 +20,10 @@ def main() -> None:
 
     with steady_streams() as out, exit_on_signals(f"sslbench: {_STOPPED}\n"):
         code = _command()
-        if out is not None:
-            out.flush()
-            if out.error is not None and not isinstance(out.error, BrokenPipeError):
-                _say(f"The output could not be written: {out.error.strerror}.")
-                code = code or 2
+        out.flush()
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):
+            _say(f"The output could not be written: {out.error.strerror}.")
+            code = code or 2
     sys.exit(code)
 
 

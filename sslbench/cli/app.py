@@ -65,7 +65,8 @@ def pretrain(
     compile_: o.Compile = "auto",
     threads: o.Threads = None,
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Least time between two checkpoints.")
+        float,
+        typer.Option(help="Least time between two checkpoints.", callback=o.require_seconds),
     ] = 60.0,
     monitor_points: Annotated[
         int | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,6 +97,7 @@ Positions = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
+MAX_JOBS = 1024
 RUNS = Path("runs")
 DATA = Path("data")
 RESULTS = Path("results")
@@ -116,9 +118,16 @@ def parse_sets(items: Iterable[str] | None) -> dict[str, Any]:
 
 
 def require_jobs(jobs: int) -> None:
-    """Raise UserError for fewer than one run at a time."""
-    if jobs < 1:
-        raise UserError("--jobs must be at least 1.")
+    """Raise UserError for less than one run at a time, and for what no machine can do."""
+    if not 1 <= jobs <= MAX_JOBS:
+        raise UserError(f"--jobs must be 1 to {MAX_JOBS}.")
+
+
+def require_seconds(seconds: float) -> float:
+    """The same seconds; raises UserError for less than none, and for what is no time."""
+    if not 0 <= seconds < math.inf:  # also false for nan
+        raise UserError(f"--checkpoint-seconds {seconds:g}: needs a finite number from 0.")
+    return seconds
 
 
 def parse_dataset(text: str | None, scale: str) -> Data | None:

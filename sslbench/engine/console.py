@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -64,21 +65,22 @@ class SteadyStream(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def steady_streams() -> Iterator[SteadyStream | None]:
-    """Within the block standard output and error are steady; yields the former (None: closed from
-    the start), whose `error` is final afterwards."""
+def steady_streams() -> Iterator[SteadyStream]:
+    """Within the block standard output and error are steady, also where they were closed from the
+    start; yields the former, whose `error` is final once it is flushed."""
     _fill_descriptors()
-    out, err = sys.stdout, sys.stderr
-    steady = None if out is None else SteadyStream(out)
-    sys.stdout = steady
-    sys.stderr = None if err is None else SteadyStream(err)
-    try:
-        yield steady
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+    old = sys.stdout, sys.stderr
+    with Path(os.devnull).open(
+        "w", encoding="utf-8"
+    ) as nowhere:  # print(file=None) is standard output
+        out, err = (SteadyStream(nowhere if s is None else s) for s in old)
         sys.stdout, sys.stderr = out, err
+        try:
+            yield out
+        finally:
+            out.flush()
+            err.flush()
+            sys.stdout, sys.stderr = old
 
 
 def _fill_descriptors() -> None:

@@ -27,6 +27,7 @@ COMPILE_VIEWS_CPU = 1_000_000
 # On a GPU network and views compile in 30 to 90 s; a small network's step is then some
 # milliseconds shorter. Estimated, not measured.
 COMPILE_STEPS_CUDA = 5_000
+MAX_THREADS = 1024  # PyTorch ends in a segmentation fault where the system refuses its threads
 BF16_MARGIN = 1.1  # bf16 must be this much faster to be chosen
 
 
@@ -37,10 +38,15 @@ def prepare_process(threads: int | None = None) -> None:
         threads: threads of tensor operations; None takes OMP_NUM_THREADS where it is set, else
             the number of cores that this process may run on.
     Raises:
-        UserError: fewer than one thread.
+        UserError: fewer than one thread, or more than `MAX_THREADS`.
     """
     if threads is not None and threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}.")
+    if threads is not None and threads > MAX_THREADS:
+        raise UserError(
+            f"{threads} threads are more than the {MAX_THREADS} that are allowed; this process has "
+            f"{num_cores()} cores."
+        )
     _keep_freed_memory()
     if threads is None and not os.environ.get("OMP_NUM_THREADS"):
         threads = num_cores()

@@ -20,14 +20,15 @@ def process_group(device: str) -> Iterator[str]:
     Without torchrun (no WORLD_SIZE, or 1) it yields `device` unchanged.
 
     Raises:
-        UserError: more processes on this machine than GPUs.
+        UserError: more processes on this machine than GPUs, variables that torchrun does not set
+            so, or processes that do not find each other.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _variable("WORLD_SIZE", 1) == 1:
         yield device
         return
     kind = pick_device(device).type
     if kind == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        local = _variable("LOCAL_RANK", 0)
         if local >= torch.cuda.device_count():
             raise UserError(
                 f"Process {local} has no GPU of its own ({torch.cuda.device_count()} here); start "
@@ -35,8 +36,25 @@ def process_group(device: str) -> Iterator[str]:
             )
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:  # a variable is missing; nobody answers
+        raise UserError(
+            f"The processes cannot be joined ({' '.join(str(error).split())}); start them with "
+            "torchrun, or unset WORLD_SIZE."
+        ) from error
     try:
         yield device
     finally:
         dist.destroy_process_group()
+
+
+def _variable(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(
+            f"{name}={text} in the environment is not a whole number; unset it, or start with "
+            "torchrun."
+        ) from None

@@ -30,6 +30,7 @@ from sslbench.tables.schema import Table
 from sslbench.tables.workers import Job, JobResult, run_jobs
 
 GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
+MAX_SEEDS = 1000
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 
@@ -137,9 +138,11 @@ def plan(
         data: in place of the scale's data set.
         overrides: `--set` changes, applied to every row that has the field.
     Raises:
-        UserError: an unknown row, scale or field, no seed, or data that are not there or have no
-            labels.
+        UserError: an unknown row, scale or field, no seed or too many, or data that are not
+            there or have no labels.
     """
+    if (seeds if isinstance(seeds, int) else len(seeds)) > MAX_SEEDS:
+        raise UserError(f"A grid takes at most {MAX_SEEDS} seeds a row.")
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")

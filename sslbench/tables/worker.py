@@ -83,8 +83,7 @@ def main(arguments: list[str]) -> int:
         return _serve(arguments, out)
 
 
-def _serve(arguments: list[str], out: SteadyStream | None) -> int:
-    assert out is not None
+def _serve(arguments: list[str], out: SteadyStream) -> int:
     sys.stdout = sys.stderr  # whatever a library prints must not mix with the results
 
     def tell(result: JobResult) -> None:
