@@ -128,7 +128,7 @@ def test_a_single_wrong_bit_in_a_weight_is_found(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(weight.numpy().tobytes()) + 100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match="not a complete checkpoint.*move it away"):
+    with pytest.raises(UserError, match="not a complete checkpoint"):
         load_checkpoint(path)
 
 
