@@ -287,9 +287,7 @@ class RunFolder:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
-                raise InUse(
-                    f"{self.path} is in use by {_holder(handle)}; wait for it, or stop it first."
-                ) from None
+                raise InUse(self.path, _holder(handle)) from None
             with contextlib.suppress(OSError):  # its name is a courtesy, which a full disk denies
                 handle.truncate(0)
                 handle.write(str(os.getpid()))

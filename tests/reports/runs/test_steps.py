@@ -18,7 +18,7 @@ from sslbench.reports.runs.steps import (
     report_step,
     sentence_on_labels,
 )
-from tests.tiny import tiny
+from tests.tiny import summary, tiny
 
 
 def commands(steps) -> list[str]:
@@ -115,7 +115,7 @@ def test_a_path_is_quoted_and_the_place_of_the_data_is_given_where_it_is_needed(
     folder = RunFolder(tmp_path / "my runs" / "simclr-s0-x")
     experiment = tiny("simclr").but(data=ImageSet(name="cifar10"))
     folder.write_experiment(experiment, {})
-    folder.write_summary({"status": "finished"})
+    folder.write_summary(summary())
     (step,) = next_steps(read_run(folder.path), root=tmp_path / "sets")
     assert shlex.split(step.command)[1:] == [
         "eval", str(folder.path), "--data-root", str(tmp_path / "sets"),
