@@ -29,7 +29,11 @@ class RunFailed(UserError):
 
 
 class InUse(UserError):
-    """A run folder that another living process holds."""
+    """A run folder that another living process holds; `holder` says which, in words."""
+
+    def __init__(self, path: object, holder: str) -> None:
+        super().__init__(f"{path} is in use by {holder}; wait for it, or stop it first.")
+        self.holder = holder
 
 
 class Interrupted(UserError):

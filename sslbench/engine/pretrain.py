@@ -22,6 +22,7 @@ from sslbench.engine.environment import environment
 from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
+from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
@@ -159,7 +160,9 @@ class _Run:
             with stop_on_signals() as stop, self._log() as log:
                 while self.trainer.step_count < self.trainer.total_steps:
                     self._advance(log, stop)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             self._fail(f"Out of memory at batch_size {self.experiment.recipe.batch_size}; lower "
                        "batch_size, the resolution or the encoder's width.")  # fmt: skip
         self._finish()

@@ -119,7 +119,8 @@ def attempt(job: Job, tell: Tell) -> bool:
     except Interrupted:
         raise
     except InUse as error:
-        tell(JobResult("waiting", job.name, error=str(error)))
+        told = f"{error.holder} has it; its result is taken when it is there"
+        tell(JobResult("waiting", job.name, error=told))
         return False
     except UserError as error:
         _fail(job, str(error), tell)

@@ -122,6 +122,16 @@ def test_a_truncated_checkpoint_is_refused(path, share):
         load_checkpoint(path)
 
 
+def test_a_single_wrong_bit_in_a_weight_is_found(tmp_path):
+    path, weight = tmp_path / "checkpoint.pt", torch.randn(1000)
+    save_checkpoint(path, {"digest": "abc", "w": weight})
+    data = bytearray(path.read_bytes())
+    data[data.index(weight.numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="not a complete checkpoint"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [b"hello", b"PK\x03\x04", b"\x80\x04", bytes(4096)])
 def test_another_kind_of_file_is_refused(path, content):
     path.write_bytes(content)

@@ -206,6 +206,11 @@ def test_the_process_takes_the_threads_it_is_given(threads, monkeypatch):
         hardware.prepare_process(0)
 
 
+def test_more_threads_than_any_machine_has_are_refused_before_pytorch_dies_of_them():
+    with pytest.raises(UserError, match="1000000 threads are more than the 1024"):
+        hardware.prepare_process(1_000_000)
+
+
 def test_threads_set_outside_are_left_alone(threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(2)

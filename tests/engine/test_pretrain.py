@@ -230,7 +230,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None and other.stdout.readline()
-        with pytest.raises(UserError, match="in use by another process"):
+        with pytest.raises(UserError, match=f"in use by process {other.pid}; wait"):
             train(tiny("simclr"), tmp_path)
     finally:
         other.kill()

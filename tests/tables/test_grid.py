@@ -46,6 +46,11 @@ def test_of_two_tables_the_denser_kNN_curve_is_trained(table: Table, places: Pla
     ]
 
 
+def test_seeds_that_no_one_can_wait_for_are_refused(table: Table, places: Places) -> None:
+    with pytest.raises(UserError, match="at most 1000 seeds"):
+        plan([table], scale="smoke", seeds=10**20, **places)
+
+
 def test_a_rows_seed_is_its_runs_seed(table: Table, places: Places) -> None:
     found = plan([table], scale="smoke", seeds=[3, 5], **places)
     seeds = {p.seed: run.experiment.seed for p, run in found.by_place.items()}

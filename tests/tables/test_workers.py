@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from sslbench.engine.folder import RunFolder
 from sslbench.errors import Interrupted
-from sslbench.tables.workers import Job, JobResult, run_jobs
+from sslbench.tables.workers import Job, JobResult, Tell, run_jobs
+from tests.tables.fakes import use
 from tests.tiny import tiny
 
 PROTOCOLS = ("knn.v1",)
@@ -90,6 +97,129 @@ def test_a_worker_stopped_by_a_signal_stops_the_grid(
 def test_threads_are_divided_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, tmp_path, 'say("done", error=os.environ["OMP_NUM_THREADS"])')
     assert {r.error for r in do(tmp_path, "ab")} == {"1"}
+
+
+def test_a_stopped_grid_asks_its_workers_to_stop_and_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+    import signal, time
+    def save(*_):
+        time.sleep(0.2)
+        (folder / "saved").touch()
+        os._exit(130)
+    signal.signal(signal.SIGTERM, save)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    (folder / name).touch()
+    time.sleep(60)
+    """
+    script(monkeypatch, tmp_path, body)
+
+    def stop_once_busy() -> None:
+        while not all((tmp_path / name).exists() for name in "ab"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_once_busy).start()
+    with pytest.raises(Interrupted, match="Stopped by SIGTERM; runs in progress were saved"):
+        do(tmp_path, "abc")
+    assert (tmp_path / "saved").exists() and not (tmp_path / "c").exists()
+
+
+def test_a_run_that_another_process_has_is_put_off_and_taken_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslbench.tables.workers.PAUSE", 0.0)
+    body = """
+    mark = folder / name
+    if name == "a" and not mark.exists():
+        mark.touch()
+        say("waiting", error="process 7 has it")
+    else:
+        say("done")
+    """
+    script(monkeypatch, tmp_path, body)
+    results = do(tmp_path, "abcd")
+    assert sorted(r.name for r in results if r.kind == "done") == list("abcd")
+    assert [r.name for r in results if r.kind == "waiting"] == ["a"]
+
+
+def test_one_process_too_does_the_other_runs_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslbench.tables.workers.PAUSE", 0.0)
+    held = ["a", "a"]
+
+    def execute(job: Job, tell: Tell) -> None:
+        if job.name in held:
+            held.remove(job.name)
+            with RunFolder(job.path).lock(), RunFolder(job.path).lock():
+                pass
+
+    use(monkeypatch, execute)
+    results: list[JobResult] = []
+    run_jobs([job(tmp_path, n) for n in "abc"], jobs=1, threads=None, tell=results.append)
+    assert [r.name for r in results if r.kind != "start"] == ["a", "b", "c", "a", "a"]
+    (said, _) = [r.error for r in results if r.kind == "waiting"]
+    assert said == f"process {os.getpid()} has it; its result is taken when it is there"
+
+
+def test_an_error_file_that_cannot_be_written_costs_no_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("a file where the run folder would be")
+
+    def execute(job: Job, tell: Tell) -> None:
+        if job.name == "a":
+            raise OSError(errno.ENOSPC, "No space left on device", "a/metrics.jsonl")
+
+    use(monkeypatch, execute)
+    results: list[JobResult] = []
+    run_jobs([job(tmp_path, n) for n in "ab"], jobs=1, threads=None, tell=results.append)
+    ends = [(r.name, r.kind, r.error) for r in results if r.kind != "start"]
+    assert ends == [
+        ("a", "failed", "a/metrics.jsonl: No space left on device; what was finished is kept."),
+        ("b", "done", ""),
+    ]
+
+
+def test_a_fault_of_whoever_watches_stops_the_grid_and_is_not_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, tmp_path, 'say("done")')
+
+    def fail(result: JobResult) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_jobs([job(tmp_path, n) for n in "abc"], jobs=2, threads=1, tell=fail)
+
+
+@pytest.mark.slow
+def test_a_worker_saves_and_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    sent = job(tmp_path, "unused")
+    long = dataclasses.replace(sent, experiment=tiny("byol", epochs=5000))
+    code = f"""
+    import os, subprocess, sys, time
+    worker = subprocess.Popen([sys.executable, "-m", "sslbench.tables.worker", "1",
+                               str(os.getpid())], stdin=subprocess.PIPE, text=True)
+    worker.stdin.write({long.to_json()!r} + "\\n")
+    worker.stdin.flush()
+    time.sleep(600)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert parent.stderr is not None
+    while not any(p.stat().st_size for p in tmp_path.glob("byol-*/metrics.jsonl")):
+        time.sleep(0.1)
+    parent.kill()
+    with parent:
+        said = parent.stderr.read()  # ends with the worker, which shares it
+    assert "Traceback" not in said
+    (summary,) = tmp_path.glob("byol-*/run.json")
+    assert json.loads(summary.read_text())["status"] == "interrupted"
 
 
 @pytest.mark.slow
