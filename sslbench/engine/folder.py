@@ -290,8 +290,7 @@ class RunFolder:
                 raise InUse(self.path, _holder(handle)) from None
             with contextlib.suppress(OSError):  # its name is a courtesy, which a full disk denies
                 handle.truncate(0)
-                handle.write(str(os.getpid()))
-                handle.flush()
+                os.write(handle.fileno(), str(os.getpid()).encode())  # closing writes nothing
             yield
 
 
