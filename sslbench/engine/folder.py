@@ -268,9 +268,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
-        """Hold the folder.
-
-        The kernel drops the lock with the process, so a killed run never blocks the next one.
+        """Hold the folder, as long as this process lives: a killed run never blocks the next one.
 
         Args:
             wait: until another living process lets it go.
@@ -290,7 +288,7 @@ class RunFolder:
                 raise InUse(self.path, _holder(handle)) from None
             with contextlib.suppress(OSError):  # its name is a courtesy, which a full disk denies
                 handle.truncate(0)
-                os.write(handle.fileno(), str(os.getpid()).encode())  # closing writes nothing
+                os.write(handle.fileno(), str(os.getpid()).encode())  # no buffer to be closed
             yield
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -130,17 +127,6 @@ def test_a_full_disk_takes_no_lock_away(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     with folder.lock(), pytest.raises(InUse, match="in use by another process"), folder.lock():
         pass
-
-
-def test_who_waits_for_a_lock_gets_it(tmp_path):
-    code = (
-        "import time\nfrom pathlib import Path\nfrom sslbench.engine.folder import RunFolder\n"
-        f"with RunFolder(Path({str(tmp_path)!r})).lock():\n print(flush=True); time.sleep(0.5)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline()
-        with RunFolder(tmp_path).lock(wait=True):
-            assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 def test_the_lock_goes_with_its_holder(tmp_path):
