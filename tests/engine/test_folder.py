@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 
 import pytest
 
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
-from sslbench.errors import UserError
+from sslbench.errors import InUse, UserError
 from tests.tiny import summary, tiny
 
 
@@ -116,6 +117,16 @@ def test_lines_of_the_log_that_cannot_be_read_are_counted(tmp_path):
     folder.metrics_path.write_bytes(b"\n".join(lines))
     assert [p["step"] for p in folder.log().points] == [1, 2]
     assert folder.log().unread == 6
+
+
+def test_a_full_disk_takes_no_lock_away(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sslbench.engine.folder.os.write", full)
+    folder = RunFolder(tmp_path)
+    with folder.lock(), pytest.raises(InUse, match="in use by another process"), folder.lock():
+        pass
 
 
 def test_the_lock_goes_with_its_holder(tmp_path):

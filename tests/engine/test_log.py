@@ -84,7 +84,8 @@ def test_an_error_of_the_training_is_not_hidden_by_a_log_that_cannot_close(small
 
 
 def test_a_folder_on_a_full_disk_can_be_held(small_disk):
-    (small_disk / ".lock").touch()
+    with RunFolder(small_disk).lock():
+        pass
     with (small_disk / "filler").open("wb", buffering=0) as filler:
         filler.write(bytes(100_000))
     with RunFolder(small_disk).lock():

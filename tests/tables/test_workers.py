@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -99,33 +95,6 @@ def test_threads_are_divided_among_workers(tmp_path: Path, monkeypatch: pytest.M
     assert {r.error for r in do(tmp_path, "ab")} == {"1"}
 
 
-def test_a_stopped_grid_asks_its_workers_to_stop_and_waits_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = """
-    import signal, time
-    def save(*_):
-        time.sleep(0.2)
-        (folder / "saved").touch()
-        os._exit(130)
-    signal.signal(signal.SIGTERM, save)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    (folder / name).touch()
-    time.sleep(60)
-    """
-    script(monkeypatch, tmp_path, body)
-
-    def stop_once_busy() -> None:
-        while not all((tmp_path / name).exists() for name in "ab"):
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop_once_busy).start()
-    with pytest.raises(Interrupted, match="Stopped by SIGTERM; runs in progress were saved"):
-        do(tmp_path, "abc")
-    assert (tmp_path / "saved").exists() and not (tmp_path / "c").exists()
-
-
 def test_a_run_that_another_process_has_is_put_off_and_taken_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,33 +162,6 @@ def test_a_fault_of_whoever_watches_stops_the_grid_and_is_not_swallowed(
 
     with pytest.raises(ZeroDivisionError):
         run_jobs([job(tmp_path, n) for n in "abc"], jobs=2, threads=1, tell=fail)
-
-
-@pytest.mark.slow
-def test_a_worker_saves_and_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    sent = job(tmp_path, "unused")
-    long = dataclasses.replace(sent, experiment=tiny("byol", epochs=5000))
-    code = f"""
-    import os, subprocess, sys, time
-    worker = subprocess.Popen([sys.executable, "-m", "sslbench.tables.worker", "1",
-                               str(os.getpid())], stdin=subprocess.PIPE, text=True)
-    worker.stdin.write({long.to_json()!r} + "\\n")
-    worker.stdin.flush()
-    time.sleep(600)
-    """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert parent.stderr is not None
-    while not any(p.stat().st_size for p in tmp_path.glob("byol-*/metrics.jsonl")):
-        time.sleep(0.1)
-    parent.kill()
-    with parent:
-        said = parent.stderr.read()  # ends with the worker, which shares it
-    assert "Traceback" not in said
-    (summary,) = tmp_path.glob("byol-*/run.json")
-    assert json.loads(summary.read_text())["status"] == "interrupted"
 
 
 @pytest.mark.slow
