@@ -6,12 +6,13 @@ from typing import Any
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
-from sslbench.recipes.specs import Channels, NoiseContrastive, RawPixels, Shapes, ViT
+from sslbench.recipes.specs import Channels, NoiseContrastive, Shapes, ViT
 
 DATA = Shapes(resolution=16, num_train=96, num_test=32)
-TRAINED = [n for n, r in RECIPES.items() if r.epochs > 0 and not isinstance(r.encoder, RawPixels)]
+TRAINED = [name for name, recipe in RECIPES.items() if recipe.epochs > 0]
 
 
 def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
@@ -23,26 +24,33 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     if isinstance(spec.encoder, ViT):  # a path is dropped by each process for itself
         small = {"arch": "tiny", "patch": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.0}
         sets["encoder"] = spec.encoder.to_dict() | small
-    elif not isinstance(spec.encoder, RawPixels) and recipe != "color-histogram":
+    elif spec.encoder.trainable:
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
+    if spec.views.num_local:
+        sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
+    if isinstance(spec, JointRecipe):
+        sets |= _small_pieces(spec)
+    layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
+    return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
+
+
+def _small_pieces(spec: JointRecipe) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
     if isinstance(spec.projector, Channels):
         sets["projector.out"] = 4
     elif spec.projector is not None:
         sets |= {"projector.hidden": [16] * len(spec.projector.hidden), "projector.out": 8}
-    if spec.views.num_local:
-        sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
     if spec.prototypes is not None:
         sets["prototypes.count"] = 8
     if spec.predictor is not None:
         sets["predictor.hidden"] = [8]
-    if getattr(spec.objective, "queue", None):
+    if spec.has("objective.queue") and spec.objective.queue:
         sets["objective.queue"] = 32
     if spec.batch_norm.splits > 1:
         sets["batch_norm.splits"] = 2
     if isinstance(spec.objective, NoiseContrastive):
         sets["objective.num_negatives"] = 32
-    layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
-    return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
+    return sets
 
 
 def summary(**changes: Any) -> dict[str, Any]:

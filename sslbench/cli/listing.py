@@ -53,15 +53,14 @@ def _print(rows: Rows) -> None:
 def _recipes() -> Rows:
     from sslbench.recipes import RECIPES
 
-    return [
-        {
-            "name": r.name,
-            "objective": type(r.objective).__name__,
-            "target": type(r.target).__name__,
-            "source": r.source,
-        }
-        for r in RECIPES.values()
-    ]
+    rows = []
+    for recipe in RECIPES.values():
+        pieces = dict(recipe.leaves())
+        objective, target = (pieces.get(f"{piece}.kind", "") for piece in ("objective", "target"))
+        rows.append(
+            {"name": recipe.name, "objective": objective, "target": target, "source": recipe.source}
+        )
+    return rows
 
 
 def _tables() -> Rows:

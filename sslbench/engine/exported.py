@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from sslbench.data import Dataset
 from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import RunFolder
-from sslbench.methods import JointEmbedding, Supervised
+from sslbench.methods import Method
 from sslbench.models.card import EncoderCard, Normalization
 from sslbench.recipes.recipe import Experiment
 
 
 def save_networks(
     folder: RunFolder,
-    method: JointEmbedding | Supervised,
+    method: Method,
     *,
     experiment: Experiment,
     dataset: Dataset,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write encoder, projector and prototypes, where a method has them. Raises UserError."""
-    encoder, projector = method.evaluated
+    """Write what a method exports, of each what has a state. Raises UserError."""
     card = EncoderCard(
         encoder=experiment.recipe.encoder,
         views=experiment.recipe.views,
@@ -30,9 +29,9 @@ def save_networks(
         data=experiment.data,
         scale=experiment.scale,
     )
-    save_weights(folder.encoder_path, encoder.state_dict(), {**metadata, **card.to_metadata()})
-    if head := projector.state_dict():
-        save_weights(folder.projector_path, head, metadata)
-    prototypes = getattr(method, "evaluated_prototypes", None)
-    if prototypes is not None:
-        save_weights(folder.prototypes_path, prototypes.state_dict(), metadata)
+    for name, network in method.exported().items():
+        state = network.state_dict()
+        if name == "encoder":  # its file says what it is, for others to read
+            save_weights(folder.network_path(name), state, {**metadata, **card.to_metadata()})
+        elif state:
+            save_weights(folder.network_path(name), state, metadata)

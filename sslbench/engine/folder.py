@@ -158,15 +158,11 @@ class RunFolder:
 
     @property
     def encoder_path(self) -> Path:
-        return self.path / "encoder.safetensors"
+        return self.network_path("encoder")
 
-    @property
-    def projector_path(self) -> Path:
-        return self.path / "projector.safetensors"
-
-    @property
-    def prototypes_path(self) -> Path:
-        return self.path / "prototypes.safetensors"
+    def network_path(self, name: str) -> Path:
+        """Of a network that the method exports: `encoder`, `projector`, ..."""
+        return self.path / f"{name}.safetensors"
 
     @property
     def features_dir(self) -> Path:

@@ -13,21 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import (
-    EMA,
-    MLP,
-    AlignUniform,
-    Centering,
-    ClusterAssignment,
-    CrossCorrelation,
-    CrossEntropy,
-    InfoNCE,
-    NoiseContrastive,
-    Objective,
-    Relational,
-    Shared,
-    SimpleContrast,
-)
 
 COLLAPSED_STD = 0.1  # share of 1/sqrt(D), the value of directions spread evenly over the sphere
 DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
@@ -99,7 +84,7 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
     embeddings are bounded: there, a rate that is too high shows as a collapse.)
     Collapsed: the embeddings' std is below a tenth of 1/sqrt(D). Dimensional: their effective
     rank is below 2 % of what D and the batch allow, or below 4 (a quarter, where they allow fewer
-    than 16). Supervised features need no more than a direction per class: their rank is not judged.
+    than 16); not where the recipe says that the rank does not matter.
 
     Args:
         final: `loss`, `std` and `effective_rank` of the last log point.
@@ -115,11 +100,9 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
         )
     allowed = min(out_dim, recipe.batch_size - 1, MAX_ROWS - 1)
     state = collapse(final["std"], final["effective_rank"], out_dim=out_dim, allowed=allowed)
-    if state == "healthy" or (
-        state == "dimensional" and isinstance(recipe.objective, CrossEntropy)
-    ):
+    if state == "healthy" or (state == "dimensional" and not recipe.rank_matters):
         return Verdict("healthy")
-    return Verdict(state, _cause(recipe, complete=state == "collapsed"))
+    return Verdict(state, recipe.cause(complete=state == "collapsed"))
 
 
 def collapse(std: float, rank: float, *, out_dim: int, allowed: int) -> State:
@@ -134,99 +117,3 @@ def collapse(std: float, rank: float, *, out_dim: int, allowed: int) -> State:
         return "collapsed"
     least = max(DIMENSIONAL_RANK * allowed, min(DIMENSIONAL_FLOOR, allowed / 4))
     return "dimensional" if rank < least else "healthy"
-
-
-def _cause(recipe: Recipe, *, complete: bool) -> str:
-    """The first fact of the recipe that permits the collapse, else what is left: its settings."""
-    objective = recipe.objective
-    separation = _separation(objective)
-    if separation is not None:
-        return _contrastive_cause(separation, complete)
-    if isinstance(objective, SimpleContrast) and objective.weight > 0:
-        return (
-            "The simple loss pushes all of the memory bank away alike, so near images need not "
-            "part; give it a ring, or use InfoNCE."
-        )
-    if isinstance(objective, CrossCorrelation):
-        if objective.off_diagonal_weight == 0:
-            return (
-                "The redundancy term is off (off_diagonal_weight 0), so all dimensions may "
-                "carry the same thing."
-            )
-        return "The learning rate may be too high, or off_diagonal_weight too small for this width."
-    if isinstance(objective, CrossEntropy):
-        return "The features do not differ between images: the learning rate may be too high."
-    if isinstance(objective, ClusterAssignment | Relational):
-        return _teacher_cause(recipe, objective)
-    return _prediction_cause(recipe)
-
-
-def _separation(objective: Objective) -> str | None:
-    """The setting of the force between images, or None where there is none."""
-    match objective:
-        case NoiseContrastive(temperature=temperature):
-            return f"temperature {temperature:g}"
-        case InfoNCE(temperature=temperature) if objective.negative_weight > 0:
-            return f"temperature {temperature:g}"
-        case AlignUniform(uniform_weight=weight) if weight > 0:
-            return f"uniform_weight {weight:g}"
-    return None
-
-
-def _contrastive_cause(separation: str, complete: bool) -> str:
-    if complete:
-        return (
-            f"The negatives did not hold the embeddings apart at {separation}; the learning rate "
-            "may be too high."
-        )
-    return (
-        "Few directions tell the negatives apart: the views may be too strong, or share a "
-        "shortcut such as colour."
-    )
-
-
-def _teacher_cause(recipe: Recipe, objective: ClusterAssignment | Relational) -> str:
-    """Distributions that a teacher gives hold images apart while they are sharp and balanced."""
-    if isinstance(objective, Relational):
-        sharpness, rest = objective.teacher_temperature, "or the queue too short."
-    elif isinstance(objective.assignment, Centering):
-        if isinstance(recipe.target, Shared):
-            return (
-                "The teacher is the student itself, which centring alone does not hold apart; it "
-                "needs target=EMA, or objective.assignment=Sinkhorn."
-            )
-        if objective.loss == "normalized_mse":
-            return (
-                "Nothing sharpens a squared error: only the centre holds the images apart. Its "
-                "momentum or the learning rate may be too high."
-            )
-        sharpness, rest = objective.assignment.temperature, "or the centre's momentum too high."
-    else:
-        return "The assignments do not tell images apart: the learning rate may be too high."
-    if sharpness >= objective.temperature:
-        return (
-            f"The teacher's temperature {sharpness:g} is not below the student's "
-            f"{objective.temperature:g}, so nothing sharpens what the student learns."
-        )
-    return f"The learning rate or the teacher's temperature may be too high, {rest}"
-
-
-def _prediction_cause(recipe: Recipe) -> str:
-    """Without negatives, only an asymmetry keeps a constant output from being the answer."""
-    if isinstance(recipe.target, Shared) and not recipe.target.stop_gradient:
-        return "There are no negatives and no stop-gradient, so a constant output is the optimum."
-    if recipe.predictor is None:
-        return "There are no negatives and no predictor, so the target is met by a constant output."
-    if not recipe.predictor.trainable:
-        return (
-            "The predictor is frozen at its random initialisation, so it cannot follow the target."
-        )
-    heads = [head for head in (recipe.projector, recipe.predictor) if isinstance(head, MLP)]
-    if not any((head.hidden_norm and head.hidden) or head.out_norm for head in heads):
-        return "There are no negatives and no batch norm in the heads to keep the images apart."
-    if isinstance(recipe.target, EMA) and recipe.target.momentum < 0.5:
-        return (
-            "The target follows too fast (momentum below 0.5), or the predictor's learning "
-            "rate is too low."
-        )
-    return "The learning rate may be too high, or the predictor's own rate too low."

@@ -1,31 +1,17 @@
-"""Optimisers from their specs, LARS, clipping, and the moving average of a target network."""
+"""Optimisers from their specs, LARS, and clipping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sslbench.methods import ParameterGroup
 from sslbench.recipes.specs import LAMB, AdamW, Optimizer
 from sslbench.recipes.specs import LARS as LARSSpec
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a rate: one part of the network.
-
-    `learning_rate_scale` multiplies the rate, `constant_learning_rate` keeps it at its base
-    through warm-up and decay (SimSiam's predictor).
-    """
-
-    name: str
-    parameters: list[tuple[str, nn.Parameter]]
-    learning_rate_scale: float = 1.0
-    constant_learning_rate: bool = False
 
 
 def build_optimizer(
@@ -89,17 +75,6 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
         # The small number keeps a gradient of zero as it is.
         factors = (longest / (norms + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(grads, list(factors.unbind()))
-
-
-@torch.no_grad()
-def ema_update(target: Sequence[Tensor], online: Sequence[Tensor], momentum: float) -> None:
-    """target <- momentum * target + (1 - momentum) * online, in place; 1 keeps it, 0 copies.
-
-    Args:
-        target, online: parameters in the same order and of the same shapes.
-    """
-    if target:
-        torch._foreach_lerp_(list(target), list(online), 1 - momentum)
 
 
 class LARS(torch.optim.Optimizer):

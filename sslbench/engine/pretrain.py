@@ -211,7 +211,7 @@ class _Run:
 
     def _monitored(self) -> dict[str, float]:
         assert self.monitor is not None
-        return {"knn": self.monitor(self.trainer.method.evaluated[0])}
+        return {"knn": self.monitor(self.trainer.method.exported()["encoder"])}
 
     def _place(self) -> dict[str, float]:
         step = self.trainer.step_count

@@ -1,10 +1,10 @@
-"""Learning rate and target momentum as functions of the step: there is nothing to save."""
+"""Learning rate and weight decay as functions of the step: there is nothing to save."""
 
 from __future__ import annotations
 
 import math
 
-from sslbench.recipes.specs import EMA, AdamW, Cosine, Steps
+from sslbench.recipes.specs import AdamW, Cosine, Steps
 
 
 def learning_rate_factor(
@@ -32,17 +32,6 @@ def learning_rate_factor(
     now = step if spec.per == "step" else step // steps_per_epoch * steps_per_epoch
     done = max(0.0, now - warmup) / max(1.0, total - warmup)
     return spec.floor + (1 - spec.floor) * _half_cosine(done)
-
-
-def ema_momentum(spec: EMA, *, step: int, total_steps: int) -> float:
-    """The target's momentum after optimiser step `step` (from 0) of `total_steps`.
-
-    Cosine: 1 - (1 - m) (1 + cos(pi k / K)) / 2, from m in the first step towards 1.
-    Source: Grill et al. 2020 (BYOL), Sec. 3.3.
-    """
-    if spec.schedule == "constant":
-        return spec.momentum
-    return 1 - (1 - spec.momentum) * _half_cosine(step / max(1, total_steps))
 
 
 def weight_decay(spec: AdamW, *, step: int, total_steps: int) -> float:

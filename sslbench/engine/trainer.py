@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,23 +15,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
+from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.data import Dataset
 from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
-    ParameterGroup,
     build_optimizer,
     clip_gradients,
-    ema_update,
     set_learning_rate,
     set_weight_decay,
 )
-from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
+from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
-from sslbench.methods import JointEmbedding, StepOutput, Supervised, mean_output
-from sslbench.objectives import EpochMemory
+from sslbench.methods import METHODS, Method, StepOutput, mean_output
 from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment, Recipe
-from sslbench.recipes.specs import EMA, MLP, AdamW, CrossEntropy
+from sslbench.recipes.specs import AdamW
 from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
 
@@ -63,9 +62,9 @@ class Trainer:
     ) -> None:
         self.experiment, self.recipe, self.seed = experiment, experiment.recipe, experiment.seed
         self.device, self.precision = device, precision
-        self.supervised = isinstance(self.recipe.objective, CrossEntropy)
-        images = dataset.train.images if self.supervised else dataset.pretraining
-        self.labels = _labels(dataset).to(device) if self.supervised else None
+        labelled = self.recipe.needs_labels
+        images = dataset.train.images if labelled else dataset.pretraining
+        self.labels = _labels(dataset).to(device) if labelled else None
         self.images = images.to(device)
         self.local_batch = self._local_batch(len(images), dataset.name)
         group = self.recipe.batch_size * self.recipe.accumulate
@@ -73,7 +72,7 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
         if device.type == "cpu":
             require_room(self.recipe, dataset.resolution)
-        self.method = build_method(experiment, dataset).to(device)
+        self.method: Method = build_method(experiment, dataset).to(device)
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augmenter = Augmenter(
             self.recipe.views,
@@ -83,7 +82,7 @@ class Trainer:
             compile=compile_views,
         )
         self.optimizer = build_optimizer(
-            self.recipe.optimizer, _groups(self.recipe, self.method), batch_size=group
+            self.recipe.optimizer, self.method.groups(), batch_size=group
         )
         self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
@@ -109,7 +108,8 @@ class Trainer:
 
     def _wrapped(self, compile_network: bool) -> nn.Module:
         network: nn.Module = self.method
-        if distributed.world_size() > 1:
+        trained = any(p.requires_grad for p in network.parameters())
+        if distributed.world_size() > 1 and trained:
             network = DistributedDataParallel(network, broadcast_buffers=False)
         return torch.compile(network) if compile_network else network  # type: ignore[return-value]
 
@@ -121,6 +121,7 @@ class Trainer:
             of its last part.
         """
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
+        clock = self._clock()
         self._follow_schedules()
         self.method.train()
         outputs = []
@@ -131,14 +132,13 @@ class Trainer:
                 (output.loss / parts).backward()
             outputs.append(output)
         self.gradients.update()
-        if isinstance(self.method, JointEmbedding):
-            self.method.before_update(epoch=self._epochs_done())
+        self.method.before_update(clock)
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
         if clip_norm is not None:
             clip_gradients(self.optimizer, clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._after(outputs)
+        self.method.after_update(outputs, clock)
         self.step_count += 1
         return mean_output(outputs)
 
@@ -162,45 +162,33 @@ class Trainer:
             set_weight_decay(self.optimizer, decay)
 
     def _begin(self, epoch: int) -> None:
-        """What precedes an epoch's first batch, once also where a run resumes inside the epoch:
-        images are assigned to clusters, where the recipe has those of an epoch."""
-        if self._begun == epoch:
-            return
-        self._begun = epoch
-        method = self.method
-        if not isinstance(method, JointEmbedding) or method.memory is None:
-            return
-        clustered = int(method.memory.epoch)
-        if clustered < 0:
-            self._fill_memory(method, method.memory)
-        if clustered < epoch:
-            method.cluster(epoch=epoch, seed=self.seed)
+        """What precedes an epoch's first batch, once also where a run resumes inside the epoch."""
+        if self._begun != epoch:
+            self._begun = epoch
+            self.method.before_epoch(epoch, self._sweep)
 
-    @torch.no_grad()
-    def _fill_memory(self, method: JointEmbedding, memory: EpochMemory) -> None:
-        """One pass over all images by the network as initialised, for the first epoch's clusters.
+    def _sweep(self) -> Iterator[Batch]:
+        """All images once, without gradient, as the network sees them in training.
 
-        In training mode, as the authors' code has it: an untrained network has no running
+        In training mode, as DeepCluster's code has it: an untrained network has no running
         statistics. The last batch is a full one too, so that it overlaps the one before.
         """
-        method.train()
         size, count = self.recipe.batch_size, len(self.images)
         starts = [*range(0, count - size, size), count - size]
         for number, start in enumerate(starts):
             chosen = self._indices(0, start)
             views = self._views(chosen, stream_key(self.seed, "memory views", number))
             self._seed_noise("memory noise", number)
-            with self._autocast():
-                key = stream_key(self.seed, "memory shuffle", number)
-                embeddings = method.embed(views, key=key)
-            memory.update(chosen, embeddings)
+            clock = self._clock(stream_key(self.seed, "memory shuffle", number))
+            with torch.no_grad(), self._autocast():  # stays on while the batch is looked at
+                yield Batch(views, chosen, None, clock)
 
-    def _views(self, chosen: Tensor, key: int) -> list[Tensor]:
+    def _views(self, chosen: Tensor, key: int) -> list[ViewBatch]:
         begin = time.perf_counter()
         views = self.augmenter(self.images[chosen], key=key, samples=self._samples)
-        tensors = [v.images.to(memory_format=torch.channels_last) for v in views]
+        views = [replace(v, images=v.images.to(memory_format=torch.channels_last)) for v in views]
         self.views_seconds += time.perf_counter() - begin
-        return tensors
+        return views
 
     def _seed_noise(self, purpose: str, *counters: int) -> None:
         """For drop path; views and order draw from streams."""
@@ -210,23 +198,21 @@ class Trainer:
     def _forward(self, epoch: int, batch: int) -> StepOutput:
         self._begin(epoch)
         chosen = self._indices(epoch, batch * self.recipe.batch_size)
-        tensors = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
+        views = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
         self._seed_noise("noise", epoch, batch)
+        labels = None if self.labels is None else self.labels[chosen]
+        clock = self._clock(stream_key(self.seed, "shuffle", epoch, batch))
         with self._autocast():
-            if self.labels is not None:
-                result: StepOutput = self._network(tensors, self.labels[chosen])
-            else:
-                result = self._network(
-                    tensors,
-                    indices=chosen,
-                    key=stream_key(self.seed, "shuffle", epoch, batch),
-                    progress=self.step_count / self.total_steps,
-                    epoch=self._epochs_done(),
-                )
-        return result
+            output: StepOutput = self._network(Batch(views, chosen, labels, clock))
+        return output
 
-    def _epochs_done(self) -> float:
-        return self.step_count / self.steps_per_epoch
+    def _clock(self, key: int = 0) -> Clock:
+        """Of the coming step."""
+        return Clock(
+            key=key,
+            progress=self.step_count / max(1, self.total_steps),
+            epoch=self.step_count / max(1, self.steps_per_epoch),
+        )
 
     def _autocast(self) -> AbstractContextManager[Any]:
         stack = ExitStack()
@@ -247,20 +233,6 @@ class Trainer:
             order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
             self._order = (epoch, order.to(self.device))
         return self._order[1][start + self._samples]
-
-    @torch.no_grad()
-    def _after(self, outputs: list[StepOutput]) -> None:
-        if not isinstance(self.method, JointEmbedding):
-            return
-        self.method.after_update()
-        if isinstance(self.recipe.target, EMA):
-            momentum = ema_momentum(
-                self.recipe.target, step=self.step_count, total_steps=self.total_steps
-            )
-            method = self.method
-            ema_update(method.target_parameters(), method.online_parameters(), momentum)
-        for output in outputs:
-            self.method.remember(output, epoch=self._epochs_done())
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""
@@ -283,25 +255,19 @@ class Trainer:
 
 def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
     """Whole batches, accumulated ones counted once, in the images that the recipe trains on."""
-    labelled = isinstance(recipe.objective, CrossEntropy)
-    count = len(dataset.train) if labelled else dataset.num_pretraining
+    count = len(dataset.train) if recipe.needs_labels else dataset.num_pretraining
     return count // (recipe.batch_size * recipe.accumulate)
 
 
-def build_method(experiment: Experiment, dataset: Dataset) -> JointEmbedding | Supervised:
+def build_method(experiment: Experiment, dataset: Dataset) -> Method:
     """The experiment's network at its seeded initialisation, on the CPU."""
     recipe = experiment.recipe
     with initialisation(experiment.seed):
-        if isinstance(recipe.objective, CrossEntropy):
-            return Supervised(
-                recipe,
-                resolution=dataset.resolution,
-                num_classes=max(1, len(dataset.classes)),
-            )
-        return JointEmbedding(
+        return METHODS[type(recipe)](
             recipe,
             resolution=dataset.resolution,
             num_images=dataset.num_pretraining,
+            num_classes=max(1, len(dataset.classes)),
             seed=experiment.seed,
         )
 
@@ -318,26 +284,3 @@ def _labels(dataset: Dataset) -> Tensor:
     labels = dataset.require_labels().train.labels
     assert labels is not None
     return labels
-
-
-def _groups(recipe: Any, method: nn.Module) -> list[ParameterGroup]:
-    """Online encoder, heads and predictor; a head's own rate comes from its spec."""
-    named = {"projector": recipe.projector, "predictor": recipe.predictor}
-    heads = {name: spec for name, spec in named.items() if isinstance(spec, MLP)}
-    groups: dict[str, ParameterGroup] = {}
-    for name, parameter in method.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        part = name.split(".")[0]
-        spec = heads.get(part)
-        group = groups.setdefault(
-            part if spec is not None else "encoder",
-            ParameterGroup(
-                name=part if spec is not None else "encoder",
-                parameters=[],
-                learning_rate_scale=spec.learning_rate_scale if spec else 1.0,
-                constant_learning_rate=spec.constant_learning_rate if spec else False,
-            ),
-        )
-        group.parameters.append((name, parameter))
-    return list(groups.values())

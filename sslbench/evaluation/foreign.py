@@ -19,8 +19,8 @@ from sslbench.models.card import NORMALIZATIONS, EncoderCard, Normalization, rea
 from sslbench.models.export import load_encoder_file
 from sslbench.models.positions import Resampling
 from sslbench.recipes import RECIPES
-from sslbench.recipes.recipe import Encoder, Experiment
-from sslbench.recipes.specs import Data, ImageSet
+from sslbench.recipes.recipe import Experiment
+from sslbench.recipes.specs import Data, EncoderSpec, ImageSet
 
 _READING = 2  # raised when a file is read in another way, so that what was read before is not used
 
@@ -38,7 +38,7 @@ class FileOptions:
         positions: how a ViT's positions are resampled, where the file does not tell.
     """
 
-    encoder: Encoder | None = None
+    encoder: EncoderSpec | None = None
     resolution: int | None = None
     normalization: Normalization | Literal["data"] | None = None
     part: str | None = None
@@ -90,7 +90,7 @@ def import_encoder_file(
     return folder
 
 
-def _encoder(path: Path, options: FileOptions, card: EncoderCard | None) -> Encoder:
+def _encoder(path: Path, options: FileOptions, card: EncoderCard | None) -> EncoderSpec:
     if card is None:
         if options.encoder is None:
             raise UserError(f"{path} is an encoder file: say which, e.g. --encoder resnet50.")

@@ -26,12 +26,14 @@ from sslbench.evaluation.features import (
     read_features,
     write_features,
 )
-from sslbench.methods.output import width
-from sslbench.models import Prototypes, build_encoder, build_head
+from sslbench.models import build_encoder, build_head
 from sslbench.models.card import EncoderCard
 from sslbench.models.export import Layout, export_encoder
+from sslbench.models.heads import width
+from sslbench.objectives import Prototypes
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import CrossEntropy, Views
+from sslbench.recipes.specs import Views
 from sslbench.views import Augmenter
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -216,39 +218,41 @@ def loaded_encoder(
 
 def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> nn.Module:
     """A run's projector on the CPU, in evaluation mode. Raises UserError."""
-    if isinstance(recipe.objective, CrossEntropy) and recipe.epochs > 0:
+    if recipe.needs_labels:
         raise UserError(
             f"{folder.path.name} was trained with labels and has no projector; choose another run, "
             "or --space representation where there is a choice."
         )
     with torch.random.fork_rng(devices=[]):
-        projector = build_head(recipe.projector, width(encoder, "num_features"))
+        spec = recipe.projector if isinstance(recipe, JointRecipe) else None
+        projector = build_head(spec, width(encoder, "num_features"))
     if not projector.state_dict():
         return projector.eval()
-    if not folder.projector_path.is_file():
+    if not folder.network_path("projector").is_file():
         raise UserError(
             f"{folder.path.name} was finished by an earlier version, which kept no projector; move "
             "the folder away and train it again, or use --space representation where there is a "
             "choice."
         )
-    return _filled(projector, folder.projector_path, "the recipe's projector")
+    return _filled(projector, folder.network_path("projector"), "the recipe's projector")
 
 
 def loaded_prototypes(folder: RunFolder, recipe: Recipe, projected: int) -> Prototypes:
     """A run's prototypes of projections of a width, on the CPU. Raises UserError."""
-    if recipe.prototypes is None:
+    spec = recipe.prototypes if isinstance(recipe, JointRecipe) else None
+    if spec is None:
         raise UserError(
             f"{folder.path.name} was trained without prototypes; choose a run of a recipe that has "
             "them, such as swav or dino."
         )
-    if not folder.prototypes_path.is_file():
+    if not folder.network_path("prototypes").is_file():
         raise UserError(
             f"{folder.path.name} was finished by an earlier version, which kept no prototypes; "
             "move the folder away and train it again."
         )
     with torch.random.fork_rng(devices=[]):
-        prototypes = Prototypes(recipe.prototypes, projected)
-    return _filled(prototypes, folder.prototypes_path, "the recipe's prototypes")
+        prototypes = Prototypes(spec, projected)
+    return _filled(prototypes, folder.network_path("prototypes"), "the recipe's prototypes")
 
 
 def _filled(module: Module, path: Path, what: str) -> Module:

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
-from sslbench.methods.joint_embedding import JointEmbedding
-from sslbench.methods.output import StepOutput, mean_output
-from sslbench.methods.supervised import Supervised
+from collections.abc import Callable
 
-__all__ = ["JointEmbedding", "StepOutput", "Supervised", "mean_output"]
+from sslbench.methods.fixed import Fixed
+from sslbench.methods.joint_embedding import JointEmbedding
+from sslbench.methods.method import Method, ParameterGroup, StepOutput, mean_output
+from sslbench.methods.supervised import Supervised
+from sslbench.recipes.families import FixedRecipe, JointRecipe, SupervisedRecipe
+from sslbench.recipes.recipe import Recipe
+
+METHODS: dict[type[Recipe], Callable[..., Method]] = {
+    JointRecipe: JointEmbedding,
+    SupervisedRecipe: Supervised,
+    FixedRecipe: Fixed,
+}
+
+__all__ = [
+    "METHODS",
+    "Fixed",
+    "JointEmbedding",
+    "Method",
+    "ParameterGroup",
+    "StepOutput",
+    "Supervised",
+    "mean_output",
+]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from sslbench.models.batch_norm import convert_batch_norm
 from sslbench.models.encoders import build_encoder
 from sslbench.models.heads import build_head
-from sslbench.models.prototypes import Prototypes
 from sslbench.models.vit import keep_all_paths
 
 __all__ = [
-    "Prototypes",
     "build_encoder",
     "build_head",
     "convert_batch_norm",

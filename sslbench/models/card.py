@@ -10,8 +10,7 @@ from pathlib import Path
 from sslbench.errors import UserError
 from sslbench.files import parse_json
 from sslbench.recipes.base import Spec
-from sslbench.recipes.recipe import Encoder
-from sslbench.recipes.specs import Data, ImageSet, Views
+from sslbench.recipes.specs import Data, EncoderSpec, ImageSet, Views
 
 KEY = "sslbench"  # in the file's metadata
 VERSION = 1  # raised when a card changes its meaning
@@ -58,7 +57,7 @@ class EncoderCard(Spec):
         scale: of the run, which limits the size of other data sets.
     """
 
-    encoder: Encoder
+    encoder: EncoderSpec
     views: Views
     resolution: int
     normalization: Normalization

@@ -93,3 +93,10 @@ def _init_truncated(layer: nn.Module) -> None:
         nn.init.trunc_normal_(layer.weight, std=0.02)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def width(module: nn.Module, name: str) -> int:
+    """An integer attribute of an encoder (`num_features`) or a head (`out_features`)."""
+    value = getattr(module, name)
+    assert isinstance(value, int)
+    return value

@@ -1,36 +1,40 @@
-"""Losses: one function for each objective spec.
+"""Objectives by spec: losses, and what they remember from one batch to the next.
 
-Each takes the spec, `online` (a tensor N×D for each of V views, this process's rows), `target` (the
-same for the two global views; for all views where NT-Xent compares each with every other) and a
-`Context` (queue, memory bank, ...), and returns the loss and a dictionary of scalar metrics. With
-prototypes the tensors are scores N×H×K. A loss is a mean over local rows: averaged over processes,
-as DDP averages gradients, it is the loss of one process with all rows. Entries of `online` and
-`target` that an asymmetric loss does not read may be None. `cross_entropy` is apart: it takes
-logits and labels.
+A loss is a pure function of tensors: of its spec, of `online` (N×D for each of V views, this
+process's rows), of `target` (the same for the views it compares with) and of what it reads besides,
+each by name. It returns the loss and a dictionary of scalar metrics. A loss is a mean over local
+rows: averaged over processes, as DDP averages gradients, it is the loss of one process with all
+rows. Entries that an asymmetric loss does not read may be None. An `Objective` is a small module
+around such a function, which owns its state. `OBJECTIVES` builds it; `stateless` is enough for a
+function that has none. `cross_entropy` is apart: it takes logits and labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor
-
-from sslbench.objectives.align_uniform import align_uniform
+from sslbench.objectives.align_uniform import AlignUniformLoss
 from sslbench.objectives.bank import Bank
 from sslbench.objectives.centre import Centre
-from sslbench.objectives.cluster_assignment import cluster_assignment
-from sslbench.objectives.context import Context
+from sslbench.objectives.clusters import ClusterAssignmentLoss
 from sslbench.objectives.cross_correlation import cross_correlation
 from sslbench.objectives.cross_entropy import cross_entropy
 from sslbench.objectives.epoch_memory import EpochMemory
-from sslbench.objectives.info_nce import info_nce
+from sslbench.objectives.info_nce import InfoNCELoss
 from sslbench.objectives.negative_cosine import negative_cosine
-from sslbench.objectives.noise_contrastive import noise_contrastive
+from sslbench.objectives.noise_contrastive import NoiseContrastiveLoss
+from sslbench.objectives.objective import (
+    Build,
+    Given,
+    LossOutput,
+    Objective,
+    Reads,
+    by_direction,
+    stateless,
+)
 from sslbench.objectives.partition import Partition
+from sslbench.objectives.prototypes import Prototypes
 from sslbench.objectives.queue import Queue, ViewQueues
-from sslbench.objectives.relational import relational
-from sslbench.objectives.simple_contrast import simple_contrast
-from sslbench.recipes.base import Spec
+from sslbench.objectives.relational import RelationalLoss
+from sslbench.objectives.simple_contrast import SimpleContrastLoss
 from sslbench.recipes.specs import (
     AlignUniform,
     ClusterAssignment,
@@ -38,29 +42,36 @@ from sslbench.recipes.specs import (
     InfoNCE,
     NegativeCosine,
     NoiseContrastive,
+    ObjectiveSpec,
     Relational,
     SimpleContrast,
 )
 
-OBJECTIVES: dict[type[Spec], Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {
-    InfoNCE: info_nce,
-    SimpleContrast: simple_contrast,
-    NoiseContrastive: noise_contrastive,
-    AlignUniform: align_uniform,
-    NegativeCosine: negative_cosine,
-    Relational: relational,
-    CrossCorrelation: cross_correlation,
-    ClusterAssignment: cluster_assignment,
+OBJECTIVES: dict[type[ObjectiveSpec], Build] = {
+    InfoNCE: InfoNCELoss,
+    SimpleContrast: SimpleContrastLoss,
+    NoiseContrastive: NoiseContrastiveLoss,
+    AlignUniform: AlignUniformLoss,
+    NegativeCosine: stateless(negative_cosine),
+    Relational: RelationalLoss,
+    CrossCorrelation: stateless(cross_correlation),
+    ClusterAssignment: ClusterAssignmentLoss,
 }
 
 __all__ = [
     "OBJECTIVES",
     "Bank",
     "Centre",
-    "Context",
     "EpochMemory",
+    "Given",
+    "LossOutput",
+    "Objective",
     "Partition",
+    "Prototypes",
     "Queue",
+    "Reads",
     "ViewQueues",
+    "by_direction",
     "cross_entropy",
+    "stateless",
 ]

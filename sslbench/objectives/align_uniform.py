@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbench.batch import Batch, Clock
 from sslbench.distributed import gather_with_gradient, rank, world_size
 from sslbench.errors import UserError
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import (
     Embeddings,
     directions,
@@ -18,11 +19,13 @@ from sslbench.objectives.embeddings import (
     require_same_shape,
     select,
 )
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.queue import Queue
 from sslbench.recipes.specs import AlignUniform
 
 
 def align_uniform(
-    spec: AlignUniform, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: AlignUniform, online: Embeddings, target: Embeddings, *, queue: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Pull the views of an image together and spread the images over the sphere.
 
@@ -39,7 +42,7 @@ def align_uniform(
     Args:
         online: N×D of each view; computed in float32.
         target: N×D of each view.
-        context: its queue is read when `negatives` is "queue".
+        queue: K×D unit vectors, read when `negatives` is "queue".
     Returns:
         Scalar loss, `alignment` and `uniformity`.
     Raises:
@@ -47,9 +50,8 @@ def align_uniform(
     Source: Wang and Isola 2020, arXiv:2005.10242, Sec. 4.1; the queue form is the
         authors' code for MoCo.
     """
-    if spec.negatives == "queue" and context.queue is None:
+    if spec.negatives == "queue" and queue is None:
         raise UserError("AlignUniform with negatives 'queue' was given no queue.")
-    queue = context.queue if spec.negatives == "queue" else None
     alignments, uniformities = [], []
     pairs = directions(symmetric=spec.symmetric, num_views=len(online))
     for view in dict.fromkeys(view for view, _ in pairs):
@@ -90,3 +92,27 @@ def _uniformity(spec: AlignUniform, z: Tensor, queue: Tensor | None) -> Tensor:
 def _exponents(spec: AlignUniform, a: Tensor, b: Tensor) -> Tensor:
     """-t |a_i - b_j|^2 of unit vectors."""
     return 2 * spec.uniform_scale * (a @ b.T - 1)
+
+
+class AlignUniformLoss(Objective):
+    """Alignment and uniformity, with a queue of past keys where the spec has one."""
+
+    def __init__(self, spec: AlignUniform, given: Given) -> None:
+        super().__init__()
+        self.spec = spec
+        self.queue: Queue | None = None
+        if spec.queue is not None:
+            self.queue = Queue(spec.queue, given.projected, seed=given.seed)
+
+    def reads(self, num_views: int) -> Reads:
+        return by_direction(symmetric=self.spec.symmetric, num_views=num_views)
+
+    def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
+        if self.queue is None:
+            return LossOutput(*align_uniform(self.spec, online, target))
+        loss, metrics = align_uniform(self.spec, online, target, queue=self.queue.entries)
+        return LossOutput(loss, metrics, select(target, 1, name="target").detach())
+
+    def remember(self, carry: Any, clock: Clock) -> None:
+        if self.queue is not None:
+            self.queue.enqueue(carry)

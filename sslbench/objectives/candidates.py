@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
-from sslbench.objectives.context import Context
 from sslbench.objectives.embeddings import (
     Embeddings,
     anchor_views,
@@ -90,13 +89,32 @@ class Candidates:
         return log_sum - own * positive - (1 - own) * mean
 
 
-def compare(
-    spec: InfoNCE, online: Embeddings, target: Embeddings, *, context: Context
-) -> Candidates:
+@dataclass(frozen=True)
+class Memory:
+    """What an anchor is compared with besides the batch, by `negatives`.
+
+    Attributes:
+        queue: K×D keys of past batches.
+        bank: M×D unit vectors, one for each training image; read before this step updates it.
+        indices: N int64, the training images of this process's rows.
+        key: of this step's random numbers, for `transform`.
+    """
+
+    queue: Tensor | None = None
+    bank: Tensor | None = None
+    indices: Tensor | None = None
+    key: int = 0
+
+
+NO_MEMORY = Memory()
+
+
+def compare(spec: InfoNCE, online: Embeddings, target: Embeddings, *, memory: Memory) -> Candidates:
     """Logits, similarities over the temperature, of the anchors of all directions in turn.
 
     Args:
-        online, target, context: as `info_nce`'s.
+        online, target: as `info_nce`'s.
+        memory: read as `negatives` says.
     Returns:
         Candidates of N anchors a direction: all images' rows of one or all target views, the
         positive and the queue (both as `transform` moves them), or the memory bank.
@@ -105,7 +123,7 @@ def compare(
     """
     if spec.negatives == "bank":
         views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
-        parts = [_with_bank(spec, _anchors(spec, online, view), context) for view in views]
+        parts = [_with_bank(spec, _anchors(spec, online, view), memory) for view in views]
         return _concatenate(parts)
     every = spec.negatives == "both_views"
     num_targets = len(target) if every else 2
@@ -115,10 +133,10 @@ def compare(
     parts = []
     if spec.negatives == "queue":
         # Every view of the global batch has draws of its own, before the queue's.
-        queue = _queue(spec, context, batch_size=world_size() * len(rows[1]), views=len(online))
+        queue = _queue(spec, memory, batch_size=world_size() * len(rows[1]), views=len(online))
         for view, other in pairs:
             anchors = _anchors(spec, online, view, like=rows[other])
-            parts.append(_with_queue(spec, anchors, rows[other], queue, view, context))
+            parts.append(_with_queue(spec, anchors, rows[other], queue, view, memory))
         return _concatenate(parts)
     if world_size() * len(rows[1]) < 2:
         raise UserError("InfoNCE needs at least two images in a batch; raise batch_size.")
@@ -172,34 +190,34 @@ def _with_all_views(
     return Candidates(logits, columns, num_views * (count - 1), anchor)
 
 
-def _queue(spec: InfoNCE, context: Context, *, batch_size: int, views: int) -> Tensor:
+def _queue(spec: InfoNCE, memory: Memory, *, batch_size: int, views: int) -> Tensor:
     """The negatives of this step, K×D."""
-    if context.queue is None:
+    if memory.queue is None:
         raise UserError("InfoNCE with negatives 'queue' was given no queue.")
     if spec.transform is None:
-        return context.queue
+        return memory.queue
     return interpolate(
-        spec.transform, context.queue, key=context.key, batch_size=batch_size, views=views
+        spec.transform, memory.queue, key=memory.key, batch_size=batch_size, views=views
     )
 
 
 def _with_queue(
-    spec: InfoNCE, anchors: Tensor, keys: Tensor, queue: Tensor, view: int, context: Context
+    spec: InfoNCE, anchors: Tensor, keys: Tensor, queue: Tensor, view: int, memory: Memory
 ) -> Candidates:
     if spec.transform is not None:
         # The moved query scores the negatives too, as in the authors' code.
-        anchors, keys = extrapolate(spec.transform, anchors, keys, key=context.key, view=view)
+        anchors, keys = extrapolate(spec.transform, anchors, keys, key=memory.key, view=view)
     positive = (anchors * keys).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, anchors @ queue.to(anchors.dtype).T], dim=1) / spec.temperature
     own = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
     return Candidates(logits, own, len(queue))
 
 
-def _with_bank(spec: InfoNCE, anchors: Tensor, context: Context) -> Candidates:
-    if context.bank is None or context.indices is None:
+def _with_bank(spec: InfoNCE, anchors: Tensor, memory: Memory) -> Candidates:
+    if memory.bank is None or memory.indices is None:
         raise UserError("InfoNCE with negatives 'bank' was given no memory bank.")
-    logits = anchors @ context.bank.to(anchors.dtype).T / spec.temperature
-    return Candidates(logits, context.indices, len(context.bank) - 1)
+    logits = anchors @ memory.bank.to(anchors.dtype).T / spec.temperature
+    return Candidates(logits, memory.indices, len(memory.bank) - 1)
 
 
 def _unit(spec: InfoNCE, x: Tensor) -> Tensor:

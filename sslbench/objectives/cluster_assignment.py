@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslbench.distributed import gather
 from sslbench.errors import UserError
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import (
     Embeddings,
     anchor_views,
@@ -26,8 +27,28 @@ from sslbench.recipes.specs import (
 )
 
 
+@dataclass(frozen=True)
+class Assigned:
+    """What assignments are made from besides the batch's scores.
+
+    Attributes:
+        centre: H×K, of `Centering`.
+        epoch: epochs already done, for its temperature.
+        stored: Q×H×K scores of past embeddings of each global view, of `Sinkhorn`, or None.
+        clusters: N×H int64, of `KMeans` and `EpochSinkhorn`: those of the images.
+    """
+
+    centre: Tensor | None = None
+    epoch: float = 0.0
+    stored: list[Tensor] | None = None
+    clusters: Tensor | None = None
+
+
+ALONE = Assigned()
+
+
 def cluster_assignment(
-    spec: ClusterAssignment, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: ClusterAssignment, online: Embeddings, target: Embeddings, *, given: Assigned = ALONE
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-sum_k q_k log p_k of a target's assignment q and a view's prediction p.
 
@@ -46,8 +67,7 @@ def cluster_assignment(
     Args:
         online: scores N×H×K of each view; computed in float32.
         target: scores N×H×K of each global view; not read with the assignments of an epoch.
-        context: its centre and epoch are read by `Centering`, what it has stored by `Sinkhorn`,
-            its assignments by `KMeans` and `EpochSinkhorn`.
+        given: read by the kind of assignment.
     Returns:
         Scalar loss, `assignment_entropy` (nats, mean over images of the entropy of q),
         `divergence` (nats, mean over pairs of Kullback and Leibler's of p from q: a collapse onto
@@ -55,7 +75,7 @@ def cluster_assignment(
         divergence falls to 0) and `prototypes_used` (percent of the prototypes that are some
         image's largest, of as many as the global batch could use; a mean over heads).
     Raises:
-        UserError: shapes differ, a view that is read is absent, or what the context lacks.
+        UserError: shapes differ, a view that is read is absent, or something is not given.
     Source: Caron et al. 2020, arXiv:2006.09882, Eq. 2 and 8; Caron et al. 2021, arXiv:2104.14294,
         Eq. 3.
     """
@@ -63,10 +83,10 @@ def cluster_assignment(
         if isinstance(spec.assignment, KMeans | EpochSinkhorn):
             views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
             pairs = [(view, 0) for view in views]
-            codes = {0: _clusters(select(online, 0, name="online"), context)}
+            codes = {0: _clusters(select(online, 0, name="online"), given)}
         else:
             pairs = directions(symmetric=spec.symmetric, num_views=len(online))
-            codes = {j: _assignments(spec, target, j, context) for j in {j for _, j in pairs}}
+            codes = {j: _assignments(spec, target, j, given) for j in {j for _, j in pairs}}
         predictions: dict[int, Tensor] = {}
         cross = []
         for view, other in pairs:
@@ -79,48 +99,46 @@ def cluster_assignment(
             cross.append(-(codes[other] * predictions[view]).sum(dim=2).mean())
         loss = cross_entropy = torch.stack(cross).mean()
         if spec.loss == "normalized_mse":
-            loss = _normalized_mse(online, target, pairs, context)
+            loss = _normalized_mse(online, target, pairs, given)
         metrics = _metrics(torch.cat([*codes.values()]))
         metrics["divergence"] = cross_entropy.detach() - metrics["assignment_entropy"]
     return loss, metrics
 
 
 @torch.no_grad()
-def _assignments(
-    spec: ClusterAssignment, target: Embeddings, view: int, context: Context
-) -> Tensor:
+def _assignments(spec: ClusterAssignment, target: Embeddings, view: int, given: Assigned) -> Tensor:
     """q of one target view, N×H×K."""
     how, scores = spec.assignment, select(target, view, name="target")
     if isinstance(how, Sinkhorn):
-        stored = None if context.stored is None else context.stored[view]
+        stored = None if given.stored is None else given.stored[view]
         return sinkhorn(scores, epsilon=how.epsilon, iterations=how.iterations, stored=stored)
     assert isinstance(how, Centering)
-    return F.softmax(_centred(scores, context) / how.temperature_at(context.epoch), dim=2)
+    return F.softmax(_centred(scores, given) / how.temperature_at(given.epoch), dim=2)
 
 
-def _centred(scores: Tensor, context: Context) -> Tensor:
-    if context.centre is None:
+def _centred(scores: Tensor, given: Assigned) -> Tensor:
+    if given.centre is None:
         raise UserError("ClusterAssignment with Centering was given no centre.")
-    return scores - context.centre.value.to(scores.dtype)
+    return scores - given.centre.to(scores.dtype)
 
 
 def _normalized_mse(
-    online: Embeddings, target: Embeddings, pairs: list[tuple[int, int]], context: Context
+    online: Embeddings, target: Embeddings, pairs: list[tuple[int, int]], given: Assigned
 ) -> Tensor:
     """Squared distances of unit vectors, a mean over images, heads and pairs."""
     losses = []
     for view, other in pairs:
         ours = F.normalize(select(online, view, name="online"), dim=2)
-        theirs = _centred(select(target, other, name="target").detach(), context)
+        theirs = _centred(select(target, other, name="target").detach(), given)
         losses.append((ours - F.normalize(theirs, dim=2)).square().sum(dim=2).mean())
     return torch.stack(losses).mean()
 
 
-def _clusters(scores: Tensor, context: Context) -> Tensor:
+def _clusters(scores: Tensor, given: Assigned) -> Tensor:
     """The images' clusters as codes of ones and zeros, of the scores' shape N×H×K."""
-    if context.assignments is None:
+    if given.clusters is None:
         raise UserError("ClusterAssignment was given no clusters of the last epoch.")
-    return F.one_hot(context.assignments, scores.shape[2]).to(scores.dtype)
+    return F.one_hot(given.clusters, scores.shape[2]).to(scores.dtype)
 
 
 @torch.no_grad()

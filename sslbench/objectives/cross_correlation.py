@@ -8,7 +8,6 @@ from torch import Tensor
 
 from sslbench.distributed import sum_with_gradient, world_size
 from sslbench.errors import UserError
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, require_same_shape, select
 from sslbench.recipes.specs import CrossCorrelation
 
@@ -16,7 +15,7 @@ EPSILON = 1e-5  # of the authors' batch norm
 
 
 def cross_correlation(
-    spec: CrossCorrelation, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: CrossCorrelation, online: Embeddings, target: Embeddings
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Push the cross-correlation C of two views, D×D over the global batch, to the identity.
 
@@ -38,7 +37,6 @@ def cross_correlation(
         target: N×D of each global view; view 1, and for local crops both. One direction only:
             without predictor and stop-gradient the other has the transposed matrix and the same
             loss. A mean over pairs of views.
-        context: not read.
     Returns:
         Scalar loss, equal on all processes, and `correlation_diagonal` (mean of C_ii),
         `correlation_off_diagonal` (root mean square of the rest).

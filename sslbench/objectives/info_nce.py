@@ -7,21 +7,29 @@ debiasing, with or without the positive), the loss. An option at its default cos
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sslbench.batch import Batch, Clock
 from sslbench.distributed import gather
-from sslbench.objectives.candidates import Candidates, compare
-from sslbench.objectives.context import NOTHING, Context
+from sslbench.objectives.candidates import NO_MEMORY, Candidates, Memory, compare
 from sslbench.objectives.denominator import log_denominator
 from sslbench.objectives.embeddings import Embeddings, select
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.queue import Queue
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import InfoNCE
 
 
 def info_nce(
-    spec: InfoNCE, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: InfoNCE,
+    online: Embeddings,
+    target: Embeddings,
+    *,
+    memory: Memory = NO_MEMORY,
+    progress: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Tell the other view of an image from negatives.
 
@@ -45,9 +53,9 @@ def info_nce(
         online: the anchors, N×D of each view; computed in float32.
         target: the candidates, N×D of each view. They are gathered over processes, with gradient
             where they carry one. Not read when `negatives` is "bank".
-        context: its queue is read when `negatives` is "queue", its bank and indices when it is
-            "bank", its key by `transform`, its progress by `ring`. Enqueue and update after the
-            backward pass.
+        memory: its queue is read when `negatives` is "queue", its bank and indices when it is
+            "bank". Enqueue and update after the backward pass.
+        progress: share of the training steps already done, for the ring's annealing.
     Returns:
         Scalar loss, and `contrastive_accuracy` (percent of anchors whose positive scores above
         all others), `contrastive_entropy` (nats, of the softmax over logits),
@@ -59,9 +67,9 @@ def info_nce(
             or an empty ring.
     """
     with torch.autocast(select(online, 0, name="online").device.type, enabled=False):
-        candidates = compare(spec, online, target, context=context)
+        candidates = compare(spec, online, target, memory=memory)
         if spec.ring is not None:
-            candidates = in_ring(spec.ring, candidates, progress=context.progress)
+            candidates = in_ring(spec.ring, candidates, progress=progress)
         positive, log_sum = candidates.positive(), candidates.log_sum()
         attraction = positive
         if spec.positive_sigma is not None:
@@ -107,3 +115,41 @@ def _metrics(
         "coupling": coupling.mean(),
         "coupling_variation": variation,
     }
+
+
+class InfoNCELoss(Objective):
+    """InfoNCE with where its negatives come from: the batch, a queue of keys, the memory bank."""
+
+    def __init__(self, spec: InfoNCE, given: Given) -> None:
+        super().__init__()
+        self.spec = spec
+        self.bank = given.bank if spec.reads_bank else None
+        self.queue: Queue | None = None
+        if spec.queue is not None:
+            self.queue = Queue(
+                spec.queue, given.projected, seed=given.seed, normalize=spec.normalize
+            )
+
+    def reads(self, num_views: int) -> Reads:
+        if self.spec.negatives == "both_views":
+            every = tuple(range(max(2, num_views)))
+            return Reads(every, every)
+        found = by_direction(symmetric=self.spec.symmetric, num_views=num_views)
+        return Reads(found.online, () if self.spec.reads_bank else found.target)
+
+    def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
+        memory = Memory(
+            queue=None if self.queue is None else self.queue.entries,
+            bank=None if self.bank is None else self.bank.entries,
+            indices=batch.indices,
+            key=batch.clock.key,
+        )
+        loss, metrics = info_nce(
+            self.spec, online, target, memory=memory, progress=batch.clock.progress
+        )
+        keys = None if self.queue is None else select(target, 1, name="target").detach()
+        return LossOutput(loss, metrics, keys)
+
+    def remember(self, carry: Any, clock: Clock) -> None:
+        if self.queue is not None:
+            self.queue.enqueue(carry)

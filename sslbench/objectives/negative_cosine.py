@@ -6,13 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, directions, require_same_shape, select
 from sslbench.recipes.specs import NegativeCosine
 
 
 def negative_cosine(
-    spec: NegativeCosine, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: NegativeCosine, online: Embeddings, target: Embeddings
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-scale * cos(online, target), averaged over rows and directions.
 
@@ -22,7 +21,6 @@ def negative_cosine(
     Args:
         online: predictions, N×D of each view; computed in float32.
         target: projections, N×D of each view.
-        context: not read.
     Returns:
         Scalar loss, and `positive_similarity`, the mean cosine.
     Raises:

@@ -8,16 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbench.batch import Batch
 from sslbench.distributed import rank, world_size
-from sslbench.errors import UserError
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, anchor_views, select
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.partition import Partition
 from sslbench.recipes.specs import NoiseContrastive
 from sslbench.streams import integers
 
 
 def noise_contrastive(
-    spec: NoiseContrastive, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: NoiseContrastive,
+    online: Embeddings,
+    *,
+    bank: Tensor,
+    indices: Tensor,
+    partition: Partition,
+    key: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Tell an image's own row of the memory bank from K rows drawn uniformly from it.
 
@@ -29,25 +36,29 @@ def noise_contrastive(
 
     Args:
         online: the anchors, N×D of each view; computed in float32. View 1 only where symmetric.
-        target: not read.
-        context: its bank (M rows), indices, key and partition are read.
+        bank: M×D unit vectors, one for each training image.
+        indices: N int64, the images of the anchors.
+        partition: Z, or what estimates it from this batch.
+        key: of this step's random numbers.
     Returns:
         Scalar loss, and `positive_similarity` (mean cosine with the own row),
         `positive_posterior` and `noise_posterior` (mean h of own and drawn rows).
-    Raises:
-        UserError: no memory bank is given.
     Source: Wu et al. 2018, arXiv:1805.01978, Eq. 4 to 8. The authors' code adds 1e-7 to the
         denominator of h.
     """
-    if context.bank is None or context.indices is None or context.partition is None:
-        raise UserError("NoiseContrastive needs a memory bank; set target to MemoryBank.")
     views = anchor_views(symmetric=spec.symmetric, num_views=len(online))
-    with torch.autocast(context.bank.device.type, enabled=False):
-        rows = [_logits(spec, select(online, view, name="online"), view, context) for view in views]
-        logits = torch.cat(rows)
-        log_z = context.partition.from_first(logits[:, 1:], num_images=len(context.bank))
+    with torch.autocast(bank.device.type, enabled=False):
+        logits = torch.cat(
+            [
+                _logits(
+                    spec, select(online, v, name="online"), v, bank=bank, indices=indices, key=key
+                )
+                for v in views
+            ]
+        )
+        log_z = partition.from_first(logits[:, 1:], num_images=len(bank))
         # log of P over the noise's K / M, the log-odds of h.
-        odds = logits - log_z.to(logits.dtype) - math.log(spec.num_negatives / len(context.bank))
+        odds = logits - log_z.to(logits.dtype) - math.log(spec.num_negatives / len(bank))
         own, noise = odds[:, 0], odds[:, 1:]
         loss = F.softplus(-own).mean() + F.softplus(noise).sum(dim=1).mean()
     metrics = {
@@ -58,15 +69,44 @@ def noise_contrastive(
     return loss, metrics
 
 
-def _logits(spec: NoiseContrastive, anchors: Tensor, view: int, context: Context) -> Tensor:
+def _logits(
+    spec: NoiseContrastive, anchors: Tensor, view: int, *, bank: Tensor, indices: Tensor, key: int
+) -> Tensor:
     """N×(1 + K) similarities over the temperature: the own row's, then those of the drawn rows.
 
     One product with the whole bank and a gather of its results. Copying the drawn rows, N×K×D,
     takes longer as long as M < 80 K (one CPU core, D = 128), and K times D numbers a sample.
     """
-    assert context.bank is not None and context.indices is not None
     anchors, n = F.normalize(anchors, dim=1), len(anchors)
     places = torch.arange(n, device=anchors.device) + (view * world_size() + rank()) * n
-    drawn = integers(context.key, places, spec.num_negatives, high=len(context.bank))
-    chosen = torch.cat([context.indices[:, None], drawn], dim=1)
-    return (anchors @ context.bank.to(anchors.dtype).T).gather(1, chosen) / spec.temperature
+    drawn = integers(key, places, spec.num_negatives, high=len(bank))
+    chosen = torch.cat([indices[:, None], drawn], dim=1)
+    return (anchors @ bank.to(anchors.dtype).T).gather(1, chosen) / spec.temperature
+
+
+class NoiseContrastiveLoss(Objective):
+    """NPID's loss over the memory bank, and its normalising constant."""
+
+    def __init__(self, spec: NoiseContrastive, given: Given) -> None:
+        super().__init__()
+        assert given.bank is not None  # JointRecipe.validate
+        self.spec, self.bank = spec, given.bank
+        self.partition = Partition()
+
+    def reads(self, num_views: int) -> Reads:
+        return Reads(
+            by_direction(symmetric=self.spec.symmetric, num_views=num_views).online, target=()
+        )
+
+    def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
+        assert batch.indices is not None  # the bank is of fixed images
+        return LossOutput(
+            *noise_contrastive(
+                self.spec,
+                online,
+                bank=self.bank.entries,
+                indices=batch.indices,
+                partition=self.partition,
+                key=batch.clock.key,
+            )
+        )

@@ -6,16 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbench.errors import UserError
+from sslbench.batch import Batch
 from sslbench.objectives.candidates import Candidates
-from sslbench.objectives.context import NOTHING, Context
 from sslbench.objectives.embeddings import Embeddings, anchor_views, select
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import SimpleContrast
 
 
 def simple_contrast(
-    spec: SimpleContrast, online: Embeddings, target: Embeddings, *, context: Context = NOTHING
+    spec: SimpleContrast,
+    online: Embeddings,
+    *,
+    bank: Tensor,
+    indices: Tensor,
+    progress: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-s_ii + weight * mean_j s_ij over the memory bank, times `scale`; a mean over anchors.
 
@@ -25,29 +30,54 @@ def simple_contrast(
 
     Args:
         online: the anchors, N×D of each view; computed in float32. View 1 only where symmetric.
-        target: not read.
-        context: its bank and indices are read.
+        bank: M×D unit vectors, one for each training image.
+        indices: N int64, the images of the anchors.
+        progress: share of the training steps already done, for the ring's annealing.
     Returns:
         Scalar loss, and `positive_similarity` and `bank_similarity`, the two mean cosines.
     Raises:
-        UserError: no memory bank is given, or the ring is empty.
+        UserError: the ring is empty.
     Source: Wang and Liu 2020, arXiv:2012.09740, Sec. 3 and Table 1.
     """
-    if context.bank is None or context.indices is None:
-        raise UserError("SimpleContrast needs a memory bank; set target to MemoryBank.")
     positives, means = [], []
     for view in anchor_views(symmetric=spec.symmetric, num_views=len(online)):
         anchors = select(online, view, name="online")
         with torch.autocast(anchors.device.type, enabled=False):
             anchors = F.normalize(anchors, dim=1)
-            bank = context.bank.to(anchors.dtype)
-            positives.append((anchors * bank[context.indices]).sum(dim=1))
+            rows = bank.to(anchors.dtype)
+            positives.append((anchors * rows[indices]).sum(dim=1))
             if spec.ring is None:
-                means.append(anchors @ bank.mean(dim=0))
+                means.append(anchors @ rows.mean(dim=0))
             else:
-                every = Candidates(anchors @ bank.T, context.indices, len(bank) - 1)
-                chosen = in_ring(spec.ring, every, progress=context.progress)
+                every = Candidates(anchors @ rows.T, indices, len(rows) - 1)
+                chosen = in_ring(spec.ring, every, progress=progress)
                 means.append(chosen.scores.mean(dim=1))
     positive, mean = torch.cat(positives).mean(), torch.cat(means).mean()
     metrics = {"positive_similarity": positive.detach(), "bank_similarity": mean.detach()}
     return spec.scale * (spec.weight * mean - positive), metrics
+
+
+class SimpleContrastLoss(Objective):
+    """The simple loss over the memory bank."""
+
+    def __init__(self, spec: SimpleContrast, given: Given) -> None:
+        super().__init__()
+        assert given.bank is not None  # JointRecipe.validate
+        self.spec, self.bank = spec, given.bank
+
+    def reads(self, num_views: int) -> Reads:
+        return Reads(
+            by_direction(symmetric=self.spec.symmetric, num_views=num_views).online, target=()
+        )
+
+    def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
+        assert batch.indices is not None  # the bank is of fixed images
+        return LossOutput(
+            *simple_contrast(
+                self.spec,
+                online,
+                bank=self.bank.entries,
+                indices=batch.indices,
+                progress=batch.clock.progress,
+            )
+        )

@@ -16,21 +16,21 @@ from sslbench.recipes.contrastive import (
     moco_v1,
     moco_v2,
     moco_v2_symmetric,
+    moco_v3,
     simclr,
     simclr_multicrop,
 )
-from sslbench.recipes.distillation import byol, simsiam
+from sslbench.recipes.distillation import byol, dino, dino_resnet, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
 from sslbench.recipes.memory_bank import instdisc, instdisc_hard, npid, simple, simple_hard
 from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_ring
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
-from sslbench.recipes.self_distillation import dino, dino_resnet, ressl
+from sslbench.recipes.relational import ressl
 from sslbench.recipes.transformers import (
     byol_vit,
     moco_v2_vit,
-    moco_v3,
     moco_v3_vit,
     swav_vit,
 )

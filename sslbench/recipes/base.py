@@ -15,22 +15,38 @@ from sslbench.errors import UserError, did_you_mean
 from sslbench.typed import describe, hints_of, is_union, typed
 
 _CHECKED_LATER = ContextVar("checked later", default=False)
+_DIGEST = "digest"  # of a field's metadata
+
+
+def later(default: Any) -> Any:
+    """A field that a spec gained later: it enters the digest only where it is not the default, so
+    that the runs made before keep theirs."""
+    return dataclasses.field(default=default, metadata={_DIGEST: "unless default"})
+
+
+def aside(default: Any = dataclasses.MISSING) -> Any:
+    """A field that never enters the digest: it says something of the run and changes nothing."""
+    return dataclasses.field(default=default, metadata={_DIGEST: "never"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """Base of every spec. Values are coerced by annotation when a spec is made.
 
-    `DIGEST_SKIPS` names fields that never enter the digest; `DIGEST_SKIPS_DEFAULT` those that
-    enter it only when they differ from their default: options that a spec gained later, so that
-    the runs made before keep their digest.
+    A spec is an interface or final. An interface (`class ObjectiveSpec(Spec, interface=True)`) is
+    what a field is annotated with: its kinds are its subclasses, those of a plugin too.
 
     Raises:
         UserError: a value of the wrong type or outside its range; the sentence names the field.
     """
 
-    DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset()
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset()
+    _interface: ClassVar[bool] = True
+
+    def __init_subclass__(cls, *, interface: bool = False) -> None:
+        final = next((base for base in cls.__bases__ if not base.__dict__["_interface"]), None)
+        if final is not None:
+            raise TypeError(f"{cls.__name__}: {final.__name__} is final; a kind is made beside it.")
+        cls._interface = interface
 
     def __post_init__(self) -> None:
         for name, hint in hints_of(type(self)).items():
@@ -75,8 +91,24 @@ class Spec:
         return out
 
     def _outside_digest(self, f: dataclasses.Field[Any]) -> bool:
-        unchanged = getattr(self, f.name) == f.default
-        return f.name in self.DIGEST_SKIPS or (f.name in self.DIGEST_SKIPS_DEFAULT and unchanged)
+        rule = f.metadata.get(_DIGEST)
+        return rule == "never" or (rule is not None and getattr(self, f.name) == f.default)
+
+    @classmethod
+    def upgraded(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an earlier version printed, as this one reads it; overridden by an interface whose
+        kinds have changed."""
+        return data
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a dotted field here: a piece that is absent has none."""
+        head, _, rest = path.partition(".")
+        if head == "*":
+            return True
+        if head not in hints_of(type(self)):
+            return False
+        value = getattr(self, head)
+        return not rest or (isinstance(value, Spec) and value.has(rest))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -105,7 +137,18 @@ class Spec:
 
 
 def choices(hint: Any) -> list[type[Spec]]:
-    """The spec classes that a field's annotation allows."""
+    """The final spec classes that a field's annotation allows, in the order of their making."""
+    return [kind for part in _specs(hint) for kind in kinds(part)]
+
+
+def kinds(spec: type[Spec]) -> list[type[Spec]]:
+    """A final spec itself; of an interface all its kinds."""
+    if not spec._interface:
+        return [spec]
+    return [kind for subclass in spec.__subclasses__() for kind in kinds(subclass)]
+
+
+def _specs(hint: Any) -> list[type[Spec]]:
     parts = typing.get_args(hint) if is_union(hint) else (hint,)
     return [p for p in parts if isinstance(p, type) and issubclass(p, Spec)]
 
@@ -120,14 +163,18 @@ def coerce(value: Any, hint: Any, *, where: str) -> Any:
     if isinstance(value, Spec):
         if type(value) in specs:
             return value
-        raise UserError(f"{where}: needs {describe(hint)}, got {type(value).__name__}.")
+        wanted = " or ".join(spec.__name__ for spec in specs) or describe(hint)
+        raise UserError(f"{where}: needs {wanted}, got {type(value).__name__}.")
     if specs and isinstance(value, (Mapping, str)):
-        return _spec_from(value, specs, where)
+        data: Mapping[str, Any] = {"kind": value} if isinstance(value, str) else value
+        for interface in _specs(hint):
+            data = interface.upgraded(data)
+        return _spec_from(data, specs, where)
     return typed(value, hint, where=where, text=True)
 
 
-def _spec_from(value: Mapping[str, Any] | str, specs: list[type[Spec]], where: str) -> Spec:
-    data: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+def _spec_from(value: Mapping[str, Any], specs: list[type[Spec]], where: str) -> Spec:
+    data = dict(value)
     kind = data.pop("kind", specs[0].__name__ if len(specs) == 1 else None)
     names = {s.__name__: s for s in specs}
     if kind is None:

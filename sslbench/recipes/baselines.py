@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import FixedRecipe, SupervisedRecipe
 from sslbench.recipes.specs import (
     SGD,
     AdamW,
@@ -17,7 +17,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import CROP_FLIP_VIEW, PRESETS
 
-supervised = Recipe(
+supervised = SupervisedRecipe(
     name="supervised",
     source="He et al. 2016, arXiv:1512.03385, Sec. 3.4, in its 90-epoch form",
     departures=(
@@ -54,8 +54,14 @@ supervised_vit = supervised.but(
     batch_size=1024,
 )
 
-untrained = supervised.but(
-    name="untrained", source="The encoder at its random initialisation.", departures=(), epochs=0
+untrained = FixedRecipe(
+    name="untrained",
+    source="The encoder at its random initialisation.",
+    views=supervised.views,
+    encoder=supervised.encoder,
+    optimizer=supervised.optimizer,
+    schedule=supervised.schedule,
+    batch_size=supervised.batch_size,
 )
 untrained_vit = untrained.but(name="untrained-vit", encoder=ViT(arch="small", patch=16))
 raw_pixels = untrained.but(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     LARS,
     MLP,
@@ -18,7 +18,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-swav = Recipe(
+swav = JointRecipe(
     name="swav",
     source="Caron et al. 2020, arXiv:2006.09882, Sec. 3 and App. A",
     departures=(

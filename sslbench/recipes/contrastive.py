@@ -1,8 +1,8 @@
-"""Instance discrimination with negatives: SimCLR and MoCo, ImageNet settings (methods.md, 1)."""
+"""Instance discrimination with negatives, ImageNet settings (methods.md, 1): SimCLR and MoCo."""
 
 from __future__ import annotations
 
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     EMA,
     LARS,
@@ -17,7 +17,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-simclr = Recipe(
+simclr = JointRecipe(
     name="simclr",
     source="Chen et al. 2020, arXiv:2002.05709, Sec. 2 and App. B",
     departures=(
@@ -47,7 +47,7 @@ simclr_multicrop = simclr.but(
     views=PRESETS["swav-small"],
 )
 
-moco_v1 = Recipe(
+moco_v1 = JointRecipe(
     name="moco-v1",
     source="He et al. 2019, arXiv:1911.05722, Sec. 3 and 4",
     departures=("Shuffled BN over 8 splits stands for 8 devices, also on one device.",),
@@ -75,3 +75,24 @@ moco_v2_symmetric = moco_v2.but(
     name="moco-v2-symmetric",
     source="Chen and He 2020, arXiv:2011.10566, Table 4, 'MoCo v2 (repro.+)'",
 ).but({"objective.symmetric": True})
+
+BN_HEAD = MLP(hidden=(4096,), out=256, hidden_bias=False, out_bias=False, out_norm=True,
+               out_norm_affine=False)  # fmt: skip
+
+moco_v3 = JointRecipe(
+    name="moco-v3",
+    source="Chen et al. 2021, arXiv:2104.02057, Sec. 3 and App. B; the authors' code, 300 epochs",
+    departures=(),
+    views=PRESETS["mocov3"],
+    encoder=ResNet(arch="resnet50", zero_init_residual=True),
+    projector=BN_HEAD,
+    predictor=BN_HEAD.but(out=None, out_norm=False, out_norm_affine=True),
+    target=EMA(momentum=0.99, schedule="cosine"),
+    # Algorithm 1 sums two directions, each times twice the temperature.
+    objective=InfoNCE(temperature=1.0, negatives="other_view", scale=4.0),
+    batch_norm=BatchNorm(mode="synchronized"),
+    optimizer=LARS(lr=0.3, weight_decay=1e-6),
+    schedule=Cosine(warmup_epochs=10),
+    epochs=300,
+    batch_size=4096,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslbench.recipes.contrastive import moco_v1
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     MLP,
     SGD,
@@ -15,7 +15,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-align_uniform = Recipe(
+align_uniform = JointRecipe(
     name="align-uniform",
     source="Wang and Isola 2020, arXiv:2005.10242, Sec. 5, the STL-10 setting",
     departures=(

@@ -6,21 +6,11 @@ made on a large one is read on any.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sslbench.errors import UserError
 from sslbench.memory import require_memory
-from sslbench.recipes.specs import (
-    MLP,
-    Channels,
-    NarrowResNet,
-    Prototypes,
-    ResNet,
-    SmallAlexNet,
-    ViT,
-)
 
 LARGEST = (
     2**24
@@ -47,10 +37,6 @@ PARAMETERS = 10**10  # of all networks together; the largest here, with BYOL's h
 
 if TYPE_CHECKING:
     from sslbench.recipes.recipe import Recipe
-
-_RESNETS = {"resnet18": (11_176_512, 512), "resnet34": (21_284_672, 512),
-            "resnet50": (23_508_032, 2048), "resnet101": (42_500_160, 2048),
-            "wide_resnet50_2": (66_834_240, 2048)}  # fmt: skip
 
 
 def require_limits(leaves: Sequence[tuple[str, object]]) -> None:
@@ -97,29 +83,4 @@ def require_room(recipe: Recipe, resolution: int) -> None:
 def num_parameters(recipe: Recipe) -> int:
     """About how many weights the encoder, heads, prototypes and queue have; no biases, and one
     network where there are two."""
-    total, width = _encoder(recipe.encoder)
-    for head in (recipe.projector, recipe.predictor):
-        if isinstance(head, MLP):
-            widths = (width, *head.hidden, head.out or width)
-            total += sum(a * b for a, b in itertools.pairwise(widths))
-        if isinstance(head, Channels | MLP) and head is recipe.projector:
-            width = head.out or width
-    if isinstance(recipe.prototypes, Prototypes):
-        total += recipe.prototypes.count * recipe.prototypes.heads * width
-    return total + width * (getattr(recipe.objective, "queue", None) or 0)
-
-
-def _encoder(encoder: object) -> tuple[int, int]:
-    """(weights, output width)."""
-    if isinstance(encoder, ResNet):
-        return _RESNETS[encoder.arch]
-    if isinstance(encoder, NarrowResNet):
-        widths = [encoder.width * 2**i for i in range(len(encoder.blocks))]
-        pairs = zip(encoder.blocks, widths, strict=True)
-        return sum(18 * blocks * width**2 for blocks, width in pairs), widths[-1]
-    if isinstance(encoder, ViT):
-        width, depth, _ = encoder.shape()
-        return 12 * depth * width**2 + 3 * encoder.patch**2 * width, width
-    if isinstance(encoder, SmallAlexNet):
-        return 23_000_000, 4096
-    return 0, 0  # raw pixels and histograms: nothing is trained on them
+    return recipe.encoder.num_parameters() + recipe.num_head_parameters()

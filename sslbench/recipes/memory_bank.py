@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     MLP,
     SGD,
@@ -16,7 +16,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-npid = Recipe(
+npid = JointRecipe(
     name="npid",
     source="Wu et al. 2018, arXiv:1805.01978, Sec. 3 and 4.2",
     departures=(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslbench.recipes.recipe import Recipe
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     LARS,
     MLP,
@@ -14,7 +14,7 @@ from sslbench.recipes.specs import (
 )
 from sslbench.recipes.views import PRESETS
 
-barlow_twins = Recipe(
+barlow_twins = JointRecipe(
     name="barlow-twins",
     source="Zbontar et al. 2021, arXiv:2103.03230, Sec. 2; the 300-epoch setting of its ablations",
     departures=(

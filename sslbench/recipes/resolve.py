@@ -11,10 +11,9 @@ from typing import Any
 
 from sslbench.errors import UserError, did_you_mean
 from sslbench.recipes import RECIPES
-from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.scales import SCALES, Axis, PublishedAt, Scale
-from sslbench.recipes.specs import ColorHistogram, Data, RawPixels
+from sslbench.recipes.specs import Data
 
 Layer = tuple[str, Mapping[str, Any]]
 Axes = Mapping[str, Axis]
@@ -92,22 +91,8 @@ def apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def _present(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a scale's common layer that speaks to this recipe: pieces it has, and no
     training or network for a baseline that has none."""
-    fixed = set()
-    if recipe.epochs == 0:
-        fixed.add("epochs")
-    if isinstance(recipe.encoder, RawPixels | ColorHistogram):
-        fixed.add("encoder")
-    return {k: v for k, v in changes.items() if k not in fixed and _has(recipe, k.split("."))}
-
-
-def _has(spec: Any, path: list[str]) -> bool:
-    if not path:
-        return True
-    if not isinstance(spec, Spec):
-        return False
-    if path[0] == "*":
-        return True
-    return hasattr(spec, path[0]) and _has(getattr(spec, path[0]), path[1:])
+    fixed = () if recipe.encoder.trainable else ("encoder",)
+    return {k: v for k, v in changes.items() if k not in fixed and recipe.has(k)}
 
 
 def _map_axes(

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sslbench.errors import UserError
-from sslbench.recipes.base import Spec
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.resolve import Layer, Resolved, find_scale, resolve
-from sslbench.recipes.specs import ColorHistogram, Data, ImageSet, RawPixels
+from sslbench.recipes.specs import Data, ImageSet
 from sslbench.tables.schema import BASELINES, Column, Row, Table
 
 DEFAULT_PROTOCOLS = ("knn.v1", "linear.features.v1")  # of every run, whatever its columns need
@@ -62,17 +61,17 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
 
     try:
         scaled = resolved().experiment.recipe
-        setting = {k: v for k, v in table.set.items() if _has(scaled, k)}
+        setting = {k: v for k, v in table.set.items() if scaled.has(k)}
         layers += [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
         changes = dict(row.set)
         optional = [path for path in changes if path.startswith(("views.first.", "views.second."))]
         if optional:
             before = resolved().experiment.recipe
-            changes = {k: v for k, v in changes.items() if k not in optional or _has(before, k)}
+            changes = {k: v for k, v in changes.items() if k not in optional or before.has(k)}
         layers.append((f"row {row.id}", changes))
         found = resolved()
         overrides = request.overrides or {}
-        fitting = {k: v for k, v in overrides.items() if _has(found.experiment.recipe, k)}
+        fitting = {k: v for k, v in overrides.items() if found.experiment.recipe.has(k)}
         return resolved(("--set", fitting)) if fitting else found
     except UserError as error:
         raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
@@ -90,7 +89,7 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
             ("--set", request.overrides or {}),
         ]
         layers = [
-            (layer, {k: v for k, v in c.items() if k.startswith("encoder") and _has(base, k)})
+            (layer, {k: v for k, v in c.items() if k.startswith("encoder") and base.has(k)})
             for layer, c in changes
         ]
     return resolve(
@@ -115,7 +114,7 @@ def dataset_name(data: Data) -> str:
 
 def is_constant(recipe: Recipe) -> bool:
     """Whether the representation has no randomness, so that one seed is exact."""
-    return isinstance(recipe.encoder, RawPixels | ColorHistogram)
+    return not recipe.encoder.trainable
 
 
 def cells(
@@ -164,12 +163,3 @@ def protocol_of(metric: str) -> str | None:
     """The protocol part, such as "linear.features.v1"; None for metrics of the run itself."""
     protocol, _, _ = metric.partition(":")
     return None if protocol == "run" else protocol
-
-
-def _has(spec: Any, path: str) -> bool:
-    head, _, rest = path.partition(".")
-    if not isinstance(spec, Spec):
-        return False
-    if head == "*":
-        return True
-    return hasattr(spec, head) and (not rest or _has(getattr(spec, head), rest))

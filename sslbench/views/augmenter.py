@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sslbench.batch import ViewBatch
 from sslbench.recipes.specs import View, Views
 from sslbench.views.geometry import full_boxes
 from sslbench.views.pipeline import Draws, Frame, Pipeline
@@ -17,21 +17,6 @@ from sslbench.views.pipeline import Draws, Frame, Pipeline
 _VIEW_KEY = 0xD1342543DE82EF95  # odd; the distance between the streams of neighbouring views
 
 Render = Callable[[Tensor, Draws | None, Draws, Tensor, Tensor], Frame]
-
-
-@dataclass(frozen=True)
-class ViewBatch:
-    """One view of each of N images.
-
-    Attributes:
-        images: N×3×h×w float32, normalised.
-        box: N×4 float (top, left, height, width): the crop, in source pixels.
-        flipped: N bool: mirrored left to right. Quarter turns are not part of the geometry.
-    """
-
-    images: Tensor
-    box: Tensor
-    flipped: Tensor
 
 
 class Augmenter:

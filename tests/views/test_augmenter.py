@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslbench.batch import ViewBatch
 from sslbench.errors import UserError
 from sslbench.recipes.specs import Blur, Crop, Jitter, View, Views
 from sslbench.recipes.views import PRESETS
-from sslbench.views import OPS, Augmenter, ViewBatch, normalize
+from sslbench.views import OPS, Augmenter, normalize
 from sslbench.views.augmenter import view_key
 from sslbench.views.geometry import full_boxes
 from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, active, plan

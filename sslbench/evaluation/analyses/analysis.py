@@ -16,6 +16,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.geometry import positive_pairs, test_rows
 from sslbench.evaluation.protocols import PROTOCOLS, Geometry
 from sslbench.evaluation.subject import Subject
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import CrossCorrelation
 from sslbench.streams import permutation, stream_key
 
@@ -150,8 +151,9 @@ def temperature_of(subject: Subject, temperature: float | None) -> float:
             raise UserError(f"--temperature {temperature:g}: needs a number above 0.")
         return temperature
     recipe = subject.recipe
-    own = getattr(recipe.objective, "temperature", None)
-    if own is None or recipe.epochs == 0 or isinstance(recipe.objective, CrossCorrelation):
+    objective = recipe.objective if isinstance(recipe, JointRecipe) else None
+    own = getattr(objective, "temperature", None)
+    if own is None or recipe.epochs == 0 or isinstance(objective, CrossCorrelation):
         raise UserError(
             f"{subject.folder.path.name} was not trained by a contrastive loss and has no "
             "temperature; give one, e.g. --temperature 0.1."

@@ -45,7 +45,7 @@ def analyze_hypersphere(subject: Subject, *, space: Space | None = None) -> Anal
     Source: Wang and Isola 2020, arXiv:2005.10242, Fig. 3.
     """
     if space is None:
-        planar = getattr(subject.recipe.projector, "out", None) == 2
+        planar = dict(subject.recipe.leaves()).get("projector.out") == 2
         space = "projection" if planar else "representation"
     rows = rows_of(subject, least=2)
     first, second = pairs(subject, rows, space=space)

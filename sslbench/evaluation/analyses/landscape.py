@@ -12,7 +12,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.analyses.analysis import GEOMETRY, Analysis, Record
 from sslbench.evaluation.evaluating import evaluate
 from sslbench.evaluation.protocols import find_protocol
-from sslbench.recipes.specs import CrossEntropy, Data
+from sslbench.recipes.specs import Data
 
 
 def analyze_landscape(
@@ -99,4 +99,4 @@ def _kind(folder: RunFolder) -> str:
     recipe = folder.experiment().recipe
     if recipe.epochs == 0:
         return "not trained here"
-    return "supervised" if isinstance(recipe.objective, CrossEntropy) else "self-supervised"
+    return "supervised" if recipe.needs_labels else "self-supervised"

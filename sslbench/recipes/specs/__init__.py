@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from sslbench.recipes.specs.clustering import (
+    Assignment,
     Centering,
     ClusterAssignment,
     EpochSinkhorn,
     KMeans,
     Sinkhorn,
 )
+from sslbench.recipes.specs.contrastive import (
+    FeatureTransformation,
+    InfoNCE,
+    NoiseContrastive,
+    Ring,
+    SimpleContrast,
+)
 from sslbench.recipes.specs.data import Data, ImageSet, Shapes
-from sslbench.recipes.specs.networks import (
-    MLP,
-    BatchNorm,
-    Channels,
+from sslbench.recipes.specs.encoders import (
     ColorHistogram,
+    EncoderSpec,
     NarrowResNet,
-    Projector,
-    Prototypes,
     RawPixels,
     ResNet,
     SmallAlexNet,
     ViT,
 )
+from sslbench.recipes.specs.networks import MLP, BatchNorm, Channels, Projector, Prototypes
+from sslbench.recipes.specs.objective import ObjectiveSpec
 from sslbench.recipes.specs.objectives import (
     AlignUniform,
     CrossCorrelation,
     CrossEntropy,
-    FeatureTransformation,
-    InfoNCE,
     NegativeCosine,
-    NoiseContrastive,
-    Objective,
     Relational,
-    Ring,
-    SimpleContrast,
 )
 from sslbench.recipes.specs.optimization import (
     LAMB,
@@ -46,21 +46,8 @@ from sslbench.recipes.specs.optimization import (
     Schedule,
     Steps,
 )
-from sslbench.recipes.specs.targets import (
-    EMA,
-    ConstantRandom,
-    MemoryBank,
-    Shared,
-    Target,
-)
-from sslbench.recipes.specs.views import (
-    Blur,
-    Crop,
-    Jitter,
-    Op,
-    View,
-    Views,
-)
+from sslbench.recipes.specs.targets import EMA, ConstantRandom, MemoryBank, Shared, TargetSpec
+from sslbench.recipes.specs.views import Blur, Crop, Jitter, Op, View, Views
 
 __all__ = [
     "EMA",
@@ -70,6 +57,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "AlignUniform",
+    "Assignment",
     "BatchNorm",
     "Blur",
     "Centering",
@@ -82,6 +70,7 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "EncoderSpec",
     "EpochSinkhorn",
     "FeatureTransformation",
     "ImageSet",
@@ -92,7 +81,7 @@ __all__ = [
     "NarrowResNet",
     "NegativeCosine",
     "NoiseContrastive",
-    "Objective",
+    "ObjectiveSpec",
     "Op",
     "Optimizer",
     "Projector",
@@ -108,7 +97,7 @@ __all__ = [
     "Sinkhorn",
     "SmallAlexNet",
     "Steps",
-    "Target",
+    "TargetSpec",
     "ViT",
     "View",
     "Views",

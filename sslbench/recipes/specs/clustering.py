@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sslbench.recipes.base import Spec
+from sslbench.recipes.specs.objective import ObjectiveSpec, sharpened
+from sslbench.recipes.specs.targets import MemoryBank, Shared
+
+if TYPE_CHECKING:
+    from sslbench.recipes.families.joint import JointRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +91,15 @@ Assignment = Sinkhorn | Centering | KMeans | EpochSinkhorn
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterAssignment(Spec):
+class ClusterAssignment(ObjectiveSpec):
     """Predict a view's assignment to the prototypes from the other views.
 
     The target of a view is what `assignment` makes of its scores, without gradient; the
     prediction softmax(scores / `temperature`). `loss` "normalized_mse" compares the scores
     themselves instead, those of the target less their centre, as unit vectors (DINO's Table 7).
     """
+
+    scores_prototypes: ClassVar[bool] = True
 
     temperature: float = 0.1
     assignment: Assignment = Sinkhorn()
@@ -107,3 +114,39 @@ class ClusterAssignment(Spec):
             f"{type(self.assignment).__name__}; set objective.assignment=Centering, or "
             "objective.loss=cross_entropy.",
         )
+
+    @property
+    def queue_lengths(self) -> dict[str, int]:
+        queue = self.assignment.queue if isinstance(self.assignment, Sinkhorn) else None
+        return {} if queue is None else {"assignment.queue": queue}
+
+    def validate(self, recipe: JointRecipe) -> None:
+        self.require(
+            not isinstance(recipe.target, MemoryBank),
+            "compares views with each other; set target to Shared or EMA.",
+        )
+        how = self.assignment
+        if isinstance(how, Sinkhorn) and how.queue is not None:
+            self.require(
+                how.queue_start_epoch < recipe.epochs,
+                f"the queue would start at epoch {how.queue_start_epoch:g}, after the last of "
+                f"{recipe.epochs}; lower objective.assignment.queue_start_epoch, or set "
+                "objective.assignment.queue=null.",
+            )
+
+    def cause(self, recipe: JointRecipe, *, complete: bool) -> str:
+        how = self.assignment
+        if not isinstance(how, Centering):
+            return "The assignments do not tell images apart: the learning rate may be too high."
+        if isinstance(recipe.target, Shared):
+            return (
+                "The teacher is the student itself, which centring alone does not hold apart; it "
+                "needs target=EMA, or objective.assignment=Sinkhorn."
+            )
+        if self.loss == "normalized_mse":
+            return (
+                "Nothing sharpens a squared error: only the centre holds the images apart. Its "
+                "momentum or the learning rate may be too high."
+            )
+        rest = "or the centre's momentum too high."
+        return sharpened(how.temperature, self.temperature, rest)

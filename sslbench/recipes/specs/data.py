@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from sslbench.recipes.base import Spec
+from sslbench.recipes.base import Spec, aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +38,7 @@ class ImageSet(Spec):
     resolution: int | None = None  # None: the set's own; folders need one
     num_train: int | None = None  # at most; None: all
     num_test: int | None = None
-    path: str | None = None  # None: <data root>/<name>; needed for `folder` and `flat`
-
-    DIGEST_SKIPS: ClassVar[frozenset[str]] = frozenset({"path"})
+    path: str | None = aside(None)  # None: <data root>/<name>; needed for `folder` and `flat`
 
     def check(self) -> None:
         for name in ("resolution", "num_train", "num_test"):

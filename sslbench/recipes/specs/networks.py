@@ -1,135 +1,12 @@
-"""Encoders, heads, and how batch statistics are taken."""
+"""Heads, prototypes, and how batch statistics are taken."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
-from sslbench.errors import UserError
-from sslbench.recipes.base import Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResNet(Spec):
-    """A torchvision ResNet without classifier; `small` stem: 3x3 stride 1, no max-pool.
-
-    Two projects have a small stem of their own: solo-learn's pads by 2 (`stem_padding`), lightly's
-    ResNet in a Sequential has no ReLU behind it (`stem_relu`).
-    """
-
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"stem_padding", "stem_relu"})
-
-    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2"] = "resnet50"
-    stem: Literal["imagenet", "small"] = "imagenet"
-    stem_padding: Literal[1, 2] | None = None  # of the small stem; None: 1
-    stem_relu: bool = True
-    zero_init_residual: bool = False
-
-    def check(self) -> None:
-        self.require(
-            self.stem == "small" or (self.stem_padding is None and self.stem_relu),
-            "stem_padding and stem_relu are of the small stem; set stem=small.",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NarrowResNet(Spec):
-    """torchvision basic blocks at a small width, for a CPU: width doubles at each stage."""
-
-    width: int = 16
-    blocks: tuple[int, ...] = (1, 1, 1)
-    stem_stride: int = 2
-    zero_init_residual: bool = False
-
-    def check(self) -> None:
-        self.require(self.width >= 1 and self.stem_stride in (1, 2), "width >= 1, stride 1 or 2.")
-        self.require(bool(self.blocks) and min(self.blocks) >= 1, "blocks must be positive.")
-
-
-VIT_WIDTHS = {"tiny": 192, "small": 384, "base": 768}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViT(Spec):
-    """A timm Vision Transformer, by size and patch.
-
-    `width`, `depth` and `heads` replace those of `arch`: 192, 384 or 768 wide, 12 blocks, heads
-    64 wide. `pool` "mean" averages the patches; a class token that nothing reads stays among
-    them. `patch_projection` "random" freezes the projection of patches at its initialisation.
-    `init` "mocov3" starts every linear layer from Xavier's uniform distribution, queries, keys
-    and values as three of them. `drop_path` drops nothing in a target network.
-    """
-
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
-        {"width", "depth", "heads", "patch_projection", "final_norm", "init"}
-    )
-
-    arch: Literal["tiny", "small", "base"] = "small"
-    patch: int = 16
-    width: int | None = None
-    depth: int | None = None
-    heads: int | None = None
-    positions: Literal["learned", "sincos", "none"] = "learned"
-    patch_projection: Literal["learned", "random"] = "learned"
-    pool: Literal["cls", "mean"] = "cls"
-    final_norm: bool = True
-    drop_path: float = 0.0
-    init: Literal["timm", "mocov3"] = "timm"
-
-    def check(self) -> None:
-        sizes = (self.patch, self.width, self.depth, self.heads)
-        self.require(all(size is None or size >= 1 for size in sizes),
-                     "patch, width, depth and heads must be >= 1.")  # fmt: skip
-        self.require(0 <= self.drop_path < 1, "drop_path must lie in [0, 1).")
-
-    def require_shape(self) -> None:
-        """Raise UserError unless heads and positions fit the width, which may be set one after
-        the other."""
-        width, _, heads = self.shape()
-        self.require(width % heads == 0,
-                     f"{heads} heads do not divide a width of {width}; set encoder.heads or "
-                     "encoder.width.")  # fmt: skip
-        self.require(self.positions != "sincos" or width % 4 == 0,
-                     f"sin-cos positions need a width that 4 divides, not {width}; set "
-                     "encoder.width.")  # fmt: skip
-
-    def require_fit(self, resolution: int) -> None:
-        """Raise UserError unless the patch divides images of that side, in pixels."""
-        if resolution % self.patch:
-            fitting = [p for p in range(2, resolution) if resolution % p == 0]
-            near = min(fitting, key=lambda p: abs(p - self.patch), default=resolution)
-            raise UserError(
-                f"encoder.patch: {self.patch} does not divide the resolution {resolution}; "
-                f"try encoder.patch={near}."
-            )
-
-    def shape(self) -> tuple[int, int, int]:
-        """(width, depth, heads)."""
-        width = self.width or VIT_WIDTHS[self.arch]
-        return width, self.depth or 12, self.heads or max(1, width // 64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmallAlexNet(Spec):
-    """AlexNet for small images, with batch norm: five 3x3 convolutions, then two layers of 4,096.
-
-    The representation is the second of them (fc7), after its ReLU.
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawPixels(Spec):
-    """The flattened image as the representation: the baseline that every method must beat."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColorHistogram(Spec):
-    """A joint RGB histogram as the representation: what colour alone tells."""
-
-    bins: int = 4
-
-    def check(self) -> None:
-        self.require(self.bins >= 1, "bins must be >= 1.")
+from sslbench.recipes.base import Spec, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,20 +21,16 @@ class MLP(Spec):
     (DINO).
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset(
-        {"activation", "init", "out_norm_shift"}
-    )
-
     hidden: tuple[int, ...] = ()
     out: int | None = 128
     hidden_norm: bool = True
     hidden_bias: bool = True
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu"] = later("relu")
     out_norm: bool = False
     out_norm_affine: bool = True
-    out_norm_shift: bool = True
+    out_norm_shift: bool = later(True)
     out_bias: bool = True
-    init: Literal["default", "trunc_normal"] = "default"
+    init: Literal["default", "trunc_normal"] = later("default")
     trainable: bool = True
     constant_learning_rate: bool = False
     learning_rate_scale: float = 1.0
@@ -166,6 +39,11 @@ class MLP(Spec):
         widths = (*self.hidden, *(() if self.out is None else (self.out,)))
         self.require(all(w >= 1 for w in widths), "widths must be >= 1.")
         self.require(self.learning_rate_scale > 0, "learning_rate_scale must be > 0.")
+
+    def num_parameters(self, width: int) -> int:
+        """Weights over an input of that width, without biases and norms."""
+        widths = (width, *self.hidden, self.out or width)
+        return sum(a * b for a, b in itertools.pairwise(widths))
 
 
 @dataclass(frozen=True, kw_only=True)

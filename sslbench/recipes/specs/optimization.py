@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
-from sslbench.recipes.base import Spec
+from sslbench.recipes.base import Spec, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,15 +15,13 @@ class SGD(Spec):
     `clip_norm`, here and below, is the longest gradient that one parameter tensor may have.
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm"})
-
     lr: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 1e-4
     nesterov: bool = False
     exclude_bias_and_norm: bool = False
     scaling: Literal["linear", "sqrt", "none"] = "none"
-    clip_norm: float | None = None
+    clip_norm: float | None = later(None)
 
     def check(self) -> None:
         _check_optimizer(self)
@@ -38,8 +36,6 @@ class LARS(Spec):
     biases and norms (None: the same rate).
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm"})
-
     lr: float = 0.3
     bias_lr: float | None = None
     momentum: float = 0.9
@@ -47,7 +43,7 @@ class LARS(Spec):
     trust_coefficient: float = 1e-3
     exclude_bias_and_norm: bool = True
     scaling: Literal["linear", "sqrt", "none"] = "linear"
-    clip_norm: float | None = None
+    clip_norm: float | None = later(None)
 
     def check(self) -> None:
         _check_optimizer(self)
@@ -61,15 +57,13 @@ class AdamW(Spec):
     `weight_decay_end` moves the decay there from `weight_decay`, along half a cosine over the run.
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"clip_norm", "weight_decay_end"})
-
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
-    weight_decay_end: float | None = None
+    weight_decay_end: float | None = later(None)
     exclude_bias_and_norm: bool = True
     scaling: Literal["linear", "sqrt", "none"] = "none"
-    clip_norm: float | None = None
+    clip_norm: float | None = later(None)
 
     def check(self) -> None:
         _check_optimizer(self)
@@ -111,10 +105,8 @@ class Cosine(Spec):
     The warm-up starts at `warmup_start` times the rate.
     """
 
-    DIGEST_SKIPS_DEFAULT: ClassVar[frozenset[str]] = frozenset({"warmup_start"})
-
     warmup_epochs: float = 0.0
-    warmup_start: float = 0.0
+    warmup_start: float = later(0.0)
     floor: float = 0.0
     per: Literal["step", "epoch"] = "step"
 

@@ -99,18 +99,14 @@ def _pictures(run: OwnRun, root: Path | None) -> list[Step]:
     steps = [Step(f"sslbench analyze neighbours {path}{data}", "test images and what is near them")]
     if isinstance(recipe.encoder, ViT) and recipe.encoder.pool == "cls":
         steps.append(Step(f"sslbench analyze attention {path}{data}", "what each head looks at"))
-    if recipe.prototypes is not None and run.trained:
+    if run.trained and recipe.has("prototypes.count"):
         steps.append(Step(f"sslbench analyze prototypes {path}{data}", "what each prototype holds"))
     if (image_counts(run)[1] or 0) >= 2:
         gives = "which directions are used; collapse"
-        space = " --space representation" if _supervised(run.experiment) else ""
+        space = " --space representation" if run.experiment.recipe.needs_labels else ""
         steps.append(Step(f"sslbench analyze spectrum {path}{space}{data}", gives))
     done = run.folder.path / "analyses"
     return [s for s in steps if not (done / f"{s.command.split()[2]}.png").is_file()]
-
-
-def _supervised(experiment: Experiment) -> bool:
-    return type(experiment.recipe.objective).__name__ == "CrossEntropy"
 
 
 def _unfinished(run: OwnRun, root: Path | None) -> list[Step]:
