@@ -13,11 +13,11 @@ from torch.testing import assert_close
 
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
-from sslbench.objectives import Centre, Context
-from sslbench.objectives.cluster_assignment import cluster_assignment
+from sslbench.objectives import Centre
+from sslbench.objectives.cluster_assignment import Assigned, cluster_assignment
 from sslbench.recipes.specs import Centering, ClusterAssignment, Sinkhorn
 from tests.reference import objectives as reference
-from tests.reference.embeddings import assert_same, embeddings
+from tests.reference.embeddings import assert_same, compute, embeddings
 from tests.reference.processes import run_processes
 
 K = 6
@@ -39,8 +39,7 @@ def centre(*, heads: int = 1) -> Centre:
 
 
 def loss_of(spec: ClusterAssignment, online: Any, target: Any, **given: Any) -> Tensor:
-    context = Context(**{"centre": centre(), **given})
-    loss, metrics = cluster_assignment(spec, online, target, context=context)
+    loss, metrics = compute(spec, online, target, **{"centre": centre().value, **given})
     assert all(torch.isfinite(value) for value in metrics.values())
     return loss
 
@@ -97,7 +96,7 @@ def test_heads_are_averaged() -> None:
         )
         for h in range(2)
     ]  # fmt: skip
-    ours = loss_of(SPEC, student, teacher, centre=centre(heads=2))
+    ours = loss_of(SPEC, student, teacher, centre=centre(heads=2).value)
     assert_same(ours, sum(theirs) / 2, student)
     squared = [
         reference.dino_mse(
@@ -106,7 +105,7 @@ def test_heads_are_averaged() -> None:
         )
         for h in range(2)
     ]  # fmt: skip
-    ours = loss_of(MSE, student, teacher, centre=centre(heads=2))
+    ours = loss_of(MSE, student, teacher, centre=centre(heads=2).value)
     assert_same(ours, sum(squared) / 2, student)
 
 
@@ -123,7 +122,7 @@ def test_what_all_images_share_is_taken_away() -> None:
     shift = torch.linspace(-1, 1, K, dtype=torch.float64)
     moved = centre()
     moved.value += shift
-    same = loss_of(SPEC, student, [x + shift for x in teacher], centre=moved)
+    same = loss_of(SPEC, student, [x + shift for x in teacher], centre=moved.value)
     assert_close(same, loss_of(SPEC, student, teacher))
 
 
@@ -141,12 +140,12 @@ def test_the_temperature_rises_over_the_warmup() -> None:
 
 def test_metrics_split_the_loss_into_entropy_and_divergence() -> None:
     student, teacher = scores(4), scores(2, seed=1)
-    context = Context(centre=centre())
-    loss, metrics = cluster_assignment(SPEC, student, teacher, context=context)
+    given = Assigned(centre=centre().value)
+    loss, metrics = cluster_assignment(SPEC, student, teacher, given=given)
     codes = torch.cat([((x - centre().value) / 0.04).softmax(2) for x in teacher])
     assert_close(metrics["assignment_entropy"], -(codes * codes.log()).sum(2).mean())
     assert_close(metrics["assignment_entropy"] + metrics["divergence"], loss.detach())
-    _, squared = cluster_assignment(MSE, student, teacher, context=context)
+    _, squared = cluster_assignment(MSE, student, teacher, given=given)
     assert_close(squared["divergence"], metrics["divergence"])
 
 
@@ -154,8 +153,8 @@ def test_metrics_split_the_loss_into_entropy_and_divergence() -> None:
 def test_equal_distributions_have_no_divergence_and_no_gradient(loss: Any) -> None:
     spec = ClusterAssignment(temperature=0.1, assignment=Centering(temperature=0.1), loss=loss)
     (x,) = scores(1)
-    context = Context(centre=Centre(1, K, momentum=0.9).double())
-    value, metrics = cluster_assignment(spec, [x, x], [x.detach()] * 2, context=context)
+    given = Assigned(centre=Centre(1, K, momentum=0.9).double().value)
+    value, metrics = cluster_assignment(spec, [x, x], [x.detach()] * 2, given=given)
     zero = torch.zeros((), dtype=torch.float64)
     assert_close(metrics["divergence"], zero)
     if loss == "normalized_mse":
@@ -167,7 +166,7 @@ def test_equal_distributions_have_no_divergence_and_no_gradient(loss: Any) -> No
 def test_a_blunt_teacher_asks_for_all_prototypes_alike() -> None:
     student, teacher = scores(2), scores(2, seed=1)
     blunt = SPEC.but({"assignment.temperature": 1e7})
-    _, metrics = cluster_assignment(blunt, student, teacher, context=Context(centre=centre()))
+    _, metrics = cluster_assignment(blunt, student, teacher, given=Assigned(centre=centre().value))
     assert metrics["assignment_entropy"].item() == pytest.approx(math.log(K))
 
 

@@ -13,11 +13,9 @@ from torch.testing import assert_close
 
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
-from sslbench.objectives import OBJECTIVES, Context
-from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import ClusterAssignment, EpochSinkhorn, KMeans, Sinkhorn
 from tests.reference import clustering as reference
-from tests.reference.embeddings import assert_same
+from tests.reference.embeddings import assert_same, compute
 from tests.reference.processes import run_processes
 
 N, H, K = 6, 3, 4
@@ -31,25 +29,18 @@ def scores(views: int, *, heads: int = H, seed: int = 0) -> list[Tensor]:
     return [view.requires_grad_() for view in rows]
 
 
-def evaluate(
-    spec: Spec, online: list[Tensor], target: list[Tensor], **given: Any
-) -> tuple[Tensor, dict[str, Tensor]]:
-    loss, metrics = OBJECTIVES[type(spec)](spec, online, target, context=Context(**given))
-    return loss, metrics
-
-
 @pytest.mark.parametrize("views", [2, 5])
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_swapped_prediction_is_the_papers(views: int, iterations: int) -> None:
     z = scores(views, heads=1)
     spec = ClusterAssignment(temperature=0.2, assignment=Sinkhorn(iterations=iterations))
     theirs = reference.swapped_prediction([v[:, 0] for v in z], 0.2, 0.05, iterations)
-    assert_same(evaluate(spec, z, z[:2])[0], theirs, z)
+    assert_same(compute(spec, z, z[:2])[0], theirs, z)
 
 
 def test_heads_are_averaged() -> None:
     z = scores(3)
-    loss, _ = evaluate(ClusterAssignment(), z, z[:2])
+    loss, _ = compute(ClusterAssignment(), z, z[:2])
     each = [
         reference.swapped_prediction([v[:, head] for v in z], 0.1, 0.05, 3) for head in range(H)
     ]
@@ -58,7 +49,7 @@ def test_heads_are_averaged() -> None:
 
 def test_stored_scores_are_balanced_with_the_batch_and_predict_nothing() -> None:
     z, stored = scores(3, heads=1), scores(2, heads=1, seed=1)
-    loss, _ = evaluate(ClusterAssignment(), z, z[:2], stored=[s.detach() for s in stored])
+    loss, _ = compute(ClusterAssignment(), z, z[:2], stored=[s.detach() for s in stored])
     theirs = reference.swapped_prediction(
         [v[:, 0] for v in z], 0.1, 0.05, 3, [s.detach()[:, 0] for s in stored]
     )
@@ -68,7 +59,7 @@ def test_stored_scores_are_balanced_with_the_batch_and_predict_nothing() -> None
 def test_one_direction_predicts_the_second_view_only() -> None:
     z = scores(3, heads=1)
     spec = ClusterAssignment(symmetric=False)
-    loss, _ = evaluate(spec, [z[0], None, z[2]], [None, z[1]])  # type: ignore[list-item]
+    loss, _ = compute(spec, [z[0], None, z[2]], [None, z[1]])  # type: ignore[list-item]
     codes = reference.sinkhorn(z[1].detach()[:, 0], 0.05, 3)
     terms = [
         reference.cross_entropy(codes[i], view[i, 0], 0.1)
@@ -82,21 +73,21 @@ def test_one_direction_predicts_the_second_view_only() -> None:
 def test_every_view_predicts_the_cluster_of_its_image(how: KMeans | EpochSinkhorn) -> None:
     z = scores(4)
     spec = ClusterAssignment(temperature=0.3, assignment=how)
-    loss, _ = evaluate(spec, z, z[:2], assignments=CLUSTERS)
+    loss, _ = compute(spec, z, z[:2], clusters=CLUSTERS)
     theirs = reference.cluster_prediction(z, CLUSTERS.tolist(), 0.3)
     assert_same(loss, theirs, z)
 
 
 def test_no_gradient_passes_through_the_codes() -> None:
     online, target = scores(2), scores(2, seed=1)
-    evaluate(ClusterAssignment(), online, target)[0].backward()
+    compute(ClusterAssignment(), online, target)[0].backward()
     assert all(t.grad is None for t in target)
 
 
 def test_a_batch_on_one_prototype_has_the_entropy_of_balanced_codes() -> None:
     collapsed = torch.zeros(N, 1, K)
     collapsed[..., 2] = 1.0
-    loss, metrics = evaluate(ClusterAssignment(), [collapsed] * 2, [collapsed] * 2)
+    loss, metrics = compute(ClusterAssignment(), [collapsed] * 2, [collapsed] * 2)
     assert_close(metrics["assignment_entropy"], torch.tensor(math.log(K)))
     assert float(loss) > math.log(K)
 
@@ -105,7 +96,7 @@ def test_the_metrics_count_entropy_and_prototypes_in_use() -> None:
     spec = ClusterAssignment(assignment=KMeans())
     clusters = torch.tensor([[0, 0, 1]] * 3 + [[0, 1, 2]] * 3)
     z = scores(2)
-    metrics = evaluate(spec, z, z, assignments=clusters)[1]
+    metrics = compute(spec, z, z, clusters=clusters)[1]
     assert float(metrics["assignment_entropy"]) == 0.0
     assert float(metrics["prototypes_used"]) == pytest.approx(100 * (1 + 2 + 2) / 3 / K)
 
@@ -114,13 +105,13 @@ def test_a_small_batch_that_uses_what_it_can_uses_all() -> None:
     spec = ClusterAssignment(assignment=KMeans())
     z = [view[:2] for view in scores(2)]
     clusters = torch.tensor([[0, 1, 2], [1, 3, 0]])
-    assert float(evaluate(spec, z, z, assignments=clusters)[1]["prototypes_used"]) == 100.0
+    assert float(compute(spec, z, z, clusters=clusters)[1]["prototypes_used"]) == 100.0
 
 
 def test_clusters_that_are_not_given_are_missed() -> None:
     z = scores(2)
     with pytest.raises(UserError, match="no clusters of the last epoch"):
-        evaluate(ClusterAssignment(assignment=KMeans()), z, z)
+        compute(ClusterAssignment(assignment=KMeans()), z, z)
 
 
 CASES = [Sinkhorn(), KMeans()]
@@ -133,9 +124,9 @@ def losses_of_this_process() -> list[tuple[Tensor, list[Tensor], dict[str, Tenso
     results = []
     for how in CASES:
         rows = [view.detach()[mine].requires_grad_() for view in scores(3)]
-        loss, metrics = evaluate(
+        loss, metrics = compute(
             ClusterAssignment(assignment=how), rows, rows[:2],
-            stored=stored, assignments=CLUSTERS[mine],
+            stored=stored, clusters=CLUSTERS[mine],
         )  # fmt: skip
         loss.backward()
         results.append((loss.detach(), [r.grad for r in rows if r.grad is not None], metrics))

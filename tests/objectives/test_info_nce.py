@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.errors import UserError
-from sslbench.objectives import Context
+from sslbench.objectives.candidates import Memory
 from sslbench.objectives.info_nce import info_nce
-from sslbench.recipes.specs import InfoNCE, SimpleContrast
+from sslbench.recipes.specs import InfoNCE
 from tests.reference import objectives as reference
 from tests.reference.embeddings import assert_same, embeddings, loss_of, unit_rows
 
@@ -34,19 +34,17 @@ def test_queue_is_the_loss_of_moco() -> None:
     q, k, queue = embeddings(3)
     spec = InfoNCE(temperature=0.2, negatives="queue", queue=5, symmetric=False)
     unit = torch.nn.functional.normalize(queue.detach(), dim=1)
-    loss, _ = info_nce(spec, [q, None], [None, k.detach()], context=Context(queue=unit))
+    loss, _ = info_nce(spec, [q, None], [None, k.detach()], memory=Memory(queue=unit))
     assert_same(loss, reference.moco(q, k.detach(), unit, 0.2), [q])
 
 
 def test_symmetric_queue_averages_the_two_directions() -> None:
     p1, p2, z1, z2, queue = (x.detach() for x in embeddings(5))
     spec = InfoNCE(negatives="queue", queue=5)
-    both, _ = info_nce(spec, [p1, p2], [z1, z2], context=Context(queue=queue))
-    one, _ = info_nce(
-        spec.but(symmetric=False), [p1, None], [None, z2], context=Context(queue=queue)
-    )
+    both, _ = info_nce(spec, [p1, p2], [z1, z2], memory=Memory(queue=queue))
+    one, _ = info_nce(spec.but(symmetric=False), [p1, None], [None, z2], memory=Memory(queue=queue))
     other, _ = info_nce(
-        spec.but(symmetric=False), [p2, None], [None, z1], context=Context(queue=queue)
+        spec.but(symmetric=False), [p2, None], [None, z1], memory=Memory(queue=queue)
     )
     assert_close(both, (one + other) / 2)
 
@@ -212,6 +210,4 @@ def test_infonce_refuses(changes: dict[str, Any], message: str) -> None:
 def test_a_missing_bank_is_refused() -> None:
     z = embeddings()
     with pytest.raises(UserError, match="given no memory bank"):
-        info_nce(BANK, z, z, context=Context(indices=torch.tensor(OWN)))
-    with pytest.raises(UserError, match="needs a memory bank; set target to MemoryBank"):
-        loss_of(SimpleContrast(), z, bank=unit_rows(12))
+        info_nce(BANK, z, z, memory=Memory(indices=torch.tensor(OWN)))

@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from sslbench.objectives import OBJECTIVES, Context
-from sslbench.objectives.candidates import compare
+from sslbench.objectives.candidates import NO_MEMORY, compare
 from sslbench.objectives.embeddings import anchor_views, directions
-from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
     AlignUniform,
     CrossCorrelation,
     FeatureTransformation,
     InfoNCE,
     NegativeCosine,
+    ObjectiveSpec,
     SimpleContrast,
 )
 from tests.reference import objectives as reference
-from tests.reference.embeddings import assert_same, embeddings, unit_rows
+from tests.reference.embeddings import assert_same, compute, embeddings, unit_rows
 
 VIEWS = 5  # two global, three local
 
 
-def loss_of(spec: Spec, online: list[Tensor | None], target: list[Tensor], **given) -> Tensor:
-    loss: Tensor = OBJECTIVES[type(spec)](spec, online, target, context=Context(**given))[0]
-    return loss
+def loss_of(
+    spec: ObjectiveSpec, online: list[Tensor | None], target: list[Tensor], **given
+) -> Tensor:
+    return compute(spec, online, target, **given)[0]
 
 
 def mean(terms: list[Tensor]) -> Tensor:
@@ -131,7 +131,7 @@ def test_dcl_of_many_views_leaves_the_positive_out_of_every_pair() -> None:
 
 def test_metrics_of_many_views_are_those_of_their_pairs() -> None:
     z = embeddings(VIEWS)
-    candidates = compare(InfoNCE(), z, z, context=Context())
+    candidates = compare(InfoNCE(), z, z, memory=NO_MEMORY)
     each = candidates.one_each()
     assert candidates.anchor is not None and each.anchor is None
     assert len(candidates.scores) == VIEWS * 5 and len(each.scores) == VIEWS * (VIEWS - 1) * 5

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.errors import UserError
-from sslbench.objectives import Context, Partition
-from sslbench.objectives.noise_contrastive import noise_contrastive
+from sslbench.objectives import Partition
 from sslbench.recipes.specs import NoiseContrastive
 from sslbench.streams import integers
 from tests.reference import objectives as reference
@@ -102,7 +101,5 @@ def test_refusals() -> None:
         NoiseContrastive(temperature=0.0)
     with pytest.raises(UserError, match="num_negatives must be >= 1"):
         NoiseContrastive(num_negatives=0)
-    with pytest.raises(UserError, match="set target to MemoryBank"):
-        noise_contrastive(SPEC, embeddings(1), embeddings(1), context=Context())
     with pytest.raises(UserError, match="view 1, which is absent"):
         nce(SPEC.but(symmetric=True), embeddings(1), Partition())

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from sslbench.errors import UserError
-from sslbench.objectives import Context
 from sslbench.objectives.relational import relational
 from sslbench.recipes.specs import Relational
 from tests.reference import objectives as reference
@@ -31,7 +30,7 @@ def test_it_is_the_formula_of_the_paper(student: float, teacher: float) -> None:
 def test_symmetric_is_the_mean_of_both_directions() -> None:
     z1, z2, k1, k2 = embeddings(4)
     spec = Relational(queue=7, symmetric=True)
-    both, _ = relational(spec, [z1, z2], [k1, k2], context=Context(queue=QUEUE))
+    both, _ = relational(spec, [z1, z2], [k1, k2], queue=QUEUE)
     one_sided = spec.but(symmetric=False)
     ours = queue_loss(one_sided, z1, k2, QUEUE) + queue_loss(one_sided, z2, k1, QUEUE)
     assert_same(both, ours / 2, [z1, z2])
@@ -40,11 +39,11 @@ def test_symmetric_is_the_mean_of_both_directions() -> None:
 def test_metrics_split_the_loss_into_entropy_and_divergence() -> None:
     z, keys = embeddings()
     spec = Relational(queue=7, temperature=0.1, teacher_temperature=0.1)
-    loss, metrics = relational(spec, [z], [None, keys], context=Context(queue=QUEUE))
+    loss, metrics = relational(spec, [z], [None, keys], queue=QUEUE)
     relation = F.softmax(F.normalize(keys, dim=1) @ QUEUE.T / 0.1, dim=1)
     assert_close(metrics["teacher_entropy"], -(relation * relation.log()).sum(1).mean())
     assert_close(metrics["teacher_entropy"] + metrics["divergence"], loss.detach())
-    _, equal = relational(spec, [z], [None, z], context=Context(queue=QUEUE))
+    _, equal = relational(spec, [z], [None, z], queue=QUEUE)
     assert_close(equal["divergence"], torch.zeros_like(equal["divergence"]))
 
 
@@ -59,7 +58,7 @@ def test_a_teacher_near_temperature_zero_names_one_entry() -> None:
 def test_a_blunt_teacher_asks_for_equal_relations() -> None:
     z, keys = (x.detach() for x in embeddings())
     spec = Relational(queue=7, teacher_temperature=1e7)
-    _, metrics = relational(spec, [z], [None, keys], context=Context(queue=QUEUE))
+    _, metrics = relational(spec, [z], [None, keys], queue=QUEUE)
     assert metrics["teacher_entropy"].item() == pytest.approx(math.log(7))
 
 
@@ -86,21 +85,20 @@ def test_temperatures_at_or_below_zero_are_refused(field: str, value: float) -> 
 @pytest.mark.parametrize(
     ("z", "keys", "queue", "message"),
     [
-        (torch.ones(2, 3), torch.ones(2, 3), None, r"set objective\.queue"),
         (torch.ones(2, 4), torch.ones(2, 5), unit_rows(7, d=5), "differ in shape"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    z: Tensor, keys: Tensor, queue: Tensor | None, message: str
+    z: Tensor, keys: Tensor, queue: Tensor, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        relational(Relational(queue=7), [z], [None, keys], context=Context(queue=queue))
+        relational(Relational(queue=7), [z], [None, keys], queue=queue)
 
 
 def test_local_crops_are_related_to_the_teachers_view_too() -> None:
     z, (keys,) = embeddings(4), embeddings(1, seed=1)
     spec = Relational(queue=7)
     views = [z[0], None, *z[2:]]
-    loss, _ = relational(spec, views, [keys, keys], context=Context(queue=QUEUE))
+    loss, _ = relational(spec, views, [keys, keys], queue=QUEUE)
     asked = [z[0], *z[2:]]
     assert_same(loss, sum(queue_loss(spec, x, keys, QUEUE) for x in asked) / 3, asked)

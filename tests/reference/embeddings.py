@@ -9,8 +9,53 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from sslbench.objectives import OBJECTIVES, Context
-from sslbench.recipes.base import Spec
+from sslbench.objectives.align_uniform import align_uniform
+from sslbench.objectives.candidates import Memory
+from sslbench.objectives.cluster_assignment import Assigned, cluster_assignment
+from sslbench.objectives.cross_correlation import cross_correlation
+from sslbench.objectives.embeddings import Embeddings
+from sslbench.objectives.info_nce import info_nce
+from sslbench.objectives.negative_cosine import negative_cosine
+from sslbench.objectives.noise_contrastive import noise_contrastive
+from sslbench.objectives.relational import relational
+from sslbench.objectives.simple_contrast import simple_contrast
+from sslbench.recipes.specs import (
+    AlignUniform,
+    ClusterAssignment,
+    CrossCorrelation,
+    InfoNCE,
+    NegativeCosine,
+    NoiseContrastive,
+    ObjectiveSpec,
+    Relational,
+    SimpleContrast,
+)
+
+FUNCTIONS: dict[type[ObjectiveSpec], tuple[Any, tuple[str, ...]]] = {  # and what they read besides
+    AlignUniform: (align_uniform, ("queue",)),
+    CrossCorrelation: (cross_correlation, ()),
+    NegativeCosine: (negative_cosine, ()),
+    NoiseContrastive: (noise_contrastive, ("bank", "indices", "partition", "key")),
+    Relational: (relational, ("queue",)),
+    SimpleContrast: (simple_contrast, ("bank", "indices", "progress")),
+}
+
+
+def compute(
+    spec: ObjectiveSpec, online: Embeddings, target: Embeddings, **given: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and metrics of a spec; of what is given besides it takes what it reads."""
+    result: tuple[Tensor, dict[str, Tensor]]
+    if isinstance(spec, InfoNCE):
+        read = {k: given[k] for k in ("queue", "bank", "indices", "key") if k in given}
+        progress = given.get("progress", 0.0)
+        return info_nce(spec, online, target, memory=Memory(**read), progress=progress)
+    if isinstance(spec, ClusterAssignment):
+        return cluster_assignment(spec, online, target, given=Assigned(**given))
+    function, names = FUNCTIONS[type(spec)]
+    views = (online,) if "bank" in names else (online, target)
+    result = function(spec, *views, **{k: given[k] for k in names if k in given})
+    return result
 
 
 def embeddings(count: int = 2, n: int = 5, d: int = 4, seed: int = 0) -> list[Tensor]:
@@ -28,18 +73,18 @@ def unit_rows(n: int, *, seed: int = 1, d: int = 4) -> Tensor:
     return F.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1)
 
 
-def loss_of(spec: Spec, z: list[Tensor], **context: Any) -> Tensor:
+def loss_of(spec: ObjectiveSpec, z: list[Tensor], **given: Any) -> Tensor:
     """The loss of views that are anchors and candidates; its metrics are finite."""
-    loss, metrics = OBJECTIVES[type(spec)](spec, z, z, context=Context(**context))
+    loss, metrics = compute(spec, z, z, **given)
     assert all(torch.isfinite(value) for value in metrics.values())
     return loss
 
 
-def queue_loss(spec: Spec, query: Tensor, keys: Tensor, queue: Tensor, **context: Any) -> Tensor:
+def queue_loss(
+    spec: ObjectiveSpec, query: Tensor, keys: Tensor, queue: Tensor, **given: Any
+) -> Tensor:
     """The loss of queries of view 0 and keys of view 1."""
-    given = Context(queue=queue, **context)
-    loss: Tensor = OBJECTIVES[type(spec)](spec, [query, None], [None, keys], context=given)[0]
-    return loss
+    return compute(spec, [query, None], [None, keys], queue=queue, **given)[0]
 
 
 def assert_same(ours: Tensor, theirs: Tensor, inputs: list[Tensor]) -> None:
