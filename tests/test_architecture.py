@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import pytest
@@ -46,18 +45,22 @@ def test_help_and_list_answer_without_heavy_imports(words: list[str]) -> None:
     assert len(done.stdout.splitlines()) > 2
 
 
-def test_every_objective_has_a_function() -> None:
-    from sslbench.objectives import OBJECTIVES
-    from sslbench.recipes.specs import CrossEntropy, Objective
-
-    assert set(OBJECTIVES) == set(typing.get_args(Objective)) - {CrossEntropy}  # takes labels
-
-
-def test_every_encoder_has_a_builder() -> None:
+def test_every_kind_has_an_implementation() -> None:
+    from sslbench.methods import METHODS
+    from sslbench.methods.targets import TARGETS
     from sslbench.models.encoders import ENCODERS
-    from sslbench.recipes.recipe import Encoder
+    from sslbench.objectives import OBJECTIVES
+    from sslbench.recipes.base import kinds
+    from sslbench.recipes.recipe import Recipe
+    from sslbench.recipes.specs import EncoderSpec, ObjectiveSpec, TargetSpec
 
-    assert set(ENCODERS) == set(typing.get_args(Encoder))
+    for interface, index in (
+        (Recipe, METHODS),
+        (ObjectiveSpec, OBJECTIVES),
+        (EncoderSpec, ENCODERS),
+        (TargetSpec, TARGETS),
+    ):
+        assert set(index) == set(kinds(interface))
 
 
 def test_every_scale_names_existing_recipes() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
 from sslbench.recipes.families import JointRecipe
@@ -51,6 +55,16 @@ def _small_pieces(spec: JointRecipe) -> dict[str, Any]:
     if isinstance(spec.objective, NoiseContrastive):
         sets["objective.num_negatives"] = 32
     return sets
+
+
+def batch_of(
+    images: list[Tensor], *, indices: Tensor | None = None, labels: Tensor | None = None,
+    **clock: Any,
+) -> Batch:  # fmt: skip
+    """A batch of views N×3×h×w that are the whole image."""
+    box, flipped = torch.zeros(len(images[0]), 4), torch.zeros(len(images[0]), dtype=torch.bool)
+    views = [ViewBatch(view, box, flipped) for view in images]
+    return Batch(views, indices, labels, Clock(**clock))
 
 
 def summary(**changes: Any) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class JointEmbedding(Method):
         """The loss of one batch; the first view is the query where the objective is one-sided, the
         second the key."""
         views = self._slots(batch.views)  # N×3×h×w of each
-        num_views = 1 + max(views)
+        num_views = max(2, 1 + max(views))
         reads = self.objective.reads(num_views)
         asked = [s for s in views if s in reads.online]
         if self.target.reads_projections:

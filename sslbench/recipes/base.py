@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
@@ -85,10 +85,15 @@ class Spec:
     def to_dict(self, *, for_digest: bool = False) -> dict[str, Any]:
         """Plain data (dicts, lists, scalars), `kind` naming the spec where a field has a choice."""
         out: dict[str, Any] = {"kind": type(self).__name__}
-        for f in dataclasses.fields(self):
+        for f in self.in_order():
             if not (for_digest and self._outside_digest(f)):
                 out[f.name] = _plain(getattr(self, f.name), for_digest)
         return out
+
+    @classmethod
+    def in_order(cls) -> Sequence[dataclasses.Field[Any]]:
+        """The fields in the order in which they are printed."""
+        return dataclasses.fields(cls)
 
     def _outside_digest(self, f: dataclasses.Field[Any]) -> bool:
         rule = f.metadata.get(_DIGEST)
@@ -122,7 +127,7 @@ class Spec:
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """(dotted path, value) of every leaf field; a nested spec also yields its `.kind`."""
-        for f in dataclasses.fields(self):
+        for f in self.in_order():
             value = getattr(self, f.name)
             if isinstance(value, Spec):
                 yield f"{prefix}{f.name}.kind", type(value).__name__
@@ -205,7 +210,8 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
     if head not in known:
         hint = did_you_mean(head, known) if len(path) == 1 else ""
         nested = [p for p, _ in spec.leaves() if p.rsplit(".", 1)[-1] == path[-1]]
-        extra = f"; there is '{nested[0]}'" if nested and not hint.startswith("; did") else ""
+        there = " and ".join(f"'{path}'" for path in nested)
+        extra = f"; there is {there}" if nested and not hint.startswith("; did") else ""
         raise UserError(
             f"{whole}: no such field '{head}' of {type(spec).__name__}"
             f"{extra or hint or did_you_mean(head, known)}"

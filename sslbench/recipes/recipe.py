@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar
 
 from sslbench.errors import did_you_mean
@@ -70,6 +70,13 @@ class Recipe(Spec, interface=True):
             view = getattr(self.views, name)
             if self.epochs > 0 and view is not None and view.size is not None:
                 self.encoder.require_view(view.size, where=f"views.{name}")
+
+    @classmethod
+    def in_order(cls) -> Sequence[Field[Any]]:
+        """The pieces of a family between the encoder and the optimiser."""
+        common = [f.name for f in fields(Recipe)]
+        first, last = common[: common.index("optimizer")], common[common.index("optimizer") :]
+        return sorted(fields(cls), key=lambda f: (f.name not in first, f.name in last))
 
     def num_head_parameters(self) -> int:
         """About how many weights stand beside the encoder."""

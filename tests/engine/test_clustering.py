@@ -36,7 +36,7 @@ def losses(trainer: Trainer, steps: int) -> list[float]:
 
 def test_the_queues_fill_from_their_start_and_are_read_once_full(dataset):
     trainer, plain = (trainer_of(tiny("swav", **more), dataset) for more in (QUEUE, {}))
-    stored = trainer.method.stored
+    stored = trainer.method.objective.stored
     before = [queue.entries.clone() for queue in (stored.first, stored.second)]
     first = losses(trainer, 3)
     assert torch.equal(before[0], stored.first.entries)
@@ -50,8 +50,8 @@ def test_the_queues_fill_from_their_start_and_are_read_once_full(dataset):
 def test_each_queue_holds_the_embeddings_of_its_view(dataset):
     trainer = trainer_of(tiny("swav", **QUEUE), dataset)
     outputs = [trainer.step() for _ in range(5)][3:]
-    for view, entries in enumerate(trainer.method.stored.entries()):
-        rows = torch.cat([F.normalize(out.target_embeddings[view], dim=1) for out in outputs])
+    for view, entries in enumerate(trainer.method.objective.stored.entries()):
+        rows = torch.cat([F.normalize(out.carry[0][1][view], dim=1) for out in outputs])
         assert_close(entries, rows)
 
 
@@ -69,7 +69,9 @@ def test_a_restored_trainer_has_the_clusters_of_its_epoch(recipe, steps, dataset
     saved, restored = (trainer_of(tiny(recipe), dataset) for _ in range(2))
     losses(saved, steps)
     restored.load_state(copy.deepcopy(saved.state()))
-    assert torch.equal(saved.method.memory.assignments, restored.method.memory.assignments)
+    assert torch.equal(
+        saved.method.objective.memory.assignments, restored.method.objective.memory.assignments
+    )
     assert losses(saved, 3) == losses(restored, 3)
 
 
@@ -86,7 +88,7 @@ def test_a_run_stopped_at_or_in_an_epoch_resumes_bit_for_bit(recipe, step, tmp_p
 @pytest.mark.parametrize("recipe", EPOCHWISE)
 def test_clusters_change_with_the_epoch_and_not_in_it(recipe, dataset):
     trainer = trainer_of(tiny(recipe), dataset)
-    memory = trainer.method.memory
+    memory = trainer.method.objective.memory
     trainer.step()
     of_first = memory.assignments.clone()
     losses(trainer, 5)
@@ -99,21 +101,21 @@ def test_clusters_change_with_the_epoch_and_not_in_it(recipe, dataset):
 def test_every_image_is_in_the_memory_before_the_first_step(dataset):
     trainer = trainer_of(tiny("deepcluster-v2", batch_size=20), dataset)  # 96 = 4 * 20 + 16
     trainer._begin(0)
-    assert_close(trainer.method.memory.embeddings.norm(dim=2), torch.ones(2, 96))
+    assert_close(trainer.method.objective.memory.embeddings.norm(dim=2), torch.ones(2, 96))
 
 
 def test_the_memory_is_of_the_last_epochs_embeddings(dataset):
     trainer = trainer_of(tiny("deepcluster-v2"), dataset)
     output = trainer.step()
-    memory = trainer.method.memory
+    memory = trainer.method.objective.memory
     for view in range(2):
-        rows = F.normalize(output.target_embeddings[view], dim=1)
-        assert_close(memory.embeddings[view, output.indices], rows)
+        rows = F.normalize(output.carry[0][1][view], dim=1)
+        assert_close(memory.embeddings[view, output.carry[0][0]], rows)
 
 
 def test_centroids_are_the_prototypes_of_the_epoch_and_are_not_learned(dataset):
     trainer = trainer_of(tiny("deepcluster-v2"), dataset)
-    weight = trainer.method.prototypes.weight
+    weight = trainer.method.objective.prototypes.weight
     trainer.step()
     of_first = weight.detach().clone()
     losses(trainer, 5)
@@ -125,7 +127,7 @@ def test_centroids_are_the_prototypes_of_the_epoch_and_are_not_learned(dataset):
 
 def test_prototypes_of_sela_are_learned_after_their_first_epoch(dataset):
     trainer = trainer_of(tiny("sela-v2"), dataset)
-    weight = trainer.method.prototypes.weight
+    weight = trainer.method.objective.prototypes.weight
     start = weight.detach().clone()
     losses(trainer, 6)
     assert_close(weight.detach(), start)
@@ -138,7 +140,7 @@ def test_prototypes_of_sela_are_learned_after_their_first_epoch(dataset):
 def test_frozen_prototypes_begin_to_learn_under_every_optimizer(optimizer, dataset):
     experiment = tiny("swav", optimizer={"kind": optimizer}, prototypes__frozen_epochs=0.5)
     trainer = trainer_of(experiment, dataset)
-    weight = trainer.method.prototypes.weight
+    weight = trainer.method.objective.prototypes.weight
     start = weight.detach().clone()
     losses(trainer, 3)
     assert_close(weight.detach(), start)
@@ -153,7 +155,7 @@ def test_clusters_are_of_the_target_network_where_there_is_one(recipe, dataset):
     assert all(map(torch.isfinite, map(torch.tensor, values)))
     method = trainer.method
     if recipe == "deepcluster-v2":
-        assert_close(method.prototypes.weight, method.target_prototypes.weight)
+        assert_close(method.objective.prototypes.weight, method.objective.target_prototypes.weight)
 
 
 @pytest.mark.parametrize("recipe", ["swav", *EPOCHWISE])

@@ -12,14 +12,13 @@ from torch import nn
 from sslbench.engine import optimizers
 from sslbench.engine.optimizers import (
     LARS,
-    ParameterGroup,
     build_optimizer,
     clip_gradients,
-    ema_update,
     set_learning_rate,
     set_weight_decay,
 )
 from sslbench.errors import UserError
+from sslbench.methods import ParameterGroup
 from sslbench.recipes.specs import LAMB, SGD, AdamW
 from sslbench.recipes.specs import LARS as LARSSpec
 
@@ -258,22 +257,3 @@ def test_a_device_without_fused_kernels_gets_one_kernel_per_operation():
         return groups, foreach
 
     assert optimizers._fused(kind, []) == ([], True)
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.3, 0.99, 1.0])
-def test_the_target_moves_by_the_momentum(momentum):
-    target, online = list(network().parameters()), list(network().parameters())
-    with torch.no_grad():
-        for p in target:
-            p.add_(1)
-    before = [p.detach().clone() for p in target]
-    ema_update(target, online, momentum)
-    for new, old, source in zip(target, before, online, strict=True):
-        torch.testing.assert_close(new, momentum * old + (1 - momentum) * source)
-        if momentum in (0, 1):  # a copy, and a constant target, to the last bit
-            assert torch.equal(new, source if momentum == 0 else old)
-        assert new.grad_fn is None
-
-
-def test_a_shared_target_needs_no_update():
-    ema_update([], list(network().parameters()), 0.9)

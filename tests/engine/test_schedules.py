@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench.engine.schedules import ema_momentum, learning_rate_factor, weight_decay
-from sslbench.recipes.specs import EMA, AdamW, Cosine, Steps
+from sslbench.engine.schedules import learning_rate_factor, weight_decay
+from sslbench.recipes.specs import AdamW, Cosine, Steps
 
 
 def factors(spec, *, steps_per_epoch=10, total_epochs=10):
@@ -85,13 +85,3 @@ def test_steps_fall_at_epochs_120_and_160_of_200():
 
 def test_steps_warm_up_too():
     assert factors(Steps(warmup_epochs=2))[:2] == pytest.approx([0.05, 0.1])
-
-
-def test_target_momentum_rises_to_one_by_cosine():
-    spec = EMA(momentum=0.9, schedule="cosine")
-    values = [ema_momentum(spec, step=k, total_steps=100) for k in (0, 50, 100)]
-    assert values == pytest.approx([0.9, 0.95, 1.0])
-
-
-def test_constant_target_momentum_stays():
-    assert ema_momentum(EMA(momentum=0.99), step=70, total_steps=100) == 0.99

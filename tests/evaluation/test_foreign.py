@@ -14,8 +14,7 @@ from sslbench.evaluation.subject import exported
 from sslbench.models import build_encoder
 from sslbench.models.card import NORMALIZATIONS, Normalization
 from sslbench.models.export import export_encoder
-from sslbench.recipes.recipe import Encoder
-from sslbench.recipes.specs import ImageSet, NarrowResNet, ResNet, SmallAlexNet, ViT
+from sslbench.recipes.specs import EncoderSpec, ImageSet, NarrowResNet, ResNet, SmallAlexNet, ViT
 from sslbench.typed import read_as
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA, tiny
@@ -78,7 +77,7 @@ def test_what_a_file_does_not_say_is_asked_for(encoder_file: Path, common: dict[
         import_encoder_file(encoder_file, SAID, **common | {"data": None})
 
 
-ENCODERS: list[Encoder] = [
+ENCODERS: list[EncoderSpec] = [
     SPEC,
     ResNet(arch="resnet18", stem="small"),
     SmallAlexNet(),
@@ -90,7 +89,7 @@ ENCODERS: list[Encoder] = [
 @pytest.mark.parametrize("spec", ENCODERS, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("layout", ["torchvision", "timm"])
 def test_an_export_scores_to_the_digit_as_its_run_without_an_option(
-    spec: Encoder, layout: Any, tmp_path: Path
+    spec: EncoderSpec, layout: Any, tmp_path: Path
 ) -> None:
     experiment = tiny("untrained")
     experiment = experiment.but(recipe=experiment.recipe.but(encoder=spec))

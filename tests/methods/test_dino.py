@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from sslbench.batch import Clock
 from sslbench.data import load
 from sslbench.engine.trainer import Trainer
 from tests.tiny import DATA, tiny
@@ -48,37 +49,38 @@ def test_every_row_of_the_ablation_trains(recipe, row):
 
 def test_the_prototypes_are_frozen_at_first():
     run = trainer(prototypes__frozen_epochs=0.5)  # of an epoch of six steps
-    start = run.method.prototypes.weight.detach().clone()
+    start = run.method.objective.prototypes.weight.detach().clone()
     for _ in range(3):
         run.step()
-        assert torch.equal(run.method.prototypes.weight, start)
+        assert torch.equal(run.method.objective.prototypes.weight, start)
     run.step()
-    assert not torch.equal(run.method.prototypes.weight, start)
+    assert not torch.equal(run.method.objective.prototypes.weight, start)
 
 
 def test_the_centre_moves_after_the_step_and_is_saved():
     run = trainer()
     output = run._forward(0, 0)
-    assert not run.method.centre.value.any()
-    run.method.remember(output)
-    mean = torch.cat(output.target_scores).mean(dim=0)
-    moved = 1 - run.method.centre.momentum
+    assert not run.method.objective.centre.value.any()
+    run.method.after_update([output], Clock())
+    _, _, scores = output.carry[0]
+    mean = torch.cat(scores).mean(dim=0)
+    moved = 1 - run.method.objective.centre.momentum
     assert 0 < moved < 1
-    torch.testing.assert_close(run.method.centre.value, moved * mean)
-    assert "centre.value" in run.state()["method"]
+    torch.testing.assert_close(run.method.objective.centre.value, moved * mean)
+    assert "objective.centre.value" in run.state()["method"]
 
 
 def test_the_teacher_sees_the_global_crops_only_and_is_what_is_scored():
     run = trainer()
     seen: list[tuple[str, tuple[int, ...]]] = []
-    for name in ("encoder", "target_encoder"):
+    for name in ("encoder", "target.encoder"):
         run.method.get_submodule(name).register_forward_hook(
             lambda module, args, out, name=name: seen.append((name, tuple(args[0].shape[::3])))
         )
     run.step()
     assert seen == [("encoder", (32, 16)), ("encoder", (32, 8)),
-                    ("target_encoder", (16, 16)), ("target_encoder", (16, 16))]  # fmt: skip
-    assert run.method.evaluated[0] is run.method.target_encoder
+                    ("target.encoder", (16, 16)), ("target.encoder", (16, 16))]  # fmt: skip
+    assert run.method.exported()["encoder"] is run.method.target.encoder
 
 
 def test_weight_decay_rises_and_gradients_are_clipped(monkeypatch):
@@ -110,4 +112,4 @@ def test_drop_path_reaches_the_student_only():
         return {module.drop_prob for module in network.modules() if hasattr(module, "drop_prob")}
 
     assert max(rates(method.encoder)) == 0.5
-    assert rates(method.target_encoder) == {0.0}
+    assert rates(method.target.encoder) == {0.0}

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from sslbench.batch import Clock
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, Supervised
-from sslbench.models import Prototypes
+from sslbench.objectives import Prototypes
 from sslbench.recipes import specs
-from tests.tiny import TRAINED, tiny
+from tests.tiny import TRAINED, batch_of, tiny
 
 LOCAL = {"views__local": {"kind": "View", "size": 8}, "views__num_local": 3}
 CLUSTERS = {
@@ -43,15 +44,15 @@ def shapes_seen(module: nn.Module) -> list[tuple[int, ...]]:
 def test_one_forward_for_each_size_and_one_of_the_projector(views):
     model = method("simclr", **LOCAL)
     encoder, projector = shapes_seen(model.encoder), shapes_seen(model.projector)
-    model(views)
+    model(batch_of(views))
     assert encoder == [(32, 3, 16, 16), (48, 3, 8, 8)]
     assert [shape[0] for shape in projector] == [80]
 
 
 def test_global_views_keep_their_own_statistics_where_the_recipe_says_so(views):
     model = method("byol", **LOCAL)
-    encoder, target = shapes_seen(model.encoder), shapes_seen(model.target_encoder)
-    model(views)
+    encoder, target = shapes_seen(model.encoder), shapes_seen(model.target.encoder)
+    model(batch_of(views))
     assert encoder == [(16, 3, 16, 16), (16, 3, 16, 16), (48, 3, 8, 8)]
     assert target == [(16, 3, 16, 16), (16, 3, 16, 16)]  # the target never sees a local crop
 
@@ -59,7 +60,7 @@ def test_global_views_keep_their_own_statistics_where_the_recipe_says_so(views):
 def test_a_one_sided_method_does_not_forward_its_key_online(views):
     model = method("moco-v2", **LOCAL)
     encoder = shapes_seen(model.encoder)
-    model(views)
+    model(batch_of(views))
     assert encoder == [(16, 3, 16, 16), (48, 3, 8, 8)]
 
 
@@ -67,7 +68,7 @@ def test_views_come_back_in_order_whatever_their_sizes(views):
     model = method("simclr").eval()
     mixed = [views[0], views[2], views[1], views[3]]
     with torch.no_grad():
-        together = model._project_together(mixed)
+        together = [*model._project_together(dict(enumerate(mixed))).values()]
         alone = [model.projector(model.encoder(view)) for view in mixed]
     assert_close(together, alone)
 
@@ -83,7 +84,7 @@ def test_every_method_takes_local_crops(recipe, views):
     model = method(recipe, **changes)
     given = views[:1] + views[2:] if num_global == 1 else views
     crops = [view.requires_grad_() for view in given[num_global:]]
-    model(given, indices=torch.arange(16)).loss.backward()
+    model(batch_of(given, indices=torch.arange(16))).loss.backward()
     assert all(crop.grad is not None and crop.grad.abs().sum() > 0 for crop in crops)
 
 
@@ -93,15 +94,16 @@ def test_supervision_is_a_mean_over_views(views):
     model = Supervised(experiment.recipe, resolution=16, num_classes=10).eval()
     labels = torch.arange(16) % 10
     with torch.no_grad():
-        together = model(views, labels).loss
-        alone = torch.stack([model([view], labels).loss for view in views]).mean()
+        together = model(batch_of(views, labels=labels)).loss
+        alone = torch.stack([model(batch_of([view], labels=labels)).loss for view in views]).mean()
     assert_close(together, alone)
 
 
 def test_the_average_is_evaluated_where_the_recipe_says_so(views):
     online, average = method("byol"), method("byol", target__evaluate=True)
-    assert online.evaluated == (online.encoder, online.projector)
-    assert average.evaluated == (average.target_encoder, average.target_projector)
+    assert online.exported() == {"encoder": online.encoder, "projector": online.projector}
+    target = average.target
+    assert average.exported() == {"encoder": target.encoder, "projector": target.projector}
 
 
 def test_prototypes_score_cosines_and_stay_on_the_sphere():
@@ -131,32 +133,32 @@ def test_weight_norm_sends_no_gradient_along_the_prototype():
 def test_the_target_has_prototypes_of_its_own_that_follow(views):
     model = method("byol", predictor=None, **LOCAL, **CLUSTERS)
     pairs = zip(model.online_parameters(), model.target_parameters(), strict=True)
-    assert any(target is model.target_prototypes.weight for _, target in pairs)
-    output = model(views)
+    assert any(target is model.objective.target_prototypes.weight for _, target in pairs)
+    output = model(batch_of(views))
     output.loss.backward()
-    assert model.prototypes.weight.grad is not None
-    assert model.target_prototypes.weight.grad is None
-    assert [tuple(s.shape) for s in output.target_scores] == [(16, 2, 6)] * 2
+    assert model.objective.prototypes.weight.grad is not None
+    assert model.objective.target_prototypes.weight.grad is None
+    assert [tuple(s.shape) for s in output.carry[0][2]] == [(16, 2, 6)] * 2
 
 
 def test_frozen_prototypes_get_no_gradient_until_their_epoch(views):
     changes = {**CLUSTERS, "prototypes": {"kind": "Prototypes", "count": 6, "frozen_epochs": 1.0}}
     model = method("simsiam", predictor=None, **changes)
-    model(views[:2]).loss.backward()
-    model.before_update(epoch=0.9)
-    assert model.prototypes.weight.grad is None
-    model(views[:2]).loss.backward()
-    model.before_update(epoch=1.0)
-    assert model.prototypes.weight.grad is not None
+    model(batch_of(views[:2])).loss.backward()
+    model.before_update(Clock(epoch=0.9))
+    assert model.objective.prototypes.weight.grad is None
+    model(batch_of(views[:2])).loss.backward()
+    model.before_update(Clock(epoch=1.0))
+    assert model.objective.prototypes.weight.grad is not None
 
 
 def test_the_centre_follows_the_targets_scores(views):
     changes = {**CLUSTERS, "objective": {"kind": "ClusterAssignment", "assignment": "Centering"}}
     model = method("byol", predictor=None, **changes)
-    output = model(views[:2])
-    assert model.centre.value.abs().sum() == 0
-    model.remember(output)
-    assert_close(model.centre.value, 0.1 * torch.cat(output.target_scores).mean(dim=0))
+    output = model(batch_of(views[:2]))
+    assert model.objective.centre.value.abs().sum() == 0
+    model.after_update([output], Clock())
+    assert_close(model.objective.centre.value, 0.1 * torch.cat(output.carry[0][2]).mean(dim=0))
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_queue_smaller_than_the_batch_is_refused():
         ("moco-v2", {"objective": {"kind": "InfoNCE", "negatives": "bank"}}, "set target=Memory"),
         ("moco-v2", {"target": "MemoryBank"}, "cannot use a memory bank beside a queue"),
         ("align-uniform-queue", {"target": "MemoryBank"}, "objective.queue=null"),
-        ("supervised", {"target": "MemoryBank"}, "CrossEntropy cannot use a memory bank; set"),
+        ("supervised", {"target": "MemoryBank"}, "no such field 'target' of SupervisedRecipe"),
         ("byol", {"views.second": None, "views.num_global": 1}, "compares two views; set views"),
         ("simclr", {"views.num_global": 1}, "set views.num_global=2, or target=MemoryBank"),
         ("instdisc", {"objective.symmetric": True}, "set objective.symmetric=false"),

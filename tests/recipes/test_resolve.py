@@ -121,7 +121,7 @@ def test_a_real_set_follows_the_scale():
             {"encoder": {"kind": "ViT", "patch": 12}, "views.local.size": 24},
             r"encoder\.patch: 12 does not divide the resolution 32; try encoder\.patch=8",
         ),
-        ({"encoder": "SmallAlexNet"}, r"SmallAlexNet takes images of one size; .*num_local=0"),
+        ({"encoder": "SmallAlexNet"}, r"SmallAlexNet: takes images of one size; .*num_local=0"),
     ],
 )
 def test_crops_that_the_encoder_cannot_take_are_refused(changes, message):

@@ -67,7 +67,7 @@ class JointRecipe(Recipe):
             f"{kind} compares two views; set views.num_global=2, or target=MemoryBank.",
         )
         self.require(
-            self.views.num_global == 2 or not self.objective.symmetric,
+            self.views.num_global == 2 or not getattr(self.objective, "symmetric", False),
             "one view has no second direction; set objective.symmetric=false or "
             "views.num_global=2.",
         )

@@ -19,15 +19,11 @@ class ObjectiveSpec(Spec, interface=True):
 
     A kind is data: its implementation is the entry of the same type in
     `sslbench.objectives.OBJECTIVES`. `scores_prototypes` says that it compares scores by
-    prototypes, not embeddings.
+    prototypes, not embeddings. A kind that leaves it open whether the second view is an anchor too
+    has a field `symmetric`.
     """
 
     scores_prototypes: ClassVar[bool] = False
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the second view is an anchor too; a field of the kinds that leave the choice."""
-        return False
 
     @property
     def reads_bank(self) -> bool:

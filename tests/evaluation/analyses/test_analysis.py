@@ -20,7 +20,8 @@ from sslbench.evaluation.analyses.analysis import (
 )
 from sslbench.evaluation.evaluating import evaluate, open_subject
 from sslbench.evaluation.geometry import alignment
-from sslbench.recipes.specs import CrossCorrelation, CrossEntropy
+from sslbench.recipes import RECIPES
+from sslbench.recipes.specs import CrossCorrelation
 
 
 @pytest.mark.parametrize("at_a_time", [1, 40, 2**22])
@@ -67,8 +68,8 @@ def test_batch_sizes_are_those_that_there_are_images_for():
 def test_temperature_is_the_runs_own_or_must_be_given(subject):
     assert temperature_of(subject, None) == subject.recipe.objective.temperature
     assert temperature_of(subject, 0.5) == 0.5
-    for objective in (CrossCorrelation(), CrossEntropy()):
-        recipe = dataclasses.replace(subject.recipe, objective=objective)
+    other = subject.recipe.but(objective=CrossCorrelation())
+    for recipe in (other, RECIPES["supervised"]):
         with pytest.raises(UserError, match="--temperature"):
             temperature_of(dataclasses.replace(subject, recipe=recipe), None)
     for wrong in (0.0, -1.0, float("nan")):
@@ -111,7 +112,7 @@ def test_a_run_without_its_projector_is_refused_in_a_sentence(trained, tmp_path)
     import shutil
 
     folder = RunFolder(shutil.copytree(trained.path, tmp_path / trained.path.name))
-    folder.projector_path.unlink()
+    folder.network_path("projector").unlink()
     old = open_subject(folder, root=tmp_path)
     with pytest.raises(UserError, match="earlier version"):
         embeddings(old, rows_of(old), space="projection")
@@ -128,7 +129,7 @@ def test_without_a_projector_in_the_recipe_the_projection_is_the_representation(
 
 
 def test_supervised_training_has_no_projection(subject):
-    recipe = dataclasses.replace(subject.recipe, objective=CrossEntropy(), projector=None)
+    recipe = RECIPES["supervised"].but(encoder=subject.recipe.encoder)
     supervised = dataclasses.replace(subject, recipe=recipe)
     with pytest.raises(UserError, match="with labels"):
         embeddings(supervised, rows_of(supervised), space="projection")

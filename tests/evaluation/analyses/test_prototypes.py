@@ -80,7 +80,7 @@ def test_the_prototypes_are_those_of_the_network_that_is_evaluated(tmp_path):
             experiment.but({"recipe.target.evaluate": evaluate}),
             provenance={}, runs=tmp_path / "runs", root=tmp_path,
         )  # fmt: skip
-        weights.append(load_weights(run.prototypes_path)["weight"])
+        weights.append(load_weights(run.network_path("prototypes"))["weight"])
         assert open_subject(run, root=tmp_path).prototypes.weight.shape == (1, 8, 8)
     assert not torch.equal(*weights)
 
@@ -92,7 +92,7 @@ def test_runs_without_prototypes_are_refused_in_a_sentence(subject, clustered, t
         analyze_prototypes(subject)
     copy = shutil.copytree(clustered.folder.path, tmp_path / clustered.folder.path.name)
     old = RunFolder(copy)
-    old.prototypes_path.unlink()
+    old.network_path("prototypes").unlink()
     with pytest.raises(UserError, match="earlier version, which kept no prototypes"):
         analyze_prototypes(open_subject(old, root=tmp_path))
     with pytest.raises(UserError, match="there are 16 prototypes"):
