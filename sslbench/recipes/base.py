@@ -69,7 +69,8 @@ class Spec:
         """A copy with some fields changed. Dotted paths reach into nested specs.
 
         `recipe.but(predictor=None)` and `recipe.but({"target.momentum": 0.99})` are what
-        `--set` does too. `views.*.flip` changes every view that is present. Fields that need each
+        `--set` does too. `views.*.flip` changes every view that is present, `projector.hidden.*`
+        every width of the list. Fields that need each
         other may come in any order: what they make together is checked.
         """
         result: Spec = self
@@ -108,6 +109,8 @@ class Spec:
         if head not in hints_of(type(self)):
             return False
         value = getattr(self, head)
+        if isinstance(value, tuple):
+            return rest in ("", "*")
         return not rest or (isinstance(value, Spec) and value.has(rest))
 
     @classmethod
@@ -214,6 +217,8 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
         new = coerce(value, known[head], where=whole)
     else:
         child = getattr(spec, head)
+        if isinstance(child, tuple) and rest == ["*"]:
+            return _changed(spec, [head], (value,) * len(child), whole)
         if not isinstance(child, Spec):
             state = "absent (null)" if child is None else "not a group of fields"
             raise UserError(f"{whole}: '{head}' is {state} here, so '{rest[0]}' cannot be set.")
