@@ -45,6 +45,14 @@ def test_published_values_of_a_row_are_mapped_and_set_is_literal():
     assert literal.experiment.recipe.epochs == 800
 
 
+def test_a_star_leaves_out_the_views_without_that_piece():
+    layers = [("row r", {"views.second.crop": None}), ("--set", {"views.*.crop.scale": [0.5, 1]})]
+    views = resolve("byol", scale="paper", layers=layers).experiment.recipe.views
+    assert views.first.crop.scale == (0.5, 1.0) and views.second.crop is None
+    with pytest.raises(UserError, match="no such field 'scael' of Crop"):
+        resolve("byol", scale="paper", layers=[("--set", {"views.*.crop.scael": 1})])
+
+
 def test_a_star_sets_every_width_of_a_list():
     def hidden(recipe: str) -> tuple[int, ...]:
         layers = [("--set", {"projector.hidden.*": 64})]

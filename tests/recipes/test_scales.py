@@ -103,6 +103,13 @@ def test_a_recipe_without_an_entry_gets_what_its_pieces_get(own: str) -> None:
     assert provenance["projector.out"] == "recipe"
 
 
+def test_a_rule_passes_over_what_a_recipe_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = RECIPES["simclr"].but({"name": "whole", "views.first.crop": None, "projector": None})
+    monkeypatch.setitem(RECIPES, "whole", whole)
+    recipe = resolve("whole", scale="laptop").experiment.recipe
+    assert recipe.views.first.crop is None and recipe.projector is None
+
+
 def test_an_entry_may_be_added_and_comes_after_all_rules(own: str, monkeypatch) -> None:
     monkeypatch.setitem(SCALES["laptop"].recipes, own, {"target.momentum": 0.5, "epochs": 3})
     laptop, smoke = resolve(own, scale="laptop"), resolve(own, scale="smoke")
