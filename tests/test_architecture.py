@@ -68,9 +68,11 @@ def test_every_scale_names_existing_recipes() -> None:
     from sslbench.recipes.scales import SCALES
 
     assert all(name == recipe.name for name, recipe in RECIPES.items())
-    assert all(name == scale.name for name, scale in SCALES.items())
     for scale in SCALES.values():
         assert set(scale.recipes) <= set(RECIPES)
+        for family, settings in scale.families.items():
+            known = {name for name, recipe in RECIPES.items() if recipe.family == family}
+            assert known and set(settings.recipes) <= known
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -69,7 +69,8 @@ class Spec:
         """A copy with some fields changed. Dotted paths reach into nested specs.
 
         `recipe.but(predictor=None)` and `recipe.but({"target.momentum": 0.99})` are what
-        `--set` does too. `views.*.flip` changes every view that is present. Fields that need each
+        `--set` does too. `views.*.flip` changes every view that has it, `projector.hidden.*`
+        every width of the list. Fields that need each
         other may come in any order: what they make together is checked.
         """
         result: Spec = self
@@ -109,11 +110,17 @@ class Spec:
         """Whether there is such a dotted field here: a piece that is absent has none."""
         head, _, rest = path.partition(".")
         if head == "*":
-            return True
+            return any(getattr(self, name).has(rest) for name in self._pieces())
         if head not in hints_of(type(self)):
             return False
         value = getattr(self, head)
+        if isinstance(value, tuple):
+            return rest in ("", "*")
         return not rest or (isinstance(value, Spec) and value.has(rest))
+
+    def _pieces(self) -> list[str]:
+        """The fields that hold a spec here."""
+        return [n for n in hints_of(type(self)) if isinstance(getattr(self, n), Spec)]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -204,8 +211,9 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
     if head == "*":
         if not rest:
             raise UserError(f"{whole}: say which field of each, as in views.*.flip.")
-        present = [n for n in known if isinstance(getattr(spec, n), Spec)]
-        changed = {n: _changed(getattr(spec, n), rest, value, whole) for n in present}
+        present = spec._pieces()
+        having = [n for n in present if getattr(spec, n).has(".".join(rest))]
+        changed = {n: _changed(getattr(spec, n), rest, value, whole) for n in having or present}
         return dataclasses.replace(spec, **changed)
     if head not in known:
         hint = did_you_mean(head, known) if len(path) == 1 else ""
@@ -220,6 +228,8 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
         new = coerce(value, known[head], where=whole)
     else:
         child = getattr(spec, head)
+        if isinstance(child, tuple) and rest == ["*"]:
+            return _changed(spec, [head], (value,) * len(child), whole)
         if not isinstance(child, Spec):
             state = "absent (null)" if child is None else "not a group of fields"
             raise UserError(f"{whole}: '{head}' is {state} here, so '{rest[0]}' cannot be set.")

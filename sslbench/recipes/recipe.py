@@ -52,6 +52,11 @@ class Recipe(Spec, interface=True):
     batch_size: int = 256
     accumulate: int = 1
 
+    @property
+    def family(self) -> str:
+        """`joint` of `JointRecipe`: what the files of the scales are called."""
+        return type(self).__name__.removesuffix("Recipe").lower()
+
     def check(self) -> None:
         require_name(self.name, "name")
         self.require(self.epochs >= 0, "epochs must be >= 0.")

@@ -61,23 +61,20 @@ def resolve(
     """
     chosen = find_scale(scale)
     current = find_recipe(recipe)
-    provenance = dict.fromkeys((path for path, _ in current.leaves()), "recipe")
-    scale_layers = [
-        (f"scale {scale}", _present(current, chosen.common)),
-        (f"scale {scale}, {recipe}", chosen.recipes.get(recipe, {})),
-    ]
+    leaves = dict(current.leaves())
+    provenance = dict.fromkeys(leaves, "recipe")
     axes = chosen.axes_of(published_at)
     mapped = [
         (name, changes if name == "--set" else dict(_map_axes(changes, axes, recipe)))
         for name, changes in layers
     ]
-    for name, changes in [*scale_layers, *mapped]:
+    for name, changes in [*chosen.layers(recipe, current), *mapped]:
         try:
-            changed = apply(current, changes)
+            current = apply(current, changes)
         except UserError as error:
             raise UserError(f"{recipe}, {name}: {error}") from None
-        provenance = _provenance(current, changed, provenance, changes, name)
-        current = changed
+        before, leaves = leaves, dict(current.leaves())
+        provenance = _provenance(before, leaves, provenance, changes, name)
     experiment = Experiment(recipe=current, data=data or chosen.data, seed=seed, scale=scale)
     return Resolved(experiment, provenance)
 
@@ -88,20 +85,13 @@ def apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return recipe.but(dict(ordered))
 
 
-def _present(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a scale's common layer that speaks to this recipe: pieces it has, and no
-    training or network for a baseline that has none."""
-    fixed = () if recipe.encoder.trainable else ("encoder",)
-    return {k: v for k, v in changes.items() if k not in fixed and recipe.has(k)}
-
-
 def _map_axes(
     changes: Mapping[str, Any], axes: Axes, recipe: str, *, inside: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """Published values to those here; the fields of a mapping are mapped under their own path."""
     for path, value in changes.items():
         full = f"{inside}{path}"
-        axis = axes.get(f"{recipe}/{full}", axes.get(full, {}))
+        axis = axes.get(f"{recipe}/{full}", axes.get(full))
         if isinstance(value, Mapping):
             yield path, dict(_map_axes(value, axes, recipe, inside=f"{full}."))
         elif isinstance(value, (list, tuple)):
@@ -110,18 +100,21 @@ def _map_axes(
             yield path, _mapped(value, axis)
 
 
-def _mapped(value: Any, axis: Axis) -> Any:
-    return axis.get(value, value) if isinstance(value, (int, float, str)) else value
+def _mapped(value: Any, axis: Axis | None) -> Any:
+    return value if axis is None else axis[value]
 
 
 def _provenance(
-    before: Recipe, after: Recipe, old: dict[str, str], changes: Mapping[str, Any], layer: str
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    old: dict[str, str],
+    changes: Mapping[str, Any],
+    layer: str,
 ) -> dict[str, str]:
-    had = dict(before.leaves())
-    roots = tuple(changes)
+    inside = tuple(f"{root}." for root in changes)
     out = {}
-    for path, value in after.leaves():
-        named = any(path == root or path.startswith(root + ".") for root in roots)
-        moved = path not in had or had[path] != value
+    for path, value in after.items():
+        named = path in changes or path.startswith(inside)
+        moved = path not in before or before[path] != value
         out[path] = layer if named or moved else old.get(path, layer)
     return out

@@ -31,7 +31,9 @@ def test_later_layers_win_and_are_named():
     assert resolved.experiment.recipe.epochs == 3
     assert resolved.provenance["epochs"] == "--set"
     assert resolved.provenance["batch_size"] == "table t"
-    assert resolved.provenance["encoder.width"] == "scale laptop"
+    assert resolved.provenance["views.first.blur"] == "scale laptop"
+    assert resolved.provenance["encoder.width"] == "scale laptop, encoder=ResNet|SmallAlexNet"
+    assert resolved.provenance["target.momentum"] == "scale laptop, byol"
     assert resolved.provenance["views.second.flip"] == "recipe"
 
 
@@ -41,6 +43,22 @@ def test_published_values_of_a_row_are_mapped_and_set_is_literal():
     literal = resolve("byol", scale="laptop", layers=[("--set", {"epochs": 800})])
     assert row.experiment.recipe.epochs == axis[800]
     assert literal.experiment.recipe.epochs == 800
+
+
+def test_a_star_leaves_out_the_views_without_that_piece():
+    layers = [("row r", {"views.second.crop": None}), ("--set", {"views.*.crop.scale": [0.5, 1]})]
+    views = resolve("byol", scale="paper", layers=layers).experiment.recipe.views
+    assert views.first.crop.scale == (0.5, 1.0) and views.second.crop is None
+    with pytest.raises(UserError, match="no such field 'scael' of Crop"):
+        resolve("byol", scale="paper", layers=[("--set", {"views.*.crop.scael": 1})])
+
+
+def test_a_star_sets_every_width_of_a_list():
+    def hidden(recipe: str) -> tuple[int, ...]:
+        layers = [("--set", {"projector.hidden.*": 64})]
+        return resolve(recipe, scale="laptop", layers=layers).experiment.recipe.projector.hidden
+
+    assert (hidden("byol"), hidden("simsiam"), hidden("moco-v1")) == ((64,), (64, 64), ())
 
 
 def test_values_published_on_small_images_have_axes_of_their_own():

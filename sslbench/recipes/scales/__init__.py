@@ -1,17 +1,38 @@
 """Scales: what turns a published recipe into what a machine can afford, as data.
 
-A scale changes all recipes (`common`, where the piece is present), single recipes (`recipes`:
-short schedules need their own rates), and maps a swept axis (`axes`: published number or name to
-the one here, under a dotted path, or `recipe/path` for one recipe). `small_axes` are the axes of
-tables published on small images, where a batch of 256 is large.
+A folder a scale: `scale.yaml` says what it is, what it changes of every recipe, and what its axes
+are (published number or name to the one here); a file a family (`joint.yaml` of `JointRecipe`) what
+it changes of those recipes, and where each setting comes from.
 """
 
 from __future__ import annotations
 
-from sslbench.recipes.scales.cpu import LAPTOP, SMOKE
-from sslbench.recipes.scales.gpu import CIFAR, PAPER
-from sslbench.recipes.scales.scale import Axis, Changes, PublishedAt, Scale
+from collections.abc import Iterator, Mapping
 
-SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE, LAPTOP, CIFAR, PAPER)}
+from sslbench.recipes.scales.reading import read_scale
+from sslbench.recipes.scales.scale import Axis, Changes, Found, PublishedAt, Scale
 
-__all__ = ["SCALES", "Axis", "Changes", "PublishedAt", "Scale"]
+
+class Scales(Mapping[str, Scale]):
+    """The scales by name, small to large; the files of one are read when it is first asked for."""
+
+    _NAMES = ("smoke", "laptop", "cifar", "paper")
+
+    def __getitem__(self, name: str) -> Scale:
+        if name not in self:
+            raise KeyError(name)
+        return read_scale(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._NAMES)
+
+    def __len__(self) -> int:
+        return len(self._NAMES)
+
+
+SCALES = Scales()
+
+__all__ = ["SCALES", "Axis", "Changes", "Found", "PublishedAt", "Scale"]
