@@ -60,7 +60,8 @@ def test_every_kind_has_an_implementation() -> None:
         (EncoderSpec, ENCODERS),
         (TargetSpec, TARGETS),
     ):
-        assert set(index) == set(kinds(interface))
+        own = {kind for kind in kinds(interface) if kind.__module__.startswith("sslbench.")}
+        assert set(index) == own
 
 
 def test_every_scale_names_existing_recipes() -> None:
