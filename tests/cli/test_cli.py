@@ -237,7 +237,7 @@ def committed(results: Path) -> Path:
 
 def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatch):
     committed(tmp_path / "reference")
-    monkeypatch.setattr("sslbench.cli.gate.execute", lambda *_, **__: pytest.fail("it trains"))
+    monkeypatch.setattr("sslbench.cli.grid.Grid.train", lambda *_, **__: pytest.fail("it trains"))
     words = ["check", "--against", "reference", "--scale", "laptop", "--seeds", "1"]
     for change, says in (("epochs=1", "what --set changed"), ("data.num_train=16", "fingerprint")):
         code, _, err = run(*words, "--set", change)
