@@ -15,18 +15,18 @@ from sslbench.cli import values
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data
-from sslbench.tables.schema import Table, load_table
 
 if TYPE_CHECKING:
     from sslbench.tables.grid import Plan
     from sslbench.tables.results import MeasuredTable
+    from sslbench.tables.schema import Table
 
 
 @dataclass(frozen=True)
 class GridRequest:
     """What a command asks of the grid, parsed."""
 
-    tables: tuple[Table, ...]
+    tables: "tuple[Table, ...]"
     scale: str
     seeds: int
     data: Data | None
@@ -78,6 +78,8 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
         dataset: str | None = None,
     ) -> GridRequest:
         """What is asked for. Raises UserError with the nearest names."""
+        from sslbench.tables.schema import load_table
+
         changes, of_data = values.parse_sets(self.set_)
         data = values.parse_dataset(dataset, self.scale)
         if of_data:

@@ -12,9 +12,15 @@ import typer
 from sslbench.cli import options as o
 from sslbench.cli import values
 from sslbench.recipes.resolve import Resolved
+from sslbench.typed import require_seconds
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
+
+
+def _seconds(seconds: float) -> float:
+    require_seconds(seconds, "--checkpoint-seconds")
+    return seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
     ] = "auto"
     checkpoint_seconds: Annotated[
         float,
-        typer.Option(help="Least time between two checkpoints.", callback=values.require_seconds),
+        typer.Option(help="Least time between two checkpoints.", callback=_seconds),
     ] = 60.0
     monitor_points: Annotated[
         int | None,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sslbench.errors import UserError, did_you_mean
 from sslbench.files import entries, parse_yaml, read_yaml
 from sslbench.recipes.recipe import Experiment, Recipe
-from sslbench.recipes.resolve import Resolved, find_scale, resolve
+from sslbench.recipes.resolve import Resolved, find_scale, layered, resolve
 from sslbench.recipes.specs import Data
+from sslbench.typed import typed
 
 T = TypeVar("T", int, float)
 
@@ -38,13 +38,6 @@ def require_seed(seed: int) -> int:
     if seed < 0:
         raise UserError(f"--seed {seed}: needs a whole number from 0.")
     return seed
-
-
-def require_seconds(seconds: float) -> float:
-    """The same seconds; raises UserError for less than none, and for what is no time."""
-    if not 0 <= seconds < math.inf:  # also false for nan
-        raise UserError(f"--checkpoint-seconds {seconds:g}: needs a finite number from 0.")
-    return seconds
 
 
 def numbers(text: str | None, kind: Callable[[str], T], option: str) -> list[T] | None:
@@ -107,31 +100,39 @@ def known_scale(name: str) -> str:
 def resolved(
     recipe: str, *, scale: str, dataset: str | None, sets: Iterable[str] | None, seed: int
 ) -> Resolved:
-    """The experiment of a command line. `recipe` is a name or a YAML file that `--show` printed."""
+    """The experiment of a command line. `recipe` is a name, or a YAML file: one that `--show`
+    printed, or a run's. Raises UserError."""
     changes, data_changes = parse_sets(sets)
     data = (parse_dataset(dataset, scale) or find_scale(scale).data).but(data_changes)
-    if recipe.endswith((".yaml", ".yml")):
-        experiment = experiment_file(Path(recipe)).but(seed=seed)
-        if dataset or data_changes:
-            experiment = experiment.but(data=data)
-        changed = experiment.but(recipe=experiment.recipe.but(changes))
-        return Resolved(changed, dict.fromkeys((p for p, _ in changed.recipe.leaves()), recipe))
-    return resolve(recipe, scale=scale, layers=[("--set", changes)], data=data, seed=seed)
+    if not recipe.endswith((".yaml", ".yml")):
+        return resolve(recipe, scale=scale, layers=[("--set", changes)], data=data, seed=seed)
+    kept = experiment_file(Path(recipe))
+    experiment = kept.experiment.but(seed=seed)
+    if dataset or data_changes:
+        experiment = experiment.but(data=data)
+    changed, layers = layered(experiment.recipe, kept.provenance, changes, "--set")
+    return Resolved(experiment.but(recipe=changed), layers)
 
 
-def experiment_file(path: Path) -> Experiment:
-    """An experiment from a YAML file. Raises UserError that names the file and the field."""
+def experiment_file(path: Path) -> Resolved:
+    """An experiment from a YAML file. A run's file says which layer each field came from; of
+    another file's fields it is the file. Raises UserError that names the file and the field."""
     document = read_yaml(path)
+    layers: Any = {}
     if isinstance(document, dict) and "experiment" in document:
-        document = document["experiment"]
+        layers, document = document.get("provenance", {}), document["experiment"]
     if not isinstance(document, dict):
         raise UserError(f"{path} holds no recipe; `sslbench pretrain NAME --show` prints one.")
     try:
+        layers = typed(layers, Mapping[str, str], where="provenance")
         if document.get("kind") == "Recipe":
-            return Experiment(recipe=Recipe.from_dict(document))
-        return Experiment.from_dict(document)
+            experiment = Experiment(recipe=Recipe.from_dict(document))
+        else:
+            experiment = Experiment.from_dict(document)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    fields = (field for field, _ in experiment.recipe.leaves())
+    return Resolved(experiment, {field: layers.get(field, str(path)) for field in fields})
 
 
 def exists(text: str, *, folder: bool) -> bool:
