@@ -46,7 +46,6 @@ class Similarity(Picture):
     space: Space = "projection"
 
     def __call__(self) -> None:
-        """Raises UserError, as all of them: a run that cannot be analyzed so."""
         space = find_space(self.space)
         self.prepare()
         from sslbench.evaluation.analyses import analyze_similarity
@@ -75,7 +74,6 @@ class Hypersphere(Picture):
     ] = None
 
     def __call__(self) -> None:
-        """The circle of some runs, or the landscape of all."""
         space = None if self.space is None else find_space(self.space)
         if self.all_ or self.match:
             if self.names or self.dataset:
@@ -113,7 +111,6 @@ class Spectrum(Picture):
     space: Space = "projection"
 
     def __call__(self) -> None:
-        """The spectrum of each run."""
         space = find_space(self.space)
         self.prepare()
         from sslbench.evaluation.analyses import analyze_spectrum
@@ -130,7 +127,6 @@ class Coupling(Picture):
     temperature: Temperature = None
 
     def __call__(self) -> None:
-        """The coupling of each run."""
         sizes = numbers(self.batch_sizes, int, "--batch-sizes")
         self.prepare()
         from sslbench.evaluation.analyses import analyze_coupling
@@ -156,7 +152,6 @@ class SamplingBias(Picture):
     space: Space = "projection"
 
     def __call__(self) -> None:
-        """The bias of one run."""
         space = find_space(self.space)
         sizes = numbers(self.batch_sizes, int, "--batch-sizes")
         priors = numbers(self.class_prior, float, "--class-prior")
@@ -188,7 +183,6 @@ class Neighbours(Picture):
     index: Index = None
 
     def __call__(self) -> None:
-        """The neighbours by each run."""
         chosen = numbers(self.index, int, "--index")
         self.prepare()
         from sslbench.evaluation.analyses import analyze_neighbours
@@ -221,7 +215,6 @@ class Attention(Picture):
     ] = 0.6
 
     def __call__(self) -> None:
-        """The attention of each run."""
         chosen = numbers(self.index, int, "--index")
         files = self.files or ()
         self.prepare()
@@ -255,7 +248,6 @@ class Prototypes(Picture):
     temperature: Temperature = None
 
     def __call__(self) -> None:
-        """The prototypes of one run."""
         self.prepare()
         from sslbench.evaluation.analyses import analyze_prototypes
 
@@ -276,7 +268,6 @@ class Stability(Picture):
     names: Runs
 
     def __call__(self) -> None:
-        """The log of each run."""
         from sslbench.evaluation.analyses import analyze_stability, merge
 
         opened = {f.path.resolve(): f for f in map(self.open_run, self.names)}

@@ -21,7 +21,6 @@ class Compare(o.Runs, o.Json):
     dataset: Annotated[str | None, typer.Option(help="Data set of the scores.")] = None
 
     def __call__(self) -> None:
-        """Paired test on per-image predictions."""
         from sslbench.evaluation import compare
 
         a, b = self.open_run(self.run_a), self.open_run(self.run_b)

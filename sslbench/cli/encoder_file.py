@@ -135,7 +135,7 @@ class FileRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOrFile(o.OnData, o.DataScale, FileRequest, o.Places):
+class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
     """The options with which a run is opened, or an encoder file as one."""
 
     def open(self, name: str) -> "tuple[RunFolder, Data | None]":

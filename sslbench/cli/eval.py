@@ -10,7 +10,7 @@ import typer
 
 from sslbench.cli import options as o
 from sslbench.cli import values
-from sslbench.cli.encoder_file import RunOrFile
+from sslbench.cli.encoder_file import Opener
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
@@ -30,14 +30,13 @@ class Scoring(o.Protocols, o.Places, o.Device, o.Threads, o.Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Scoring, RunOrFile):
+class Evaluate(Scoring, Opener):
     """Score a run, or an encoder file of another library, under the versioned protocols."""
 
     run: o.RunOrFile
     force: Annotated[bool, typer.Option("--force", help="Score again what is scored.")] = False
 
     def __call__(self) -> None:
-        """Score a run folder or an encoder file."""
         self.prepare()
         from sslbench.evaluation import evaluate
 
@@ -58,7 +57,6 @@ class Transfer(Scoring):
     to: Annotated[str, typer.Option(help="Comma-separated data sets.")]
 
     def __call__(self) -> None:
-        """Score a run on other data sets."""
         self.prepare()
         from sslbench.evaluation import transfer
 

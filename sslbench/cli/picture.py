@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sslbench.cli import options as o
-from sslbench.cli.encoder_file import RunOrFile
+from sslbench.cli.encoder_file import Opener
 from sslbench.errors import UserError
 from sslbench.files import entries
 
@@ -27,7 +27,7 @@ HERE = Path("analyses")  # of several runs, and the name of the folder inside on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture(RunOrFile, o.Device, o.Threads, o.Json):
+class Picture(Opener, o.Device, o.Threads, o.Json):
     """The options that all analyses share, and how they are met."""
 
     out: Annotated[

@@ -125,10 +125,10 @@ def experiment_file(path: Path) -> Resolved:
         raise UserError(f"{path} holds no recipe; `sslbench pretrain NAME --show` prints one.")
     try:
         layers = typed(layers, Mapping[str, str], where="provenance")
-        if document.get("kind") == "Recipe":
-            experiment = Experiment(recipe=Recipe.from_dict(document))
-        else:
+        if document.get("kind", "Experiment") == "Experiment":
             experiment = Experiment.from_dict(document)
+        else:
+            experiment = Experiment(recipe=Recipe.from_dict(document))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     fields = (field for field, _ in experiment.recipe.leaves())
