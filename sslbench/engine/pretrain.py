@@ -243,10 +243,8 @@ class _Run:
         if log is not None:
             log.write({**self.last, **gradients})
         if self.progress is not None and self.main:
-            per_second = self._throughput()
-            self.progress(
-                trainer.step_count, trainer.total_steps, {**self.last, "views/s": per_second}
-            )
+            shown = {**self.last, "views/s": self._throughput()}
+            self.progress(trainer.step_count, trainer.total_steps, shown)
 
     def _throughput(self) -> float:
         """Views per second since this execution began."""
@@ -299,10 +297,9 @@ class _Run:
 
     def _finish(self) -> None:
         if self.main:
-            metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
             save_networks(
                 self.folder, self.trainer.method, experiment=self.experiment, dataset=self.dataset,
-                metadata=metadata,
+                metadata={"digest": self.digest, "recipe": self.experiment.recipe.name},
             )  # fmt: skip
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)
