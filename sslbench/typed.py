@@ -112,6 +112,12 @@ def require_name(name: str, where: str) -> None:
         )
 
 
+def require_seconds(seconds: float, where: str) -> None:
+    """Raise UserError for less than no time, and for what is no time."""
+    if not 0 <= seconds < math.inf:  # also false for nan
+        raise refusal(f"{where} {seconds:g}", "needs a finite number from 0.")
+
+
 _HINTS: dict[Any, dict[str, Any]] = {}
 
 

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any
 
 from sslbench.errors import DataWarning
 
 
-def show_data_warnings() -> None:
-    """From here on every warning about data is one line on stderr, however often it is raised."""
-    usual, said = warnings.showwarning, set[str]()
+class _OneLineEach:
+    """Shows a warning about data once and as a line, and others as they were shown before."""
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
+    def __init__(self, usual: Callable[..., None]) -> None:
+        self.usual = usual
+        self._said: set[str] = set()
+
+    def __call__(
+        self, message: Warning | str, category: type[Warning], *where: Any, **more: Any
     ) -> None:
         if not issubclass(category, DataWarning):
-            usual(message, category, filename, lineno, file, line)
-        elif str(message) not in said:
-            said.add(str(message))
+            self.usual(message, category, *where, **more)
+        elif str(message) not in self._said:
+            self._said.add(str(message))
             print(f"sslbench: {message}", file=sys.stderr)
 
-    warnings.showwarning = show
+
+def show_data_warnings() -> None:
+    """From here on every warning about data is one line on stderr, however often it is raised, and
+    however often this is called."""
+    now = warnings.showwarning
+    usual = now.usual if isinstance(now, _OneLineEach) else now
+    warnings.showwarning = _OneLineEach(usual)

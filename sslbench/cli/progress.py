@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,9 @@ from rich.progress import (
 )
 
 from sslbench.engine.progress import Progress as Report
+
+if TYPE_CHECKING:
+    from sslbench.tables.grid import Event, Plan
 
 _SHOWN = (("loss", ".3f"), ("knn", ".1f"), ("std", ".4f"), ("effective_rank", ".1f"),
           ("views/s", ",.0f"))  # fmt: skip
@@ -70,3 +74,61 @@ def _plain(title: str) -> Report:
             print(f"{title}  step {step}/{total}  {describe(stats)}", file=sys.stderr, flush=True)
 
     return report
+
+
+@contextlib.contextmanager
+def grid_progress(plan: Plan) -> Iterator[Callable[[Event], None]]:
+    """A bar for the grid and one for each run in progress; plain lines without a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_events()
+        return
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[stats]}"),
+        console=console,
+    )
+    with bar:
+        overall = bar.add_task("grid", total=len(plan.todo), stats="")
+        tasks: dict[str, Any] = {}
+        told: set[tuple[str, str]] = set()
+
+        def on_event(event: Event) -> None:
+            name = event.run.folder.path.name
+            if event.kind == "progress":
+                bar.update(tasks[name], completed=event.step, total=event.steps,
+                           stats=describe(event.metrics or {}))  # fmt: skip
+                return
+            if name in tasks:  # ended, or begins again after its worker died
+                bar.remove_task(tasks.pop(name))
+            if event.kind == "start":
+                tasks[name] = bar.add_task(event.run.label, total=None, stats="")
+                return
+            if event.kind != "waiting":
+                bar.advance(overall)
+            if event.kind != "done" and (name, event.kind) not in told:
+                told.add((name, event.kind))
+                text = f"{event.kind} {event.run.label}: {event.error}"
+                bar.console.print(text, markup=False, style="red" if event.kind == "failed" else "")
+
+        yield on_event
+
+
+def _plain_events() -> Callable[[Event], None]:
+    """Without a terminal: a line for each run that ended, or that another process has."""
+    waiting: set[str] = set()
+
+    def on_event(event: Event) -> None:
+        name = event.run.folder.path.name
+        if event.kind in ("start", "progress") or (event.kind == "waiting" and name in waiting):
+            return
+        if event.kind == "waiting":
+            waiting.add(name)
+        text = f": {event.error}" if event.error else ""
+        print(f"[{event.number}/{event.total}] {event.kind} {event.run.label}{text}",
+              file=sys.stderr, flush=True)  # fmt: skip
+
+    return on_event

@@ -31,6 +31,7 @@ from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
 from sslbench.recipes.recipe import Experiment
+from sslbench.typed import require_seconds
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
 MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch, unless more are asked for
@@ -56,6 +57,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.monitor_points is not None and self.monitor_points < 1:
             raise UserError(f"monitor_points {self.monitor_points}: needs at least 1.")
+        require_seconds(self.checkpoint_seconds, "checkpoint_seconds")
 
 
 def run_folder(experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:
@@ -241,10 +243,8 @@ class _Run:
         if log is not None:
             log.write({**self.last, **gradients})
         if self.progress is not None and self.main:
-            per_second = self._throughput()
-            self.progress(
-                trainer.step_count, trainer.total_steps, {**self.last, "views/s": per_second}
-            )
+            shown = {**self.last, "views/s": self._throughput()}
+            self.progress(trainer.step_count, trainer.total_steps, shown)
 
     def _throughput(self) -> float:
         """Views per second since this execution began."""
@@ -297,10 +297,9 @@ class _Run:
 
     def _finish(self) -> None:
         if self.main:
-            metadata = {"digest": self.digest, "recipe": self.experiment.recipe.name}
             save_networks(
                 self.folder, self.trainer.method, experiment=self.experiment, dataset=self.dataset,
-                metadata=metadata,
+                metadata={"digest": self.digest, "recipe": self.experiment.recipe.name},
             )  # fmt: skip
             self._summarize("finished")
             self.folder.checkpoint_path.unlink(missing_ok=True)

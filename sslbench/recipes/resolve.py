@@ -85,6 +85,22 @@ def apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return recipe.but(dict(ordered))
 
 
+def layered(
+    recipe: Recipe, provenance: Mapping[str, str], changes: Mapping[str, Any], layer: str
+) -> tuple[Recipe, dict[str, str]]:
+    """One layer more on a recipe whose fields' layers are known.
+
+    Returns:
+        The changed recipe, and the layer of each of its fields: this one where it names the field
+        or moves its value.
+    Raises:
+        UserError: an unknown field, or a wrong value.
+    """
+    changed = apply(recipe, changes)
+    leaves = dict(recipe.leaves()), dict(changed.leaves())
+    return changed, _provenance(*leaves, provenance, changes, layer)
+
+
 def _map_axes(
     changes: Mapping[str, Any], axes: Axes, recipe: str, *, inside: str = ""
 ) -> Iterator[tuple[str, Any]]:
@@ -107,7 +123,7 @@ def _mapped(value: Any, axis: Axis | None) -> Any:
 def _provenance(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    old: dict[str, str],
+    old: Mapping[str, str],
     changes: Mapping[str, Any],
     layer: str,
 ) -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_what_needs_a_certain_run_is_written_as_the_others_are(call, name, run, 
 
 def test_help_lists_the_options_of_the_command_before_the_shared_ones():
     result = CliRunner().invoke(app, ["analyze", "neighbours", "--help"], terminal_width=200)
-    options = ("--queries", "--neighbours", "--index", "--dataset", "--out", "--runs", "--json")
+    options = ("--queries", "--neighbours", "--index", "--out", "--dataset", "--runs", "--json")
     places = [result.stdout.index(option) for option in options]
     assert places == sorted(places)
     assert "How many test images to show" in result.stdout

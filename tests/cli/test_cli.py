@@ -79,7 +79,10 @@ def test_list_names_things_as_text_and_as_json(run, kind):
         (["pretrain", "simclr", "--threads", "1000000"], "more than the 1024"),
         (["pretrain", "simclr", "--checkpoint-seconds", "nan"], "a finite number from 0"),
         (["pretrain", "simclr", "--checkpoint-seconds", "inf"], "a finite number from 0"),
-        (["pretrain", "simclr", "--checkpoint-seconds", "-1"], "a finite number from 0"),
+        (["pretrain", "simclr", "--checkpoint-seconds", "-1"], "--checkpoint-seconds -1: needs"),
+        (["pretrain", "simclr", "--seed", "-1"], "--seed -1: needs a whole number from 0"),
+        (["analyze", "neighbours", "a", "--seed", "-1"], "--seed -1: needs a whole number from 0"),
+        (["analyze", "attention", "a", "--seed", "-1"], "--seed -1: needs a whole number from 0"),
         (["ablate", "byol-target", "--set", "target.momentm=1"], "momentm"),
         (["ablate", "byol-target", "--dry-run", "--jobs", "0"], "--jobs must be 1 to 1024"),
         (["report"], "sslbench ablate"),
@@ -101,6 +104,12 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(run, words, expected):
     assert code == 2
     assert expected in err
     assert err.startswith("sslbench: ") and len(err.strip().splitlines()) == 1
+
+
+def test_a_wrong_choice_is_answered_with_each_choice_once(run):
+    code, _, err = run("pretrain", "dino", "--set", "objective.loss=mse")
+    assert code == 2
+    assert err.count("cross_entropy") == err.count("normalized_mse") == 1
 
 
 def test_pretrain_eval_compare_export(run):
@@ -237,7 +246,7 @@ def committed(results: Path) -> Path:
 
 def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatch):
     committed(tmp_path / "reference")
-    monkeypatch.setattr("sslbench.cli.gate.execute", lambda *_, **__: pytest.fail("it trains"))
+    monkeypatch.setattr("sslbench.cli.grid.Grid.train", lambda *_, **__: pytest.fail("it trains"))
     words = ["check", "--against", "reference", "--scale", "laptop", "--seeds", "1"]
     for change, says in (("epochs=1", "what --set changed"), ("data.num_train=16", "fingerprint")):
         code, _, err = run(*words, "--set", change)

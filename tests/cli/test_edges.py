@@ -75,7 +75,7 @@ def test_what_the_machine_refuses_is_one_sentence(run, monkeypatch, error, code,
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("sslbench.cli.listing.show", fail)
+    monkeypatch.setattr("sslbench.cli.list.find_rows", fail)
     found, _, err = run("list")
     assert found == code
     assert said in err and len(err.splitlines()) == 1
@@ -88,6 +88,6 @@ def test_a_fault_of_the_program_keeps_its_traceback(run, monkeypatch):
     def fail(*_, **__):
         raise KeyError("ours")
 
-    monkeypatch.setattr("sslbench.cli.listing.show", fail)
+    monkeypatch.setattr("sslbench.cli.list.find_rows", fail)
     with pytest.raises(KeyError, match="ours"):
         run("list")

@@ -180,6 +180,12 @@ def test_more_monitor_points_than_steps_are_one_a_step(tmp_path):
         Options(monitor_points=0)
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_checkpoints_are_a_finite_time_apart(seconds):
+    with pytest.raises(UserError, match=r"checkpoint_seconds .*: needs a finite number from 0"):
+        Options(checkpoint_seconds=seconds)
+
+
 def test_the_summary_says_where_the_number_comes_from(tmp_path):
     summary = train(tiny("byol"), tmp_path).summary()
     assert summary["status"] == "finished"

@@ -220,7 +220,7 @@ def reading_only() -> Iterator[None]:
 
     with (
         mock.patch("sslbench.evaluation.evaluating._score", measured),
-        mock.patch("sslbench.cli.gate.execute", return_value=[]),
+        mock.patch("sslbench.cli.grid.Grid.train", return_value=[]),
     ):
         yield
 

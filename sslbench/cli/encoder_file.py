@@ -1,32 +1,84 @@
-"""What is said on the command line of an encoder file, and the run that it becomes."""
+"""What is said on the command line of an encoder file, and the run that it becomes.
 
-from __future__ import annotations
+No `from __future__ import annotations` here; command.py says why.
+"""
 
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
 
 from sslbench.cli import options as o
+from sslbench.cli import values
 from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes.specs import Data
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
     from sslbench.evaluation.foreign import FileOptions
 
+_PANEL = "For an encoder file"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileRequest:
-    """The options that are for encoder files only, as the command line has them."""
+    """The options that are for encoder files only."""
 
-    encoder: o.Encoder = None
-    heads: o.Heads = None
-    resolution: o.Resolution = None
-    normalization: o.Normalization = None
-    mean: o.Mean = None
-    std: o.Std = None
-    part: o.Part = None
-    positions: o.Positions = None
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="What it holds: resnet18, resnet50, resnet18-small, vit-small-16… An export says "
+            "it itself.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    heads: Annotated[
+        int | None,
+        typer.Option(
+            help="Attention heads of a ViT; default: one for 64 of its width.",
+            min=1,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            help="Input side; default: an export's, otherwise the data's.",
+            min=1,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    normalization: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet, half (mean 0.5, std 0.5), none ([0, 1]), or data (its own mean and "
+            "std); default: an export's, otherwise imagenet.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Of its training images in [0, 1]: a number, or R,G,B.", rich_help_panel=_PANEL
+        ),
+    ] = None
+    std: Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=_PANEL)] = None
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="The start of the encoder's keys, where there are several.", rich_help_panel=_PANEL
+        ),
+    ] = None
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            help="How a ViT's positions are resampled: dino, mae, timm or torchvision; default: as "
+            "the file's project does.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
 
     def refuse_for_run(self, run: str) -> None:
         """Raise UserError where any is given with a run, which keeps its own."""
@@ -38,7 +90,7 @@ class FileRequest:
                 "encoder files only."
             )
 
-    def options(self) -> FileOptions:
+    def options(self) -> "FileOptions":
         """As the import takes them. Raises UserError."""
         from sslbench.evaluation.foreign import FileOptions
         from sslbench.models.positions import Resampling
@@ -82,27 +134,35 @@ class FileRequest:
         return Normalization(mean=_channels("--mean", self.mean), std=_channels("--std", self.std))
 
 
-def import_run(
-    file: str, request: FileRequest, *, dataset: str | None, scale: str, runs: Path, root: Path
-) -> RunFolder:
-    """An encoder file, another library's or an export, as a finished run. Raises UserError."""
-    from sslbench.evaluation.foreign import import_encoder_file
-    from sslbench.models.card import read_card
-    from sslbench.recipes.specs import ImageSet
+@dataclass(frozen=True, kw_only=True)
+class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
+    """The options with which a run is opened, or an encoder file as one."""
 
-    options = request.options()
-    card = read_card(Path(file))
-    data = o.parse_dataset(dataset, scale or (known_scale(card.scale) if card else "cifar"))
-    if isinstance(data, ImageSet):  # the scale limits the number of images, not their size
-        data = data.but(resolution=None)
-    return import_encoder_file(Path(file), options, data=data, root=root, runs=runs)
+    def open(self, name: str) -> "tuple[RunFolder, Data | None]":
+        """A run, and the data to look at it on; None is its own, which a file's run has.
 
+        Raises:
+            UserError: there is none of that name, or what is said of it does not fit.
+        """
+        if values.exists(name, folder=False):
+            return self._import(Path(name)), None
+        self.refuse_for_run(name)
+        folder = self.open_run(name)
+        scale = self.scale or values.known_scale(folder.experiment().scale)
+        return folder, values.parse_dataset(self.dataset, scale)
 
-def known_scale(name: str) -> str:
-    """The scale of that name, for other data sets; an imported encoder has none of its own."""
-    from sslbench.recipes.scales import SCALES
+    def _import(self, file: Path) -> "RunFolder":
+        from sslbench.evaluation.foreign import import_encoder_file
+        from sslbench.models.card import read_card
+        from sslbench.recipes.specs import ImageSet
 
-    return name if name in SCALES else "cifar"
+        options = self.options()
+        card = read_card(file)
+        scale = self.scale or (values.known_scale(card.scale) if card else "cifar")
+        data = values.parse_dataset(self.dataset, scale)
+        if isinstance(data, ImageSet):  # the scale limits the number of images, not their size
+            data = data.but(resolution=None)
+        return import_encoder_file(file, options, data=data, root=self.data_root, runs=self.runs)
 
 
 _RESNET = re.compile(r"([a-z0-9_]+?)(-small(?:-pad([12]))?(-norelu)?)?")

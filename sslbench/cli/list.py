@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sslbench.cli import options as o
 from sslbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,8 +18,27 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 
-def show(what: str, *, runs: Path, as_json: bool) -> None:
-    """Print one kind of thing as a table, or as JSON. Raises UserError for an unknown kind."""
+@dataclass(frozen=True, kw_only=True)
+class List(o.Runs, o.Json):
+    """What there is: recipes, tables, data sets, scales, protocols, runs."""
+
+    what: Annotated[
+        str, typer.Argument(help="recipes, tables, datasets, scales, protocols or runs.")
+    ] = "recipes"
+
+    def __call__(self) -> None:
+        """Print one kind of thing. Raises UserError for an unknown kind."""
+        rows = find_rows(self.what, runs=self.runs)
+        if self.json:
+            self.print_json(rows)
+        elif not rows:
+            typer.echo(f"No {self.what} yet.")
+        else:
+            _print(rows)
+
+
+def find_rows(what: str, *, runs: Path) -> Rows:
+    """One kind of thing, a row each. Raises UserError for an unknown kind."""
     kinds: dict[str, Callable[[], Rows]] = {
         "recipes": _recipes,
         "tables": _tables,
@@ -29,13 +49,7 @@ def show(what: str, *, runs: Path, as_json: bool) -> None:
     }
     if what not in kinds:
         raise UserError(f"Nothing to list called '{what}'{did_you_mean(what, kinds)}")
-    rows = kinds[what]()
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-    elif not rows:
-        typer.echo(f"No {what} yet.")
-    else:
-        _print(rows)
+    return kinds[what]()
 
 
 def _print(rows: Rows) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslbench.cli.importing import FileRequest, encoder_spec
+from sslbench.cli.encoder_file import FileRequest, encoder_spec
 from sslbench.errors import UserError
 from sslbench.models import build_encoder
 from sslbench.models.card import NORMALIZATIONS, Normalization

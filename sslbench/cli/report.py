@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sslbench.cli import options as o
 from sslbench.errors import UserError, did_you_mean
-from sslbench.files import entries
+from sslbench.files import entries, write_atomically
 
 if TYPE_CHECKING:
     from sslbench.reports.runs.collect import Collection
@@ -19,27 +21,88 @@ if TYPE_CHECKING:
 RUN_FORMATS = ("terminal", "html", "markdown")
 
 
-def report(
-    names: Sequence[str] | None,
-    *,
-    format_: str,
-    scale: str | None,
-    out: Path | None,
-    results: Path,
-    runs: Path,
-    analyses: Path,
-) -> None:
-    """Print or write measured tables, or the runs that are named instead."""
-    found = find_runs(names or (), results=results, runs=runs)
-    if found is None:
-        _report_tables(
-            names, format_=format_, scale=scale, out=out, results=results, runs=runs,
-            analyses=analyses,
+@dataclass(frozen=True, kw_only=True)
+class Report(o.Results, o.Runs):
+    """Measured tables, or one's own runs, for people: terminal, Markdown, one HTML page."""
+
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Tables (default: all); or runs: folder, start of names, folder of runs."
+        ),
+    ] = None
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="terminal, markdown or html; of tables also csv or latex."),
+    ] = "terminal"
+    scale: Annotated[str | None, typer.Option(help="Only this scale's results.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None
+    analyses: Annotated[
+        Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
+    ] = Path("analyses")
+
+    def __call__(self) -> None:
+        """Print or write measured tables, or the runs that are named instead."""
+        found = find_runs(self.what or (), results=self.results, runs=self.runs)
+        if found is None:
+            self._tables()
+            return
+        if self.scale is not None:
+            raise UserError(
+                "--scale chooses among measured tables; name the runs you want instead."
+            )
+        self._runs(found)
+
+    def _runs(self, collection: Collection) -> None:
+        from sslbench.reports.runs.view import view
+
+        if self.format_ not in RUN_FORMATS:
+            hint = did_you_mean(self.format_, RUN_FORMATS)
+            raise UserError(f"No format '{self.format_}' of a report of runs{hint}")
+        shown = view(collection)
+        if self.format_ == "terminal":
+            from sslbench.reports.runs.terminal import show_runs
+
+            show_runs(shown)
+            return
+        if self.format_ == "html":
+            from sslbench.reports.runs.html import html_page
+
+            text, name = html_page(shown, analyses=self.analyses), "runs.html"
+        else:
+            from sslbench.reports.runs.markdown import markdown_page
+
+            text, name = markdown_page(shown), "runs.md"
+        path = self._folder() / name
+        write_atomically(path, text)
+        typer.echo(str(path))
+
+    def _tables(self) -> None:
+        """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
+        from sslbench.reports.write import FORMATS, write_reports
+
+        if self.format_ not in (known := ["terminal", *FORMATS]):
+            raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
+        measured = load_results(self.results, tables=self.what, scale=self.scale, tell=_warn)
+        if self.format_ == "terminal":
+            from sslbench.reports.terminal import show_table
+
+            for table in measured:
+                show_table(table)
+            return
+        where = self.runs if self.runs.is_dir() else None
+        if where and self.format_ == "html":
+            for sentence in unread_runs(measured, where):
+                _warn(sentence)
+        written = write_reports(
+            measured, out=self._folder(), formats=[self.format_], runs=where,
+            analyses=self.analyses,
         )  # fmt: skip
-        return
-    if scale is not None:
-        raise UserError("--scale chooses among measured tables; name the runs you want instead.")
-    _report_runs(found, format_=format_, out=out, analyses=analyses)
+        for path in written:
+            typer.echo(str(path))
+
+    def _folder(self) -> Path:
+        return self.out or Path("reports")
 
 
 def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection | None:
@@ -77,64 +140,6 @@ def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection 
             "name one kind at a time."
         )
     return collect(paths, others=[p for p in others if Path(p).parent in map(Path, wanted)])
-
-
-def _report_runs(collection: Collection, *, format_: str, out: Path | None, analyses: Path) -> None:
-    from sslbench.files import write_atomically
-    from sslbench.reports.runs.view import view
-
-    if format_ not in RUN_FORMATS:
-        hint = did_you_mean(format_, RUN_FORMATS)
-        raise UserError(f"No format '{format_}' of a report of runs{hint}")
-    shown = view(collection)
-    if format_ == "terminal":
-        from sslbench.reports.runs.terminal import show_runs
-
-        show_runs(shown)
-        return
-    if format_ == "html":
-        from sslbench.reports.runs.html import html_page
-
-        text, name = html_page(shown, analyses=analyses), "runs.html"
-    else:
-        from sslbench.reports.runs.markdown import markdown_page
-
-        text, name = markdown_page(shown), "runs.md"
-    path = (out or Path("reports")) / name
-    write_atomically(path, text)
-    typer.echo(str(path))
-
-
-def _report_tables(
-    tables: Sequence[str] | None,
-    *,
-    format_: str,
-    scale: str | None,
-    out: Path | None,
-    results: Path,
-    runs: Path,
-    analyses: Path,
-) -> None:
-    """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
-    from sslbench.reports.write import FORMATS, write_reports
-
-    if format_ not in (known := ["terminal", *FORMATS]):
-        raise UserError(f"No format '{format_}'{did_you_mean(format_, known)}")
-    measured = load_results(results, tables=tables, scale=scale, tell=_warn)
-    if format_ == "terminal":
-        from sslbench.reports.terminal import show_table
-
-        for table in measured:
-            show_table(table)
-        return
-    folder = out or Path("reports")
-    where = runs if runs.is_dir() else None
-    if where and format_ == "html":
-        for sentence in unread_runs(measured, where):
-            _warn(sentence)
-    written = write_reports(measured, out=folder, formats=[format_], runs=where, analyses=analyses)
-    for path in written:
-        typer.echo(str(path))
 
 
 def load_results(

@@ -1,0 +1,118 @@
+"""`eval` and `transfer`: score a run under protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sslbench.cli import options as o
+from sslbench.cli import values
+from sslbench.cli.encoder_file import Opener
+
+if TYPE_CHECKING:
+    from sslbench.engine.folder import RunFolder
+    from sslbench.evaluation import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(o.Protocols, o.Places, o.Device, o.Threads, o.Json):
+    """What scoring takes."""
+
+    def tell(self, folder: RunFolder, scores: Mapping[str, Score]) -> None:
+        """Print a run's scores."""
+        if self.json:
+            self.print_json({folder.path.name: {k: s.to_dict() for k, s in scores.items()}})
+        else:
+            _show_scores(folder.path.name, scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Scoring, Opener):
+    """Score a run, or an encoder file of another library, under the versioned protocols."""
+
+    run: o.RunOrFile
+    force: Annotated[bool, typer.Option("--force", help="Score again what is scored.")] = False
+
+    def __call__(self) -> None:
+        self.prepare()
+        from sslbench.evaluation import evaluate
+
+        device = self.pick_device()
+        folder, data = self.open(self.run)
+        names = self.protocol.split(",")
+        scores = evaluate(
+            folder, names, data=data, root=self.data_root, device=device, force=self.force
+        )
+        self.tell(folder, scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Scoring):
+    """Classification on other data sets with the frozen encoder."""
+
+    run: o.Run
+    to: Annotated[str, typer.Option(help="Comma-separated data sets.")]
+
+    def __call__(self) -> None:
+        self.prepare()
+        from sslbench.evaluation import transfer
+
+        folder = self.open_run(self.run)
+        scale = values.known_scale(folder.experiment().scale)
+        sets = [values.parse_dataset(name.strip(), scale) for name in self.to.split(",")]
+        found = transfer(
+            folder,
+            [data for data in sets if data is not None],
+            self.protocol.split(","),
+            root=self.data_root,
+            device=self.pick_device(),
+        )
+        self.tell(
+            folder, {f"{to}:{k}": s for to, scores in found.items() for k, s in scores.items()}
+        )
+
+
+def _show_scores(run: str, scores: Mapping[str, Score]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("run", "data set", "protocol", "value", "chosen on the held-out part"):
+        table.add_column(heading, overflow="fold")
+    for score in scores.values():
+        values = ", ".join(f"{k} {v:.2f}" for k, v in score.values.items())
+        chosen = ", ".join(f"{k} {v:g}" for k, v in score.chosen.items())
+        table.add_row(run, score.dataset, score.protocol, values, chosen)
+    Console().print(table)
+    counts = {(s.dataset, s.shared or 0, s.num_test) for s in scores.values()}
+    for name, shared, count in sorted(counts):
+        if shared:
+            typer.echo(f"{name}: {shared} of {count} test images are also training images.")
+    for line in dict.fromkeys(map(_read_from, scores.values())):
+        typer.echo(line, nl=bool(line))
+
+
+def _read_from(score: Score) -> str:
+    """What was read from an encoder file, and how its images were made; "" of a run's score."""
+    from sslbench.models.card import Normalization
+
+    source, inputs = score.source, score.inputs
+    if not source:
+        return ""
+    prefix = source["prefix"].rstrip(".")
+    ignored = f"{source['ignored']} ignored"
+    if source["first_ignored"]:
+        more = ", ..." if source["ignored"] > len(source["first_ignored"]) else ""
+        ignored += f" ({', '.join(source['first_ignored'])}{more})"
+    parts = [
+        f"{source['name']}: layout {source['layout']}",
+        f"prefix '{prefix}'" if prefix else "no prefix",
+        f"{source['loaded']} keys used, {ignored}",
+        f"{inputs['resolution']} pixels",
+        str(Normalization(mean=tuple(inputs["mean"]), std=tuple(inputs["std"]))),
+        *source["notes"],
+    ]
+    return "; ".join(parts) + "."
