@@ -1,4 +1,4 @@
-"""Families of recipes: what each has, what it refuses, and what is left of the one kind of before."""
+"""Families of recipes: what each has and refuses, and what is left of the one kind of before."""
 
 from __future__ import annotations
 
