@@ -17,7 +17,7 @@ from sslbench.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """A decoded set, as a reader gives it: square uint8 images of one resolution, and what is known.
+    """A set as its reader gives it: square uint8 images of one resolution, and what is known.
 
     Attributes:
         classes: their names in label order, of images or of the objects in them.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sslbench.data.dataset import Raw
 from sslbench.data.outlines import OUTLINES
 from sslbench.data.patterns import PATTERNS
 from sslbench.data.split import Instances, Split, joined
@@ -41,35 +42,37 @@ _CHUNK = 256
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def drawn_half(
+def drawn(
     spec: DrawnSpec,
     render: Callable[[Tensor], Split],
     *,
-    train: bool,
     kept: int,
     passing: int,
     images: int = 1,
-) -> Split:
-    """The training or the test half, on the CPU.
+) -> Raw:
+    """The training and the test half, on the CPU.
 
     Args:
-        render: draws what is at some int64 indices, consecutive or not.
+        render: draws what is at some int64 indices.
         kept: bytes a pixel of the images that are made.
         passing: bytes a pixel that drawing one takes meanwhile.
-        images: how many images an index stands for.
+        images: how many of them an index stands for.
     Raises:
         UserError: memory does not suffice.
     """
-    count = spec.num_train if train else spec.num_test
-    # What is kept is there twice while the parts are joined.
-    require_memory(
-        spec.resolution**2 * (2 * kept * count + passing * min(count, _CHUNK)),
-        what=f"{count:,} images of {spec.resolution:,} pixels",
-        remedy="lower data.num_train, data.num_test or data.resolution",
-    )
-    start, step = (0 if train else TEST_OFFSET), max(1, _CHUNK // images)
-    indices = torch.arange(count // images) + start
-    return joined([render(part) for part in indices.split(step)])
+
+    def half(count: int, start: int) -> Split:
+        # What is kept is there twice while the parts are joined.
+        require_memory(
+            spec.resolution**2 * (2 * kept * count + passing * min(count, _CHUNK)),
+            what=f"{count:,} images of {spec.resolution:,} pixels",
+            remedy="lower data.num_train, data.num_test or data.resolution",
+        )
+        indices, step = torch.arange(count // images) + start, max(1, _CHUNK // images)
+        return joined([render(indices[i : i + step]) for i in range(0, len(indices), step)])
+
+    train, test = half(spec.num_train, 0), half(spec.num_test, TEST_OFFSET)
+    return Raw(train, test, CLASSES[: spec.num_classes])
 
 
 class Draws:

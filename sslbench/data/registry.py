@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbench.errors import UserError, did_you_mean
+from sslbench.errors import UserError, did_you_mean, first_line
 from sslbench.recipes.specs import Clips, ImageSet, Scenes, Shapes
 
 if TYPE_CHECKING:
@@ -98,11 +98,14 @@ class DatasetInfo:
 
 
 def function(where: str | Callable[..., Any]) -> Callable[..., Any]:
-    """The function itself, or the one of a "module:name"."""
+    """The function itself, or the one of a "module:name". Raises UserError: there is none."""
     if not isinstance(where, str):
         return where
     module, _, name = where.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"'{where}' is no function of a module ({first_line(error)}).") from error
     return found
 
 
@@ -169,7 +172,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "cifar10": DatasetInfo(
         summary="CIFAR-10: small photographs of animals and vehicles",
-        reader="sslbench.data.sources:cifar10",
+        reader="sslbench.data.arrays:cifar10",
         num_classes=10,
         resolution=32,
         num_train=50_000,
@@ -180,7 +183,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "cifar100": DatasetInfo(
         summary="CIFAR-100: small photographs, fine classes",
-        reader="sslbench.data.sources:cifar100",
+        reader="sslbench.data.arrays:cifar100",
         num_classes=100,
         resolution=32,
         num_train=50_000,
@@ -191,7 +194,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "stl10": DatasetInfo(
         summary="STL-10: few labelled photographs, and 100,000 without labels",
-        reader="sslbench.data.sources:stl10",
+        reader="sslbench.data.arrays:stl10",
         num_classes=10,
         resolution=96,
         num_train=5000,
@@ -202,7 +205,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "svhn": DatasetInfo(
         summary="Street View House Numbers, cropped digits",
-        reader="sslbench.data.sources:svhn",
+        reader="sslbench.data.arrays:svhn",
         num_classes=10,
         resolution=32,
         num_train=73_257,
@@ -214,7 +217,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "fashion-mnist": DatasetInfo(
         summary="Fashion-MNIST: grey product photographs",
-        reader="sslbench.data.sources:fashion_mnist",
+        reader="sslbench.data.arrays:fashion_mnist",
         num_classes=10,
         resolution=28,
         num_train=60_000,

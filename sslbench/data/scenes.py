@@ -8,18 +8,19 @@ has no instance in such a frame.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from sslbench.data.dataset import Raw
 from sslbench.data.drawing import (
-    CLASSES,
     TEST_OFFSET,
     WAVES,
     Draws,
     clutter,
     covered,
-    drawn_half,
+    drawn,
     figures,
     grid,
     ground_colours,
@@ -61,13 +62,9 @@ def clips(spec: Clips) -> Raw:
 
 
 def _both(spec: Scenes | Clips, frames: int) -> Raw:
-    # Measured: 7 bytes a pixel of the images, and one of every mask.
-    halves = [
-        drawn_half(spec, lambda x: render(spec, x), train=train, images=frames,
-                   kept=7 + spec.num_objects[1], passing=80 * spec.num_objects[1])
-        for train in (True, False)
-    ]  # fmt: skip
-    return Raw(*halves, CLASSES[: spec.num_classes])
+    most = spec.num_objects[1]
+    # Measured: 7 bytes a pixel of image and depth, 1 of every mask.
+    return drawn(spec, partial(render, spec), images=frames, kept=7 + most, passing=80 * most)
 
 
 def render(spec: Scenes | Clips, indices: Tensor) -> Split:
@@ -97,7 +94,7 @@ def render(spec: Scenes | Clips, indices: Tensor) -> Split:
         rows = (kept & (slot[who] == place)).nonzero().flatten()
         of, where, near = who[rows], image[rows], distance[rows]
         height = relief(near)
-        surface = torch.lerp(*(c[of] for c in colours), second[rows][:, None])
+        surface = torch.lerp(colours[0][of], colours[1][of], second[rows][:, None])
         surface = surface * light(height, *(part[where] for part in lamps))[:, None]
         canvas[where] = covered(shaded(canvas[where], near), surface, near)
         front = 0.6 + 0.1 * (place + lift[of]) - 0.2 * height

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import torch
-
 from sslbench.data import listing
 from sslbench.data.dataset import Raw
 from sslbench.data.registry import ANNOTATIONS, DATASETS, function, info
@@ -74,7 +72,7 @@ def _checked(raw: object, name: str, resolution: int, where: str) -> Raw:
                 f"{resolution}×{resolution}, as it is asked for."
             )
         if fault := _fault(split, len(raw.classes)):
-            raise UserError(f"The {half} half of {where} has {fault}; mend its files or its reader.")
+            raise UserError(f"The {half} half of {where} has {fault}; mend its files or reader.")
         if lacking := info(name).annotations - split.annotations:
             words = ", ".join(word for word in ANNOTATIONS if word in lacking)
             raise UserError(
@@ -94,11 +92,10 @@ def _fault(split: Split, num_classes: int) -> str:
                 return "labels that fit no class"
     if split.multilabels is not None and split.multilabels.shape[1] != num_classes:
         return f"{split.multilabels.shape[1]} multilabels an image for {num_classes} classes"
-    if split.clip is not None and split.frame is not None:
-        places = torch.stack([split.clip, split.frame])
-        if places.unique(dim=1).shape[1] < len(split):
-            return "two images for one frame of a clip"
-    return ""
+    if split.clip is None or split.frame is None:
+        return ""
+    places = {*zip(split.clip.tolist(), split.frame.tolist(), strict=True)}
+    return "" if len(places) == len(split) else "two images for one frame of a clip"
 
 
 def _more(lacking: list[str]) -> str:

@@ -114,13 +114,14 @@ class Split:
         )
         if (found := self.instances) is None:
             return
+        _require(isinstance(found, Instances), "instances needs sslbench.data.Instances.")
         _check_fields(found, _OF_OBJECTS, {name: sizes[name] for name in "HW"})
         if len(found) and found.image.is_cpu:
-            last = int(found.image[-1])
-            _require(
-                int(found.image[0]) >= 0 and last < sizes["N"],
-                f"instances.image names image {last} of {sizes['N']}; count from 0.",
-            )
+            for image in (int(found.image[0]), int(found.image[-1])):
+                _require(
+                    0 <= image < sizes["N"],
+                    f"instances.image names image {image} of {sizes['N']}; count from 0.",
+                )
             side = torch.tensor([sizes["W"], sizes["H"]])
             _require(
                 bool((found.box[:, 2:] <= side).all()),
@@ -180,7 +181,7 @@ def split_of(tensors: Mapping[str, Tensor]) -> Split:
     found = {
         name.removeprefix(_OBJECTS): x for name, x in tensors.items() if name.startswith(_OBJECTS)
     }
-    return Split(**own, instances=Instances(**found) if found else None)  # type: ignore[arg-type]
+    return Split(**own, instances=Instances(**found) if found else None)
 
 
 def joined(parts: Sequence[Split]) -> Split:

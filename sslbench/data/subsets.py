@@ -70,9 +70,12 @@ def _strata(split: Split) -> Tensor | None:
 def _clips(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of each of the clips, in the order of their numbers: the position of its first image, and
     how many images it has; between them, int64 N, the place in that order of each image's clip."""
-    _, place, lengths = clip.unique(return_inverse=True, return_counts=True)
-    first = torch.argsort(place, stable=True)[lengths.cumsum(0) - lengths]
-    return first, place, lengths
+    order = torch.argsort(clip, stable=True)
+    begins = torch.ones(len(clip), dtype=torch.bool)
+    begins[1:] = clip[order].diff() != 0
+    place = torch.empty_like(clip)
+    place[order] = begins.cumsum(0) - 1
+    return order[begins], place, torch.bincount(place)
 
 
 def stratified(
