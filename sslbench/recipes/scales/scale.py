@@ -141,7 +141,7 @@ class Scale:
         """A named set at this scale: at most `num_train` training images, files at `resolution`."""
         if name == self.data.set_name and isinstance(self.data, DrawnSpec):
             return self.data
-        for kind in DrawnSpec.__subclasses__():
+        for kind in kinds(DrawnSpec):
             if kind().set_name == name:
                 return kind().at_most(self.num_train)
         return ImageSet(name=name, resolution=self.resolution, num_train=self.num_train, path=path)
