@@ -63,8 +63,8 @@ def clips(spec: Clips) -> Raw:
 
 def _both(spec: Scenes | Clips, frames: int) -> Raw:
     most = spec.num_objects[1]
-    # Measured: 7 bytes a pixel of image and depth, 1 of every mask.
-    return drawn(spec, partial(render, spec), images=frames, kept=7 + most, passing=80 * most)
+    # 7 bytes a pixel of image and depth, 1 of every mask; what passes was measured.
+    return drawn(spec, partial(render, spec), images=frames, kept=7 + most, passing=100 + 12 * most)
 
 
 def render(spec: Scenes | Clips, indices: Tensor) -> Split:

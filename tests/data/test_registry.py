@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sslbench.data import DATASETS, DatasetInfo, Raw, Split, fingerprint, load, 
 from sslbench.data.registry import ANNOTATIONS
 from sslbench.errors import UserError
 from sslbench.recipes.scales import SCALES
-from sslbench.recipes.specs import ImageSet
+from sslbench.recipes.specs import DrawnSpec, ImageSet
 
 READER = """
 import numpy as np
@@ -168,6 +169,35 @@ def test_a_drawn_set_has_the_annotations_of_its_entry(name: str) -> None:
     assert DATASETS[name].annotations == load(spec, root=Path()).annotations
     assert DATASETS[name].annotations <= {*ANNOTATIONS}
     assert DATASETS[name].spec is type(spec) and spec.set_name == name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stripes(DrawnSpec):
+    """A plugin's drawn set: a label is how many columns are white."""
+
+    num_classes: int = 2
+
+
+def _stripes(spec: Stripes) -> Raw:
+    def half(count: int) -> Split:
+        labels = torch.arange(count) % spec.num_classes
+        columns = torch.arange(spec.resolution) < labels[:, None]
+        images = 255 * columns[:, None, None].to(torch.uint8)
+        return Split(images.expand(-1, 3, spec.resolution, -1), labels)
+
+    return Raw(half(spec.num_train), half(spec.num_test), ("none", "one"))
+
+
+def test_a_drawn_set_of_ones_own_is_named_like_its_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = DatasetInfo(summary="Stripes", spec=Stripes, reader=_stripes)
+    monkeypatch.setitem(DATASETS, "stripes", entry)
+    spec = parse_dataset("stripes", "smoke")
+    assert spec == Stripes(num_train=2000)
+    data = load(spec.but(num_train=20, num_test=4), root=Path())
+    assert data.name == "stripes" and len(data.train) == 20 and data.annotations == {"labels"}
+    before = fingerprint(spec, root=Path())
+    monkeypatch.setitem(DATASETS, "stripes", dataclasses.replace(entry, version=2))
+    assert fingerprint(spec, root=Path()) != before
 
 
 def test_a_split_that_was_packed_before_objects_were_known_is_read(
