@@ -99,6 +99,12 @@ def test_shapes_fingerprint_follows_the_spec(tmp_path: Path) -> None:
     assert fingerprint(spec.but(seed=1), root=tmp_path) != fingerprint(spec, root=tmp_path)
 
 
+def test_fingerprints_are_those_of_the_runs_made_before(cifar10: Path) -> None:
+    assert fingerprint(Shapes(), root=cifar10).startswith("0de50d929e8ea962")
+    assert fingerprint(CIFAR, root=cifar10).startswith("48b2aa21b3894b4a")
+    assert fingerprint(CIFAR.but(num_train=10), root=cifar10).startswith("aa0d991e8c74bea1")
+
+
 def test_a_folder_that_cannot_be_written_is_packed_in_the_users_cache(
     cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
