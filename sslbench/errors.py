@@ -19,6 +19,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+def first_line(error: Exception) -> str:
+    """What another library complains of, without a full stop, to quote in a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class DataWarning(UserWarning):
     """Something about a data set that changes what its numbers mean; one sentence, said once. The
     command line prints it on stderr."""

@@ -88,10 +88,16 @@ def _tables() -> Rows:
 
 
 def _datasets() -> Rows:
-    from sslbench.data.registry import DATASETS
+    from sslbench.data.registry import ANNOTATIONS, DATASETS
 
     return [
-        {"name": name, "classes": d.num_classes, "resolution": d.resolution, "summary": d.summary}
+        {
+            "name": name,
+            "classes": d.num_classes,
+            "resolution": d.resolution,
+            "annotations": ", ".join(word for word in ANNOTATIONS if word in d.annotations),
+            "summary": d.summary,
+        }
         for name, d in DATASETS.items()
     ]
 

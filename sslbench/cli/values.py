@@ -83,8 +83,8 @@ def parse_dataset(text: str | None, scale: str) -> Data | None:
     name, colon, path = text.partition(":")
     if name not in DATASETS:
         raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
-    if colon and name == "shapes":
-        raise UserError(f"--dataset {text}: shapes is drawn and has no folder; write shapes.")
+    if colon and DATASETS[name].drawn:
+        raise UserError(f"--dataset {text}: {name} is drawn and has no folder; write {name}.")
     if colon and not path:
         raise UserError(f"--dataset {text}: give the folder after the colon, or leave it out.")
     return chosen.dataset(name, path=path or None)

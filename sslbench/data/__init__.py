@@ -1,6 +1,7 @@
 """Images in: `load` gives any data set as uint8 tensors, `fingerprint` says which one it is.
 
-Both are imported on first use, so that `sslbench.data.registry` comes without torch.
+`DATASETS` has every set by name; one of your own is an entry more, whose reader gives a `Raw` of
+two `Split`s. All but the registry is imported on first use, so that lists come without torch.
 """
 
 from __future__ import annotations
@@ -8,16 +9,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sslbench.data.registry import DATASETS, DatasetInfo
+
 if TYPE_CHECKING:
-    from sslbench.data.dataset import Dataset, Split
+    from sslbench.data.dataset import Dataset, Raw
     from sslbench.data.fingerprints import fingerprint
     from sslbench.data.loading import load
+    from sslbench.data.split import Instances, Split
 
-__all__ = ["Dataset", "Split", "fingerprint", "load"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetInfo",
+    "Instances",
+    "Raw",
+    "Split",
+    "fingerprint",
+    "load",
+]
 
 _HOMES = {
     "Dataset": "sslbench.data.dataset",
-    "Split": "sslbench.data.dataset",
+    "Raw": "sslbench.data.dataset",
+    "Instances": "sslbench.data.split",
+    "Split": "sslbench.data.split",
     "fingerprint": "sslbench.data.fingerprints",
     "load": "sslbench.data.loading",
 }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslbench.data import digests, listing
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import info
 from sslbench.errors import DataWarning, UserError
 from sslbench.files import reading, write_atomically
 from sslbench.recipes.specs import ImageSet
@@ -31,7 +31,7 @@ class Header:
 
     Attributes:
         source: digest of the files it was made of, with the packing's format.
-        content: hex SHA-256 of class list, pixels and labels.
+        content: hex SHA-256 of class list, pixels and annotations.
         tensors: hex SHA-256 of all tensors of the file.
         classes: class names in label order.
         notes: what a user should know of the set, in sentences.
@@ -57,7 +57,7 @@ def resolution_of(spec: ImageSet) -> int:
     Raises:
         UserError: neither is known.
     """
-    resolution = spec.resolution or DATASETS[spec.name].resolution
+    resolution = spec.resolution or info(spec.name).resolution
     if resolution is None:
         raise UserError(
             f"Data set '{spec.name}' needs data.resolution, the side in pixels that its images "
@@ -68,7 +68,8 @@ def resolution_of(spec: ImageSet) -> int:
 
 def source_digest(name: str, folder: Path) -> str:
     """Of the bytes of the files as they are now, which are read only where a file's status has
-    changed since the last time. Raises UserError: one cannot be read."""
+    changed since the last time, and of a plugin's reader. Raises UserError: one cannot be read."""
+    code = f":{hashlib.sha256(info(name).reader_code()).hexdigest()}" if info(name).foreign else ""
     entries = listing.entries(name, folder)
     stamp = digests.stamp(entries)
     memos = [home / f"{name}.json" for home in _homes(folder)]
@@ -76,13 +77,13 @@ def source_digest(name: str, folder: Path) -> str:
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
             known = json.loads(memo.read_bytes())
             if known["stamp"] == stamp:
-                return f"{FORMAT}:{known['content']}"
+                return f"{FORMAT}:{known['content']}{code}"
     content = digests.content(name, folder, entries)
     for memo in memos:
         with contextlib.suppress(UserError):
             write_atomically(memo, json.dumps({"content": content, "stamp": stamp}) + "\n")
             break
-    return f"{FORMAT}:{content}"
+    return f"{FORMAT}:{content}{code}"
 
 
 def places(spec: ImageSet, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslbench.data.dataset import Split
+from sslbench.data.split import Split
 from sslbench.errors import UserError
 
 

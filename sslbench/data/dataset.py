@@ -1,62 +1,26 @@
-"""A loaded data set: uint8 images with labels, on one device, and what is known about it."""
+"""A loaded data set: uint8 images with what is in them, on one device, and what is known of it."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sslbench.data.split import Split
 from sslbench.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Images and, where known, what is in them.
-
-    Attributes:
-        images: uint8 N×3×H×W.
-        labels: int64 N, positions in `Dataset.classes`; None without labels.
-        boxes: float32 N×4, the visible object as (left, top, right, bottom) in pixels; the right
-            and bottom edges lie one past the last pixel.
-        masks: bool N×H×W, true on the object.
-        depth: float32 N×H×W, distance from the camera, in half image sides.
-        hashes: int64 N, of each image's pixels; None where no two images can be the same.
-    """
-
-    images: Tensor
-    labels: Tensor | None = None
-    boxes: Tensor | None = None
-    masks: Tensor | None = None
-    depth: Tensor | None = None
-    hashes: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, indices: Tensor | slice) -> Split:
-        """The images at some positions, with all that belongs to them."""
-        return self._each(lambda x: x[indices])
-
-    def to(self, device: str | torch.device) -> Split:
-        """A copy on another device."""
-        return self._each(lambda x: x.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Split:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
-
-
-@dataclass(frozen=True, eq=False)
 class Raw:
-    """A decoded set: uint8 images of one resolution, labels where known.
+    """A set as its reader gives it: square uint8 images of one resolution, and what is known.
 
     Attributes:
+        classes: their names in label order, of images or of the objects in them.
         notes: what a user should know of it, in sentences.
     """
 
@@ -88,7 +52,7 @@ class Dataset:
 
     Attributes:
         name: as in `sslbench.data.registry.DATASETS`.
-        classes: class names in label order; empty without labels.
+        classes: class names in label order, of images or of the objects in them; may be empty.
         heldout: int64 positions in `train`, a tenth of it, for choosing probe settings.
         unlabelled: further images for self-supervised training (STL-10), or None.
         mean, std: of each channel of the training images, in [0, 1].
@@ -128,20 +92,26 @@ class Dataset:
         Raises:
             UserError: the set has none.
         """
-        if self.train.labels is None or self.test.labels is None:
+        if "labels" not in self.annotations:
             raise UserError(
                 f"Data set '{self.name}' has no labels, and this needs them; evaluate on a "
                 "labelled set instead, for example --dataset cifar10."
             )
         return self
 
+    @property
+    def annotations(self) -> frozenset[str]:
+        """What is known of training and test images both, in the words of
+        `sslbench.data.registry.ANNOTATIONS`."""
+        return self.train.annotations & self.test.annotations
+
     def counts(self) -> dict[str, int]:
-        """How many images there are, and classes; no classes, no labels."""
+        """How many images there are, and classes that they are labelled with: 0 without labels."""
         return {
             "train": len(self.train),
             "test": len(self.test),
             "unlabelled": 0 if self.unlabelled is None else len(self.unlabelled),
-            "classes": len(self.classes),
+            "classes": len(self.classes) if "labels" in self.annotations else 0,
         }
 
     def to(self, device: str | torch.device) -> Dataset:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sslbench.data import listing
+from sslbench.data.registry import info
 from sslbench.files import reading
 
 Entries = Sequence[tuple[str, os.stat_result]]
@@ -34,10 +35,12 @@ def content(name: str, folder: Path, entries: Entries) -> str:
     """Hex SHA-256 of every file's relative name, size and, where pixels or labels come from it,
     bytes. Raises UserError: a file cannot be read."""
     known = listing.suffixes()
+    # A reader of a plugin may take pixels and annotations from any file.
+    every = bool(info(name).files) or info(name).foreign
 
     def line(item: tuple[str, os.stat_result]) -> str:
         part, status = item
-        used = name in listing.FIXED or listing.suffix(part) in known or part.endswith(_INDEXES)
+        used = every or listing.suffix(part) in known or part.endswith(_INDEXES)
         return f"{part}\0{status.st_size}\0{_of_file(folder / part) if used else ''}"
 
     with ThreadPoolExecutor(_THREADS) as pool:

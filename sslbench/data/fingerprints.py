@@ -6,13 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from sslbench.recipes.specs import Data, ImageSet, Shapes
-
-SHAPES_VERSION = 1  # raised with every change of the procedural set's pixels
+from sslbench.data.registry import info
+from sslbench.recipes.specs import Data, DrawnSpec, ImageSet
 
 
 def fingerprint(spec: Data, *, root: Path) -> str:
-    """Hex SHA-256 of class list and content (pixels, labels) at the spec's resolution.
+    """Hex SHA-256 of class list and content (pixels, annotations) at the spec's resolution.
 
     Read from the packed copy beside the images while their files are unchanged; else the set is
     packed first, and downloaded where that is needed. What a user should know of the set is said
@@ -21,8 +20,8 @@ def fingerprint(spec: Data, *, root: Path) -> str:
     Raises:
         UserError: as `sslbench.data.load`.
     """
-    if isinstance(spec, Shapes):
-        return shapes_fingerprint(spec)
+    if isinstance(spec, DrawnSpec):
+        return drawn_fingerprint(spec)
     from sslbench.data import cache, listing
 
     header = cache.cached_header(spec, root=Path(root))
@@ -34,9 +33,10 @@ def fingerprint(spec: Data, *, root: Path) -> str:
     return fingerprint_of(header.content, spec)
 
 
-def shapes_fingerprint(spec: Shapes) -> str:
-    """Of the procedural set: its settings and the generator's version make the pixels."""
-    return _sha256({"shapes": SHAPES_VERSION, "spec": spec.to_dict()})
+def drawn_fingerprint(spec: DrawnSpec) -> str:
+    """Of a drawn set: its settings and the version of its program make the pixels."""
+    name = spec.set_name
+    return _sha256({name: info(name).version, "spec": spec.to_dict()})
 
 
 def fingerprint_of(content: str, spec: ImageSet) -> str:

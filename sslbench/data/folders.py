@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sslbench.data import listing
-from sslbench.data.dataset import Raw, Split
+from sslbench.data.dataset import Raw
 from sslbench.data.photographs import decode
+from sslbench.data.split import Split
 from sslbench.data.subsets import stratified
 from sslbench.errors import UserError
 from sslbench.files import read_text, reading

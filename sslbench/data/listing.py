@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sslbench.data.registry import DATASETS
-from sslbench.errors import UserError, did_you_mean
+from sslbench.data.registry import info
+from sslbench.errors import UserError
 from sslbench.files import reading
 from sslbench.recipes.specs import ImageSet
 
@@ -16,33 +16,6 @@ CACHE = ".sslbench"  # folder beside the images, never part of them
 NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 CLUTTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})  # Windows leaves it in folders
 
-# What torchvision unpacks, below the data set's own folder.
-FIXED: dict[str, tuple[str, ...]] = {
-    "cifar10": (
-        *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
-        "cifar-10-batches-py/test_batch",
-        "cifar-10-batches-py/batches.meta",
-    ),
-    "cifar100": tuple(f"cifar-100-python/{name}" for name in ("train", "test", "meta")),
-    "stl10": tuple(
-        f"stl10_binary/{name}"
-        for name in (
-            "train_X.bin",
-            "train_y.bin",
-            "test_X.bin",
-            "test_y.bin",
-            "unlabeled_X.bin",
-            "class_names.txt",
-        )
-    ),
-    "svhn": ("train_32x32.mat", "test_32x32.mat"),
-    "fashion-mnist": tuple(
-        f"FashionMNIST/raw/{half}-{kind}-ubyte"
-        for half in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
-    ),
-}
-
 
 def home(spec: ImageSet, root: Path) -> Path:
     """The folder of the data set.
@@ -50,12 +23,12 @@ def home(spec: ImageSet, root: Path) -> Path:
     Raises:
         UserError: the name is unknown, or a path is needed and not given.
     """
-    if spec.name not in DATASETS or spec.name == "shapes":
-        names = [n for n in DATASETS if n != "shapes"]
-        raise UserError(f"No data set '{spec.name}'{did_you_mean(spec.name, names)}")
+    if info(spec.name).drawn:
+        kind = info(spec.name).spec.__name__
+        raise UserError(f"Data set '{spec.name}' is drawn, from no files; its data.kind is {kind}.")
     if spec.path is not None:
         return Path(spec.path).expanduser()
-    if not DATASETS[spec.name].downloads:
+    if info(spec.name).needs_path:
         raise UserError(
             f"Data set '{spec.name}' needs data.path, the folder of your images: --dataset "
             f"{spec.name}:PATH."
@@ -64,15 +37,11 @@ def home(spec: ImageSet, root: Path) -> Path:
 
 
 def missing(name: str, folder: Path) -> list[str]:
-    """What the folder lacks of a downloadable set, as relative paths; empty when complete."""
-    if name in FIXED:
-        return [part for part in FIXED[name] if not (folder / part).is_file()]
-    if name not in ("tiny-imagenet", "imagenette"):
-        return []
-    inner = nested(folder)
-    wanted = ("train", "val", "wnids.txt", "val/val_annotations.txt")
-    parts = wanted if name == "tiny-imagenet" else wanted[:2]
-    return [part for part in parts if not (inner / part).exists()]
+    """What the folder lacks of a set, as relative paths; empty when complete."""
+    files = [part for part in info(name).files if not (folder / part).is_file()]
+    parts = info(name).parts
+    inner = nested(folder) if parts else folder
+    return files + [part for part in parts if not (inner / part).exists()]
 
 
 def nested(folder: Path) -> Path:
@@ -86,8 +55,8 @@ def nested(folder: Path) -> Path:
 def entries(name: str, folder: Path) -> list[tuple[str, os.stat_result]]:
     """Relative path and status of every file of the set. Raises UserError as `walk`."""
     with reading(folder):
-        if name in FIXED:
-            return [(part, (folder / part).stat()) for part in FIXED[name]]
+        if files := info(name).files:
+            return [(part, (folder / part).stat()) for part in files]
         return [(part, entry.stat()) for part, entry in walk(folder)]
 
 

@@ -2,69 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sslbench.data.dataset import Dataset, count_shared
-from sslbench.data.fingerprints import fingerprint_of, shapes_fingerprint
-from sslbench.data.packed import Packed, pack
-from sslbench.data.shapes import CLASSES, shapes_split
+from sslbench.data.dataset import Dataset, Raw, count_shared
+from sslbench.data.fingerprints import drawn_fingerprint, fingerprint_of
+from sslbench.data.packed import pack
+from sslbench.data.sources import draw
 from sslbench.data.subsets import heldout, subset
-from sslbench.recipes.specs import Data, ImageSet, Shapes
+from sslbench.recipes.specs import Data, DrawnSpec
 
 
 def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Dataset:
     """The data set that `spec` names, subsets taken, with channel statistics and fingerprint.
 
     Args:
-        spec: `Shapes`, which is rendered, or an `ImageSet`, which is read from `<root>/<name>`
-            (or `spec.path`), downloaded there when absent, and packed beside the images so
-            that the next call is fast.
+        spec: of a drawn set, or an `ImageSet`, which is read from `<root>/<name>` (or
+            `spec.path`), downloaded there when absent, and packed beside the images so that the
+            next call is fast.
         root: folder of all data sets.
         device: where the tensors lie in the end.
     Raises:
         UserError: an unknown name, missing or damaged files, or a spec the set cannot fill.
     """
-    data = _shapes(spec) if isinstance(spec, Shapes) else _images(spec, Path(root))
+    if isinstance(spec, DrawnSpec):
+        data = _dataset(spec, draw(spec), drawn_fingerprint(spec))
+    else:
+        packed = pack(spec, root=Path(root))
+        train = subset(packed.raw.train, spec.num_train)
+        test = subset(packed.raw.test, spec.num_test)
+        raw = replace(packed.raw, train=train, test=test)
+        data = _dataset(spec, raw, fingerprint_of(packed.content, spec))
     return data.to(device)
 
 
-def _shapes(spec: Shapes) -> Dataset:
-    train, test = shapes_split(spec, train=True), shapes_split(spec, train=False)
+def _dataset(spec: Data, raw: Raw, fingerprint: str) -> Dataset:
+    train = raw.train
     mean, std = channel_statistics(train.images)
     return Dataset(
-        name="shapes",
-        classes=CLASSES[: spec.num_classes],
+        name=spec.set_name,
+        classes=raw.classes,
         train=train,
-        test=test,
-        heldout=heldout(train.labels, len(train)),
-        unlabelled=None,
+        test=raw.test,
+        heldout=heldout(train),
+        unlabelled=raw.unlabelled,
         mean=mean,
         std=std,
-        fingerprint=shapes_fingerprint(spec),
-        resolution=spec.resolution,
-    )
-
-
-def _images(spec: ImageSet, root: Path) -> Dataset:
-    packed: Packed = pack(spec, root=root)
-    train = subset(packed.train, spec.num_train)
-    test = subset(packed.test, spec.num_test)
-    mean, std = channel_statistics(train.images)
-    return Dataset(
-        name=spec.name,
-        classes=packed.classes,
-        train=train,
-        test=test,
-        heldout=heldout(train.labels, len(train)),
-        unlabelled=packed.unlabelled,
-        mean=mean,
-        std=std,
-        fingerprint=fingerprint_of(packed.content, spec),
-        resolution=packed.train.images.shape[-1],
-        shared=count_shared(test, train, packed.unlabelled),
+        fingerprint=fingerprint,
+        resolution=train.images.shape[-1],
+        shared=count_shared(raw.test, train, raw.unlabelled),
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 AREA = 1.8  # of every outline in OUTLINES, where the square of x, y in -1..1 has 4
+REACH = 1.36  # no outline has a point farther from its centre
 
 
 def circle(x: Tensor, y: Tensor) -> Tensor:

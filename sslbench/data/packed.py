@@ -17,14 +17,15 @@ from torch import Tensor
 
 from sslbench.data import cache, listing
 from sslbench.data.cache import Header
-from sslbench.data.dataset import Raw, Split, count_shared, image_hashes
+from sslbench.data.dataset import Raw, count_shared, image_hashes
+from sslbench.data.registry import info
 from sslbench.data.sources import obtain, read
+from sslbench.data.split import split_of
 from sslbench.errors import DataWarning
 from sslbench.files import reading
 from sslbench.recipes.specs import ImageSet
 
-_OF_CONTENT = ("train.images", "train.labels", "test.images", "test.labels", "unlabelled")
-_OWN = ("folder", "flat")  # sets of the user's: a published one has the twins that it has
+_HALVES = ("train", "test", "unlabelled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +33,10 @@ class Packed:
     """All of a data set at one resolution, before subsets.
 
     Attributes:
-        content: hex SHA-256 of class list, pixels and labels.
+        content: hex SHA-256 of class list, pixels and annotations.
     """
 
-    train: Split
-    test: Split
-    unlabelled: Split | None
-    classes: tuple[str, ...]
+    raw: Raw
     content: str
 
 
@@ -94,8 +92,8 @@ def _hashed(raw: Raw) -> Raw:
 
 
 def _shared_note(name: str, raw: Raw) -> tuple[str, ...]:
-    count = count_shared(raw.test, raw.train, raw.unlabelled) if name in _OWN else 0
-    if count == 0:
+    count = count_shared(raw.test, raw.train, raw.unlabelled)
+    if count == 0 or info(name).download is not None:  # a published set has the twins that it has
         return ()
     return (
         f"{count} of {len(raw.test)} test images are also training images, pixel by pixel; what "
@@ -104,38 +102,34 @@ def _shared_note(name: str, raw: Raw) -> tuple[str, ...]:
 
 
 def _tensors(raw: Raw) -> dict[str, Tensor]:
-    extra = raw.unlabelled
-    named = {
-        "train.images": raw.train.images,
-        "train.labels": raw.train.labels,
-        "train.hashes": raw.train.hashes,
-        "test.images": raw.test.images,
-        "test.labels": raw.test.labels,
-        "test.hashes": raw.test.hashes,
-        "unlabelled": None if extra is None else extra.images,
-        "unlabelled.hashes": None if extra is None else extra.hashes,
+    """Every field of every half by its name; the unlabelled images go by their half's alone."""
+    splits = zip(_HALVES, (raw.train, raw.test, raw.unlabelled), strict=True)
+    return {
+        _key(half, name): tensor.contiguous()
+        for half, split in splits
+        if split is not None
+        for name, tensor in split.tensors().items()
     }
-    return {name: tensor.contiguous() for name, tensor in named.items() if tensor is not None}
+
+
+def _key(half: str, name: str) -> str:
+    return half if (half, name) == ("unlabelled", "images") else f"{half}.{name}"
 
 
 def _packed(tensors: Mapping[str, Tensor], header: Header) -> Packed:
-    train, test = (
-        Split(
-            tensors[f"{half}.images"],
-            tensors.get(f"{half}.labels"),
-            hashes=tensors[f"{half}.hashes"],
-        )
-        for half in ("train", "test")
-    )
-    extra = None
-    if "unlabelled" in tensors:
-        extra = Split(tensors["unlabelled"], hashes=tensors["unlabelled.hashes"])
-    return Packed(train, test, extra, header.classes, header.content)
+    halves: dict[str, dict[str, Tensor]] = {half: {} for half in _HALVES}
+    for key, tensor in tensors.items():
+        half, _, name = key.partition(".")
+        halves[half][name or "images"] = tensor
+    train, test, extra = (split_of(found) if found else None for found in halves.values())
+    assert train is not None and test is not None
+    return Packed(Raw(train, test, header.classes, extra), header.content)
 
 
 def _content(classes: tuple[str, ...], tensors: Mapping[str, Tensor]) -> str:
     """The fingerprint of the whole set: of what runs see, and nothing else."""
-    return _sha256(tensors, _OF_CONTENT, start=json.dumps(list(classes)))
+    seen = [name for name in tensors if not name.endswith(".hashes")]
+    return _sha256(tensors, seen, start=json.dumps(list(classes)))
 
 
 def _sha256(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sslbench.data import levels, listing
 from sslbench.data.levels import Levels
-from sslbench.errors import UserError
+from sslbench.errors import UserError, first_line
 from sslbench.files import reading
 from sslbench.memory import require_memory
 
@@ -217,7 +217,7 @@ def _readable(path: Path) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "of no format that Pillow opens"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return first_line(error)
 
 
 def _require_memory(count: int, resolution: int) -> None:

@@ -1,8 +1,31 @@
-"""The data sets by name, for lists and help texts; imports no torch."""
+"""The data sets by name: what is known of each before it is loaded, and where its reader is.
+
+One entry is the whole registration of a set, so that a plugin adds its own the same way:
+`DATASETS["mine"] = DatasetInfo(summary=..., reader=read)`. Imports no torch: what needs it is
+named by "module:function".
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslbench.errors import UserError, did_you_mean, first_line
+from sslbench.recipes.specs import Clips, ImageSet, Scenes, Shapes
+
+if TYPE_CHECKING:
+    from sslbench.data.dataset import Raw
+    from sslbench.recipes.specs import DrawnSpec
+
+ANNOTATIONS = ("labels", "multilabels", "boxes", "masks", "depth", "clips")
+
+Files = Callable[[Path, int], "Raw"]  # of a folder, at a resolution
+Drawing = Callable[[Any], "Raw"]  # of the entry's own spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,110 +33,233 @@ class DatasetInfo:
     """What is worth knowing about a data set before it is loaded.
 
     Attributes:
-        num_classes: None where the folders decide, or without labels.
+        reader: what makes it, a function or its "module:name". Of files: takes the folder and the
+            resolution, gives `sslbench.data.Raw` at that resolution, which is packed beside the
+            files. Of a drawn set: takes its spec.
+        annotations: what is known of its images, of `ANNOTATIONS`; a reader that gives less is
+            refused.
+        num_classes: None where the folders decide, or without any.
         resolution: native side in pixels, or the one used when a recipe names none; None where
             the images' sizes vary and the recipe must name one.
         licence: as its authors state it; None where they state none.
+        spec: what names it in an experiment; a spec of its own where it is drawn.
+        version: of a drawn set, raised with every change of its pixels or annotations.
+        files: what it consists of, as paths below its folder; without any, all that is there.
+        parts: what a complete copy has, below its folder or the only one in it with a train/.
+        download: what gets it, a function of the folder or its "module:name".
+        needs_path: whether it has no place of its own below the data root.
+
+    Raises:
+        UserError: an unknown annotation.
     """
 
     summary: str
-    num_classes: int | None
-    resolution: int | None
+    reader: str | Files | Drawing
+    annotations: frozenset[str] = frozenset({"labels"})
+    num_classes: int | None = None
+    resolution: int | None = None
     num_train: int | None = None
     num_test: int | None = None
     licence: str | None = None
     url: str | None = None
-    labelled: bool = True
-    downloads: bool = False
+    spec: type[ImageSet] | type[DrawnSpec] = ImageSet
+    version: int = 1
+    files: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    download: str | Callable[[Path], None] | None = None
+    needs_path: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "annotations", frozenset(self.annotations))
+        for word in sorted(self.annotations - {*ANNOTATIONS}):
+            raise UserError(f"No annotation '{word}'{did_you_mean(word, ANNOTATIONS)}")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has one class."""
+        return "labels" in self.annotations
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is made by a program, from no files."""
+        return self.spec is not ImageSet
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the reader is not of this package."""
+        return not (isinstance(self.reader, str) and self.reader.startswith("sslbench."))
+
+    def reader_code(self) -> bytes:
+        """The file of a foreign reader, whose changes make packed copies stale; none where it was
+        typed into a prompt."""
+        with contextlib.suppress(TypeError, OSError):
+            return Path(inspect.getfile(inspect.unwrap(function(self.reader)))).read_bytes()
+        return b""
 
 
+def function(where: str | Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself, or the one of a "module:name". Raises UserError: there is none."""
+    if not isinstance(where, str):
+        return where
+    module, _, name = where.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"'{where}' is no function of a module ({first_line(error)}).") from error
+    return found
+
+
+def info(name: str) -> DatasetInfo:
+    """The entry of a data set. Raises UserError: there is none; the sentence has the nearest."""
+    if name not in DATASETS:
+        raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
+    return DATASETS[name]
+
+
+_OWN_LICENCE = "that of sslbench"
 _KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+# What torchvision unpacks, below the data set's own folder.
+_CIFAR10 = (
+    *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
+    "cifar-10-batches-py/test_batch",
+    "cifar-10-batches-py/batches.meta",
+)
+_STL10 = (
+    *(f"stl10_binary/{half}.bin" for half in ("train_X", "train_y", "test_X", "test_y")),
+    "stl10_binary/unlabeled_X.bin",
+    "stl10_binary/class_names.txt",
+)
+_FASHION_MNIST = tuple(
+    f"FashionMNIST/raw/{half}-{kind}-ubyte"
+    for half in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
+)
 
 DATASETS: dict[str, DatasetInfo] = {
     "shapes": DatasetInfo(
         summary="Built in: ten shapes with patterns of their own, all else is nuisance",
-        num_classes=10,
-        resolution=32,
-        num_train=8000,
-        num_test=2000,
-        licence="that of sslbench",
+        spec=Shapes,
+        reader="sslbench.data.shapes:shapes",
+        annotations=frozenset({"labels", "boxes", "masks", "depth"}),
+        num_classes=Shapes.num_classes,
+        resolution=Shapes.resolution,
+        num_train=Shapes.num_train,
+        num_test=Shapes.num_test,
+        licence=_OWN_LICENCE,
+    ),
+    "scenes": DatasetInfo(
+        summary="Built in: several of these shapes in an image, one before the other",
+        spec=Scenes,
+        reader="sslbench.data.scenes:scenes",
+        annotations=frozenset({"multilabels", "boxes", "masks", "depth"}),
+        num_classes=Scenes.num_classes,
+        resolution=Scenes.resolution,
+        num_train=Scenes.num_train,
+        num_test=Scenes.num_test,
+        licence=_OWN_LICENCE,
+    ),
+    "clips": DatasetInfo(
+        summary="Built in: clips of such scenes, in which the shapes move",
+        spec=Clips,
+        reader="sslbench.data.scenes:clips",
+        annotations=frozenset({"multilabels", "boxes", "masks", "depth", "clips"}),
+        num_classes=Clips.num_classes,
+        resolution=Clips.resolution,
+        num_train=Clips.num_train,
+        num_test=Clips.num_test,
+        licence=_OWN_LICENCE,
     ),
     "cifar10": DatasetInfo(
         summary="CIFAR-10: small photographs of animals and vehicles",
+        reader="sslbench.data.arrays:cifar10",
         num_classes=10,
         resolution=32,
         num_train=50_000,
         num_test=10_000,
         url=_KRIZHEVSKY,
-        downloads=True,
+        files=_CIFAR10,
+        download="sslbench.data.downloads:cifar10",
     ),
     "cifar100": DatasetInfo(
         summary="CIFAR-100: small photographs, fine classes",
+        reader="sslbench.data.arrays:cifar100",
         num_classes=100,
         resolution=32,
         num_train=50_000,
         num_test=10_000,
         url=_KRIZHEVSKY,
-        downloads=True,
+        files=tuple(f"cifar-100-python/{name}" for name in ("train", "test", "meta")),
+        download="sslbench.data.downloads:cifar100",
     ),
     "stl10": DatasetInfo(
         summary="STL-10: few labelled photographs, and 100,000 without labels",
+        reader="sslbench.data.arrays:stl10",
         num_classes=10,
         resolution=96,
         num_train=5000,
         num_test=8000,
         url="https://cs.stanford.edu/~acoates/stl10/",
-        downloads=True,
+        files=_STL10,
+        download="sslbench.data.downloads:stl10",
     ),
     "svhn": DatasetInfo(
         summary="Street View House Numbers, cropped digits",
+        reader="sslbench.data.arrays:svhn",
         num_classes=10,
         resolution=32,
         num_train=73_257,
         num_test=26_032,
         licence="non-commercial use only",
         url="http://ufldl.stanford.edu/housenumbers/",
-        downloads=True,
+        files=("train_32x32.mat", "test_32x32.mat"),
+        download="sslbench.data.downloads:svhn",
     ),
     "fashion-mnist": DatasetInfo(
         summary="Fashion-MNIST: grey product photographs",
+        reader="sslbench.data.arrays:fashion_mnist",
         num_classes=10,
         resolution=28,
         num_train=60_000,
         num_test=10_000,
         licence="MIT",
         url="https://github.com/zalandoresearch/fashion-mnist",
-        downloads=True,
+        files=_FASHION_MNIST,
+        download="sslbench.data.downloads:fashion_mnist",
     ),
     "tiny-imagenet": DatasetInfo(
         summary="Tiny ImageNet: 200 classes of ImageNet at 64 pixels",
+        reader="sslbench.data.folders:tiny_imagenet",
         num_classes=200,
         resolution=64,
         num_train=100_000,
         num_test=10_000,
         licence="ImageNet's: research, non-commercial",
         url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        downloads=True,
+        parts=("train", "val", "wnids.txt", "val/val_annotations.txt"),
+        download="sslbench.data.downloads:tiny_imagenet",
     ),
     "imagenette": DatasetInfo(
         summary="Imagenette: ten easy classes of ImageNet",
+        reader="sslbench.data.folders:class_folders",
         num_classes=10,
         resolution=96,
         num_train=9469,
         num_test=3925,
         licence="ImageNet's: research, non-commercial",
         url="https://github.com/fastai/imagenette",
-        downloads=True,
+        parts=("train", "val"),
+        download="sslbench.data.downloads:imagenette",
     ),
     "folder": DatasetInfo(
         summary="Your own: <path>/train/<class>/ and <path>/val/<class>/ (or test/)",
-        num_classes=None,
-        resolution=None,
+        reader="sslbench.data.folders:class_folders",
+        needs_path=True,
     ),
     "flat": DatasetInfo(
         summary="Your own without labels: all images under <path>",
-        num_classes=None,
-        resolution=None,
-        labelled=False,
+        reader="sslbench.data.folders:flat",
+        annotations=frozenset(),
+        needs_path=True,
     ),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslbench.data.dataset import Split
+from sslbench.data.split import Split
+from sslbench.errors import UserError
 from sslbench.streams import permutation, stream_key
 
 _SEED = 0
@@ -15,20 +16,66 @@ HELDOUT_SHARE = 0.1
 def subset(split: Split, count: int | None) -> Split:
     """At most `count` images of the split in their old order, classes in proportion; None is all.
 
-    Smaller subsets are not nested in larger ones where rounding moves a class's share.
+    Smaller subsets are not nested in larger ones where rounding moves a class's share. Of clips
+    whole ones are taken, as many as `count` frames hold.
+
+    Raises:
+        UserError: not even one clip has so few frames.
     """
     if count is None or count >= len(split):
         return split
-    return split[stratified(split.labels, len(split), count, purpose="subset")]
+    if split.clip is None:
+        return split[stratified(_strata(split), len(split), count, purpose="subset")]
+    first, place, lengths = _clips(split.clip)
+    strata = _strata(split[first])
+    wanted = count * len(first) // len(split)
+    for taken in range(wanted, 0, -1):  # fewer where clips differ in length
+        chosen = stratified(strata, len(first), taken, purpose="subset")
+        if int(lengths[chosen].sum()) <= count:
+            return split[torch.isin(place, chosen)]
+    raise UserError(
+        f"{count} images hold no whole clip of {int(lengths.min())} frames or more; raise "
+        "data.num_train or data.num_test."
+    )
 
 
-def heldout(labels: Tensor | None, length: int) -> Tensor:
+def heldout(split: Split) -> Tensor:
     """Sorted int64 positions of a tenth of the training images, for choosing settings.
 
     Every class with at least two images gives at least one, so that choosing sees all classes.
+    Of clips it is a tenth of them, whole: frames of one clip are near copies of each other.
     """
+    if split.clip is None:
+        return _tenth(_strata(split), len(split))
+    first, place, _ = _clips(split.clip)
+    return torch.isin(place, _tenth(_strata(split[first]), len(first))).nonzero().flatten()
+
+
+def _tenth(strata: Tensor | None, length: int) -> Tensor:
     count = max(1, round(HELDOUT_SHARE * length)) if length > 1 else 0
-    return stratified(labels, length, count, purpose="heldout", at_least_one=True)
+    return stratified(strata, length, count, purpose="heldout", at_least_one=True)
+
+
+def _strata(split: Split) -> Tensor | None:
+    """int64 N, the class by which an image is chosen: its own; of several the one that is rarest
+    in the split, so that no rare class is missed; none is a class too. None without any."""
+    if split.labels is not None or split.multilabels is None:
+        return split.labels
+    classes = split.multilabels.shape[1]
+    counts = torch.where(split.multilabels, split.multilabels.sum(0), len(split) + 1)
+    rarest = counts.argmin(1) if classes else counts.sum(1)
+    return torch.where(split.multilabels.any(1), rarest, classes)
+
+
+def _clips(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each of the clips, in the order of their numbers: the position of its first image, and
+    how many images it has; between them, int64 N, the place in that order of each image's clip."""
+    order = torch.argsort(clip, stable=True)
+    begins = torch.ones(len(clip), dtype=torch.bool)
+    begins[1:] = clip[order].diff() != 0
+    place = torch.empty_like(clip)
+    place[order] = begins.cumsum(0) - 1
+    return order[begins], place, torch.bincount(place)
 
 
 def stratified(

@@ -9,10 +9,12 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from sslbench.errors import UserError, did_you_mean
 from sslbench.typed import describe, hints_of, is_union, typed
+
+S = TypeVar("S", bound="Spec")
 
 _CHECKED_LATER = ContextVar("checked later", default=False)
 _DIGEST = "digest"  # of a field's metadata
@@ -153,7 +155,7 @@ def choices(hint: Any) -> list[type[Spec]]:
     return [kind for part in _specs(hint) for kind in kinds(part)]
 
 
-def kinds(spec: type[Spec]) -> list[type[Spec]]:
+def kinds(spec: type[S]) -> list[type[S]]:
     """A final spec itself; of an interface all its kinds."""
     if not spec._interface:
         return [spec]

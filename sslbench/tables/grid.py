@@ -17,7 +17,7 @@ from sslbench.evaluation.scores import read_score
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale
-from sslbench.recipes.specs import Data, ImageSet, Shapes
+from sslbench.recipes.specs import Data
 from sslbench.tables.cells import (
     DEFAULT_PROTOCOLS,
     Place,
@@ -292,16 +292,15 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
 def _scoring_seconds(experiment: Experiment) -> float:
     """A guess of features and probes: about a millisecond an image of a small set."""
     data = experiment.data
-    images = data.num_train if isinstance(data, Shapes) else (data.num_train or 50_000)
-    return 1e-3 * images
+    return 1e-3 * (data.num_train or 50_000)
 
 
 def _check_labelled(data: Data) -> None:
     """Every column of a table needs labels, and so does chance."""
-    if isinstance(data, ImageSet) and data.name in DATASETS and not DATASETS[data.name].labelled:
+    if data.set_name in DATASETS and not DATASETS[data.set_name].labelled:
         raise UserError(
-            f"Tables are scored with labels, and '{data.name}' has none; give a labelled set, such "
-            "as --dataset folder:PATH with train/<class>/ and val/<class>/."
+            f"Tables are scored with labels, and '{data.set_name}' has none; give a labelled set, "
+            "such as --dataset folder:PATH with train/<class>/ and val/<class>/."
         )
 
 

@@ -15,7 +15,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.scores import Score, read_score
 from sslbench.files import exists, read_text
 from sslbench.recipes.resolve import find_scale
-from sslbench.recipes.specs import Data, Shapes
+from sslbench.recipes.specs import Data, DrawnSpec
 from sslbench.tables.cells import Place, baselines, dataset_name, is_constant, protocol_of
 from sslbench.tables.derive import fill_derived
 from sslbench.tables.grid import Plan, PlannedRun, plan
@@ -301,7 +301,7 @@ def _changes(row: Row, runs: list[PlannedRun]) -> dict[str, Any]:
 
 
 def _num_classes(data: Data, root: Path) -> int:
-    if isinstance(data, Shapes):
+    if isinstance(data, DrawnSpec):
         return data.num_classes
     from sslbench.data import load
     from sslbench.data.registry import DATASETS

@@ -11,9 +11,9 @@ import pytest
 import torch
 import torchvision
 
-from sslbench.data import Dataset, fingerprint, load, packed, sources
+from sslbench.data import Dataset, downloads, fingerprint, load, packed
 from sslbench.data.loading import channel_statistics
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import DATASETS, function
 from sslbench.errors import UserError
 from sslbench.recipes.specs import ImageSet, Shapes
 
@@ -25,7 +25,9 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(folder: Path) -> None:
         raise OSError("no network in tests")
 
-    monkeypatch.setattr(sources, "DOWNLOADS", dict.fromkeys(sources.DOWNLOADS, refuse))
+    for entry in DATASETS.values():
+        if entry.download is not None:
+            monkeypatch.setattr(downloads, str(entry.download).partition(":")[2], refuse)
 
 
 def images_equal(a: Dataset, b: Dataset) -> bool:
@@ -95,6 +97,12 @@ def test_shapes_fingerprint_follows_the_spec(tmp_path: Path) -> None:
     spec = Shapes(num_train=20, num_test=10)
     assert load(spec, root=tmp_path).fingerprint == fingerprint(spec, root=tmp_path)
     assert fingerprint(spec.but(seed=1), root=tmp_path) != fingerprint(spec, root=tmp_path)
+
+
+def test_fingerprints_are_those_of_the_runs_made_before(cifar10: Path) -> None:
+    assert fingerprint(Shapes(), root=cifar10).startswith("0de50d929e8ea962")
+    assert fingerprint(CIFAR, root=cifar10).startswith("48b2aa21b3894b4a")
+    assert fingerprint(CIFAR.but(num_train=10), root=cifar10).startswith("aa0d991e8c74bea1")
 
 
 def test_a_folder_that_cannot_be_written_is_packed_in_the_users_cache(
@@ -239,8 +247,10 @@ def test_arrays_that_memory_does_not_hold(cifar10: Path) -> None:
 
 
 def test_every_listed_set_has_a_reader_and_every_download_a_source() -> None:
-    assert {*DATASETS} == {"shapes", *sources.ARRAYS, *sources.FILES}
-    assert {n for n, info in DATASETS.items() if info.downloads} == {*sources.DOWNLOADS}
+    for name, entry in DATASETS.items():
+        assert callable(function(entry.reader)) and not entry.foreign, name
+        assert entry.download is None or callable(function(entry.download)), name
+        assert (entry.url is None) == (entry.download is None), name
 
 
 def test_lists_and_cached_fingerprints_need_no_torch(cifar10: Path) -> None:

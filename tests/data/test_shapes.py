@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslbench.data import load
+from sslbench.data import Split, load
+from sslbench.data.drawing import CLASSES, PATTERN_OF
 from sslbench.data.outlines import AREA, OUTLINES
 from sslbench.data.patterns import PATTERNS
-from sslbench.data.shapes import CLASSES, PATTERN_OF, render, shapes_split
+from sslbench.data.shapes import render, shapes
 from sslbench.recipes.specs import Shapes
 
 SMALL = Shapes(num_train=200, num_test=100)
@@ -20,37 +21,45 @@ def same_pixels(a: Tensor, b: Tensor) -> bool:
     return int((a.short() - b.short()).abs().max()) <= 1
 
 
+def objects(split: Split) -> tuple[Tensor, Tensor]:
+    """The box N×4 and the mask N×H×W of the object of each image."""
+    found = split.instances
+    assert found is not None and found.mask is not None
+    assert found.image.tolist() == list(range(len(split)))
+    return found.box, found.mask
+
+
 def test_same_spec_same_set() -> None:
-    first, second = (shapes_split(SMALL, train=True) for _ in range(2))
+    first, second = (shapes(SMALL).train for _ in range(2))
     assert torch.equal(first.images, second.images)
     assert first.labels is not None and second.labels is not None
     assert torch.equal(first.labels, second.labels)
 
 
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
-    whole = shapes_split(SMALL, train=True)
+    whole = shapes(SMALL).train
     alone = render(SMALL, torch.tensor([137, 12]))
     assert same_pixels(alone.images, whole.images[[137, 12]])
 
 
 def test_a_larger_set_starts_with_the_smaller_one() -> None:
-    larger = shapes_split(SMALL.but(num_train=300), train=True)
-    assert same_pixels(larger.images[:200], shapes_split(SMALL, train=True).images)
+    larger = shapes(SMALL.but(num_train=300)).train
+    assert same_pixels(larger.images[:200], shapes(SMALL).train.images)
 
 
 def test_another_seed_draws_other_images() -> None:
-    other = shapes_split(SMALL.but(seed=1), train=True)
-    assert not torch.equal(other.images, shapes_split(SMALL, train=True).images)
+    other = shapes(SMALL.but(seed=1)).train
+    assert not torch.equal(other.images, shapes(SMALL).train.images)
 
 
 def test_no_test_image_is_a_training_image() -> None:
-    spec = Shapes(num_train=500, num_test=500)
-    train, test = (shapes_split(spec, train=t).images.flatten(1).float() for t in (True, False))
+    raw = shapes(Shapes(num_train=500, num_test=500))
+    train, test = (half.images.flatten(1).float() for half in (raw.train, raw.test))
     assert float(torch.cdist(test, train).min()) > 100
 
 
 def test_every_class_is_equally_frequent() -> None:
-    labels = shapes_split(SMALL, train=True).labels
+    labels = shapes(SMALL).train.labels
     assert labels is not None
     assert labels.bincount().tolist() == [20] * 10
 
@@ -95,7 +104,7 @@ def test_both_colours_of_a_pattern_take_a_fair_share() -> None:
 
 
 def test_colour_statistics_are_equal_over_classes() -> None:
-    split = shapes_split(Shapes(num_train=3000), train=True)
+    split = shapes(Shapes(num_train=3000)).train
     assert split.labels is not None
     means = split.images.float().mean((2, 3))  # N×3
     spread = split.images.float().flatten(2).std(2)
@@ -129,24 +138,30 @@ def test_any_resolution_shows_the_same_scene(resolution: int) -> None:
     spec = SMALL.but(resolution=resolution)
     split, reference = render(spec, torch.arange(20)), render(SMALL, torch.arange(20))
     assert split.images.shape == (20, 3, resolution, resolution)
-    assert split.masks is not None and reference.masks is not None
-    share, expected = (m.double().mean((1, 2)) for m in (split.masks, reference.masks))
+    share, expected = (objects(s)[1].double().mean((1, 2)) for s in (split, reference))
     assert float((share - expected).abs().max()) < 0.1
 
 
 def test_boxes_are_the_extent_of_the_masks() -> None:
-    split = render(SMALL, torch.arange(50))
-    assert split.boxes is not None and split.masks is not None
-    for box, mask in zip(split.boxes.tolist(), split.masks, strict=True):
+    boxes, masks = objects(render(SMALL, torch.arange(50)))
+    for box, mask in zip(boxes.tolist(), masks, strict=True):
         rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
         assert box == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
+def test_an_object_that_no_pixel_shows_is_not_listed() -> None:
+    split = render(SMALL.but(shift=3.0), torch.arange(50))
+    assert split.instances is not None and split.labels is not None
+    shown = split.instances.image
+    assert 0 < len(shown) < 50
+    assert torch.equal(split.instances.label, split.labels[shown])
+
+
 def test_the_object_lies_before_the_background() -> None:
     split = render(SMALL.but(resolution=64), torch.arange(50))
-    assert split.depth is not None and split.masks is not None
+    assert split.depth is not None
     assert float(split.depth.min()) > 0
-    for depth, mask in zip(split.depth, split.masks, strict=True):
+    for depth, mask in zip(split.depth, objects(split)[1], strict=True):
         across = torch.diff(depth, dim=1)
         enters = mask[:, 1:] & ~mask[:, :-1]
         assert bool((across[enters] < -0.05).all())

@@ -2,14 +2,27 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from sslbench.data import Split
 from sslbench.data.subsets import heldout, stratified, subset
+from sslbench.errors import UserError
+
+
+def of(labels: Tensor | None, count: int = 0, **more: Tensor) -> Split:
+    count = count if labels is None else len(labels)
+    return Split(torch.zeros(count, 3, 2, 2, dtype=torch.uint8), labels, **more)
 
 
 def split(sizes: list[int]) -> Split:
-    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    return Split(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), labels)
+    return of(torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)))
+
+
+def clips(lengths: list[int], labels: Tensor | None = None) -> Split:
+    """Clips with these numbers of frames, numbered from 5, the second frame of each first."""
+    clip = (5 + torch.arange(len(lengths))).repeat_interleave(torch.tensor(lengths))
+    frame = torch.cat([torch.arange(n).roll(1) for n in lengths])
+    return of(labels, len(clip), clip=clip, frame=frame)
 
 
 def test_a_subset_keeps_the_classes_proportions() -> None:
@@ -44,14 +57,14 @@ def test_all_is_all() -> None:
 
 def test_heldout_is_a_tenth_of_every_class() -> None:
     labels = torch.arange(1000) % 4
-    positions = heldout(labels, 1000)
+    positions = heldout(of(labels))
     assert labels[positions].bincount().tolist() == [25, 25, 25, 25]
     assert positions.dtype == torch.int64
 
 
 def test_heldout_sees_rare_classes_and_leaves_one_of_each_to_train_on() -> None:
     labels = torch.tensor([0] * 50 + [1] * 2 + [2])
-    positions = heldout(labels, 53)
+    positions = heldout(of(labels))
     assert set(labels[positions].tolist()) == {0, 1}
     kept = torch.ones(53, dtype=torch.bool)
     kept[positions] = False
@@ -59,12 +72,68 @@ def test_heldout_sees_rare_classes_and_leaves_one_of_each_to_train_on() -> None:
 
 
 def test_heldout_without_labels() -> None:
-    assert len(heldout(None, 40)) == 4
-    assert len(heldout(None, 1)) == 0
+    assert len(heldout(of(None, 40))) == 4
+    assert len(heldout(of(None, 1))) == 0
 
 
-def test_a_split_is_indexed_with_all_that_belongs_to_it() -> None:
-    whole = split([3, 4])
-    part = whole[torch.tensor([0, 6])]
-    assert part.labels is not None and part.labels.tolist() == [0, 1]
-    assert part.masks is None and len(part) == 2
+# --- several labels an image ------------------------------------------------------------------
+
+
+def test_images_of_several_classes_count_for_the_rarest_of_them() -> None:
+    found = torch.zeros(100, 3, dtype=torch.bool)
+    found[:80, 0] = True  # in nearly every image
+    found[60:80, 1] = True
+    found[70:80, 2] = True  # only ever beside the others
+    part = subset(of(None, 100, multilabels=found), 50).multilabels
+    assert part is not None
+    assert part.sum(0).tolist() == [40, 10, 5] and int((~part).all(1).sum()) == 10
+
+
+def test_heldout_sees_every_class_that_is_rarest_somewhere() -> None:
+    found = torch.zeros(100, 3, dtype=torch.bool)
+    found[:, 0] = True
+    found[[3, 50], 1] = True
+    found[[7, 8], 2] = True
+    assert found[heldout(of(None, 100, multilabels=found))].any(0).all()
+
+
+# --- clips ------------------------------------------------------------------------------------
+
+
+def test_a_limit_takes_whole_clips_in_their_old_order() -> None:
+    whole = clips([4] * 10)
+    part = subset(whole, 15)
+    assert part.clip is not None and part.frame is not None
+    assert len(part) == 12 and part.clip.unique(return_counts=True)[1].tolist() == [4, 4, 4]
+    assert part.frame.tolist() == [3, 0, 1, 2] * 3
+    assert torch.equal(part.clip, part.clip.sort().values)
+
+
+def test_clips_of_unequal_length_stay_below_the_limit() -> None:
+    for count in (5, 8, 14, 20):
+        part = subset(clips([1, 2, 3, 4, 5, 6]), count)
+        assert part.clip is not None
+        lengths = part.clip.bincount()
+        assert 0 < len(part) <= count
+        assert all(n in (0, place - 4) for place, n in enumerate(lengths.tolist()))
+
+
+def test_a_limit_below_one_clip_is_refused() -> None:
+    with pytest.raises(UserError, match="3 images hold no whole clip of 4 frames or more; raise"):
+        subset(clips([4, 5]), 3)
+
+
+def test_clips_are_chosen_by_their_class() -> None:
+    labels = torch.tensor([0, 0, 0, 1]).repeat_interleave(5 * 4)
+    part = subset(clips([4] * 20, labels), 32)
+    assert part.labels is not None and part.labels.bincount().tolist() == [24, 8]
+
+
+def test_no_clip_is_half_held_out() -> None:
+    whole = clips([8] * 30)
+    assert whole.clip is not None
+    positions = heldout(whole)
+    assert len(positions) == 24
+    kept = torch.ones(len(whole), dtype=torch.bool)
+    kept[positions] = False
+    assert not set(whole.clip[kept].tolist()) & set(whole.clip[positions].tolist())

@@ -139,14 +139,16 @@ def _against_masks(subject: Subject, keep: float) -> tuple[int | None, Record]:
     """The best head and the numbers of the summary; without masks None and NaN."""
     split = subject.dataset.test
     names = ("jaccard", "jaccard_of_each", "untrained_jaccard", "untrained_jaccard_of_each")
-    if split.masks is None:
+    if "masks" not in split.annotations:
         return None, {
             "keep_percent": 100 * keep,
             "best_head": "–",
             **dict.fromkeys(names, torch.nan),
         }
     rows = rows_of(subject)[:MAX_IMAGES]
-    images, masks = (x[rows.to(x.device)].cpu() for x in (split.images, split.masks))
+    shown = split[rows.to(split.images.device)].to("cpu")
+    images, masks = shown.images, shown.foreground()
+    assert masks is not None
     values: list[float] = []
     best = None
     for encoder in (subject.encoder, _untrained(subject)):

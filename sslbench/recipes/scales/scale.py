@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import Data, ImageSet, Shapes
+from sslbench.recipes.base import Spec, kinds
+from sslbench.recipes.specs import Data, DrawnSpec, ImageSet
 
 if TYPE_CHECKING:
     from sslbench.recipes.recipe import Recipe
@@ -138,9 +138,12 @@ class Scale:
         return {**self.base.axes_of(published_at), **own} if self.base else own
 
     def dataset(self, name: str, *, path: str | None = None) -> Data:
-        """A named set at this scale: `resolution` and at most `num_train` training images."""
-        if name == "shapes":
-            return self.data if isinstance(self.data, Shapes) else Shapes()
+        """A named set at this scale: at most `num_train` training images, files at `resolution`."""
+        if name == self.data.set_name and isinstance(self.data, DrawnSpec):
+            return self.data
+        for kind in kinds(DrawnSpec):
+            if kind().set_name == name:
+                return kind().at_most(self.num_train)
         return ImageSet(name=name, resolution=self.resolution, num_train=self.num_train, path=path)
 
 

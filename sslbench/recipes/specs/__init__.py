@@ -17,7 +17,7 @@ from sslbench.recipes.specs.contrastive import (
     Ring,
     SimpleContrast,
 )
-from sslbench.recipes.specs.data import Data, ImageSet, Shapes
+from sslbench.recipes.specs.data import Clips, Data, DrawnSpec, ImageSet, Scenes, Shapes
 from sslbench.recipes.specs.encoders import (
     ColorHistogram,
     EncoderSpec,
@@ -62,6 +62,7 @@ __all__ = [
     "Blur",
     "Centering",
     "Channels",
+    "Clips",
     "ClusterAssignment",
     "ColorHistogram",
     "ConstantRandom",
@@ -70,6 +71,7 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "DrawnSpec",
     "EncoderSpec",
     "EpochSinkhorn",
     "FeatureTransformation",
@@ -90,6 +92,7 @@ __all__ = [
     "Relational",
     "ResNet",
     "Ring",
+    "Scenes",
     "Schedule",
     "Shapes",
     "Shared",

@@ -146,21 +146,19 @@ def baseline_command(name: str, run: OwnRun, *, root: Path | None = None) -> str
     scale = experiment.scale if experiment.scale in SCALES else "laptop"
     words = ["sslbench", "pretrain", name, "--scale", scale]
     chosen, data = find_scale(scale).data, experiment.data
-    if isinstance(data, ImageSet):
-        words += ["--dataset", f"{data.name}:{data.path}" if data.path else data.name]
-        chosen = find_scale(scale).dataset(data.name, path=data.path)
-    elif isinstance(chosen, ImageSet):
-        words += ["--dataset", "shapes"]
-        chosen = find_scale(scale).dataset("shapes")
+    path = data.path if isinstance(data, ImageSet) else None
+    if isinstance(data, ImageSet) or data.set_name != chosen.set_name:
+        words += ["--dataset", f"{data.set_name}:{path}" if path else data.set_name]
+        chosen = find_scale(scale).dataset(data.set_name, path=path)
     usual = dict(chosen.leaves())
     changes = [(f"data.{k}", v) for k, v in data.to_dict().items() if k != "kind"
                and _listed(usual.get(k)) != v]  # fmt: skip
     plain = resolve(name, scale=scale, data=data).experiment.recipe
     if name == "untrained" and plain.encoder != experiment.recipe.encoder:
         changes.append(("encoder", experiment.recipe.encoder.to_dict()))
-    for path, value in changes:
+    for field, value in changes:
         text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
-        words += ["--set", f"{path}={text.removesuffix('...' + chr(10)).strip()}"]
+        words += ["--set", f"{field}={text.removesuffix('...' + chr(10)).strip()}"]
     parent = run.folder.path.parent
     words += [] if parent == Path("runs") else ["--runs", str(parent)]
     return shlex.join(words) + _data_root(experiment, root)

@@ -45,7 +45,7 @@ def test_a_run_has_maps_of_its_images_and_an_index_with_the_masks(vit):
     assert len(result.points) == 2 * 3
     assert sum(p["best"] for p in result.points) == 2
     assert len(result.pictures) == 2 * (1 + 2 * 3)
-    images, masks = vit.dataset.test.images, vit.dataset.test.masks
+    images, masks = vit.dataset.test.images, vit.dataset.test.foreground()
     index = jaccard(keep_mass(attention_maps(vit, vit.encoder, images), 0.6), masks)
     assert line["jaccard"] == pytest.approx(100 * float(index.mean(dim=0).max()))
     assert line["best_head"] == str(int(index.mean(dim=0).argmax()))
@@ -70,7 +70,7 @@ def test_files_are_shown_in_place_of_test_images(vit, tmp_path):
 def test_without_masks_there_are_maps_and_no_index(vit):
     import dataclasses
 
-    bare = dataclasses.replace(vit.dataset.test, masks=None)
+    bare = dataclasses.replace(vit.dataset.test, instances=None)
     other = dataclasses.replace(vit, dataset=dataclasses.replace(vit.dataset, test=bare))
     result = analyze_attention(other)
     assert math.isnan(result.summary[0]["jaccard"])
