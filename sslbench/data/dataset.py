@@ -122,6 +122,13 @@ class Dataset:
             return self.train.images
         return torch.cat([self.train.images, self.unlabelled.images])
 
+    @property
+    def annotations(self) -> frozenset[str]:
+        """What train and test images both come with: names of `Split`'s fields."""
+        names = {f.name for f in fields(Split)} - {"images", "hashes"}
+        both = (self.train, self.test)
+        return frozenset(n for n in names if all(getattr(s, n) is not None for s in both))
+
     def require_labels(self) -> Self:
         """The data set itself, for code that needs labels.
 

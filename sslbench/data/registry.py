@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sslbench.errors import UserError, did_you_mean
+from sslbench.recipes.specs import Data, Shapes
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
@@ -13,6 +16,7 @@ class DatasetInfo:
         num_classes: None where the folders decide, or without labels.
         resolution: native side in pixels, or the one used when a recipe names none; None where
             the images' sizes vary and the recipe must name one.
+        annotations: what its images come with, as `Dataset.annotations` of the loaded set.
         licence: as its authors state it; None where they state none.
     """
 
@@ -23,8 +27,13 @@ class DatasetInfo:
     num_test: int | None = None
     licence: str | None = None
     url: str | None = None
-    labelled: bool = True
+    annotations: frozenset[str] = frozenset({"labels"})
     downloads: bool = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a class."""
+        return "labels" in self.annotations
 
 
 _KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -37,6 +46,7 @@ DATASETS: dict[str, DatasetInfo] = {
         num_train=8000,
         num_test=2000,
         licence="that of sslbench",
+        annotations=frozenset({"labels", "boxes", "masks", "depth"}),
     ),
     "cifar10": DatasetInfo(
         summary="CIFAR-10: small photographs of animals and vehicles",
@@ -114,6 +124,29 @@ DATASETS: dict[str, DatasetInfo] = {
         summary="Your own without labels: all images under <path>",
         num_classes=None,
         resolution=None,
-        labelled=False,
+        annotations=frozenset(),
     ),
 }
+
+
+def name_and_path(text: str) -> tuple[str, str | None]:
+    """Of "NAME" or "NAME:PATH", as options and tables write a data set. Raises UserError."""
+    name, colon, path = text.strip().partition(":")
+    if name not in DATASETS:
+        raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
+    if colon and name == "shapes":
+        raise UserError(f"{text}: shapes is drawn and has no folder; write shapes.")
+    if colon and not path:
+        raise UserError(f"{text}: give the folder after the colon, or leave it out.")
+    return name, path or None
+
+
+def resolution_of(data: Data) -> int:
+    """The side of the images that a spec gives, in pixels. Raises UserError where none is said."""
+    if isinstance(data, Shapes) or data.resolution is not None:
+        assert data.resolution is not None
+        return data.resolution
+    resolution = DATASETS[data.name].resolution
+    if resolution is None:
+        raise UserError(f"Data set '{data.name}' has no resolution of its own; set one.")
+    return resolution

@@ -20,6 +20,11 @@ class Shapes(Spec):
     size: tuple[float, float] = (0.6, 0.95)
     rotation: float = 0.5  # radians, uniform in +-
 
+    @property
+    def set_name(self) -> str:
+        """The data set's, in lists, files and tables."""
+        return "shapes"
+
     def check(self) -> None:
         self.require(self.resolution >= 8, "resolution must be >= 8.")
         self.require(self.num_train >= 1 and self.num_test >= 1, "needs at least one image each.")
@@ -39,6 +44,11 @@ class ImageSet(Spec):
     num_train: int | None = None  # at most; None: all
     num_test: int | None = None
     path: str | None = aside(None)  # None: <data root>/<name>; needed for `folder` and `flat`
+
+    @property
+    def set_name(self) -> str:
+        """The data set's, in lists, files and tables."""
+        return self.name
 
     def check(self) -> None:
         for name in ("resolution", "num_train", "num_test"):

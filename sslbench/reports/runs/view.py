@@ -22,7 +22,6 @@ from sslbench.reports.runs.words import (
     Change,
     causes,
     changes,
-    data_name,
     duration,
     facts,
     last_values,
@@ -122,8 +121,8 @@ def _parts(group: RunGroup) -> list[str]:
     name = first.text("encoder_file", "name") or recipe.name
     digest = first.name.rpartition("-")[2]
     return [
-        name, changed, data_name(first), first.experiment.scale, first.text("fingerprint")[:6],
-        digest[:6], digest, str(first.folder.path),
+        name, changed, first.experiment.data.set_name, first.experiment.scale,
+        first.text("fingerprint")[:6], digest[:6], digest, str(first.folder.path),
     ]  # fmt: skip
 
 

@@ -122,14 +122,8 @@ def labelled(run: OwnRun) -> bool:
     classes = run.number("images", "classes")
     if classes is not None:
         return classes > 0
-    name = data_name(run)
+    name = run.experiment.data.set_name
     return DATASETS[name].labelled if name in DATASETS else True
-
-
-def data_name(run: OwnRun) -> str:
-    """Of the data set: `shapes`, or as the registry has it."""
-    data = run.experiment.data
-    return data.name if isinstance(data, ImageSet) else "shapes"
 
 
 def image_counts(run: OwnRun) -> tuple[int | None, int | None]:
@@ -161,7 +155,7 @@ def data_sentence(run: OwnRun) -> str:
     side = run.number("resolution")
     pixels = f", {side:.0f} pixels" if side else ""
     bare = "" if labelled(run) else " without labels"
-    return f"{data_name(run)}{where}: {counts}{with_}{bare}{more}{pixels}"
+    return f"{data.set_name}{where}: {counts}{with_}{bare}{more}{pixels}"
 
 
 def duration(seconds: float) -> str:
