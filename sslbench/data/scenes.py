@@ -9,6 +9,7 @@ has no instance in such a frame.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,45 +71,76 @@ def _both(spec: Scenes | Clips, frames: int) -> Raw:
 def render(spec: Scenes | Clips, indices: Tensor) -> Split:
     """The scenes or clips at some int64 indices (B), as N = B·F images of F frames each."""
     frames = spec.num_frames if isinstance(spec, Clips) else 1
-    name, side = spec.set_name, spec.resolution
-    owner, slot, key = _cast(spec, indices)  # O objects, by clip, the nearest first
-    pose = Draws(spec.seed, f"{name} pose", key, 14)
-    label = (pose.between(0, spec.num_classes)).flatten().long()
-    poses, phase = _poses(spec, pose, frames), pose.between(0, 1)
-
-    # M = O·F figures: one of every object in every image, by image, the nearest first.
-    image = (owner[:, None] * frames + torch.arange(frames)).flatten()
-    order = torch.argsort(image * _MOST + slot.repeat_interleave(frames))
-    who, image = torch.arange(len(owner)).repeat_interleave(frames)[order], image[order]
-    x, y, size, angle = (part.flatten()[order, None, None] for part in poses)
-    distance, second = figures(label[who], x, y, size, angle, phase[who], side)  # M×H×W
-
-    masks, kept = _seen(distance < 0, image, slot[who], len(indices) * frames, frames)
-    looks = Draws(spec.seed, f"{name} looks", key, 8)
-    colours, lift = object_colours(looks), looks.between(0, 0.5)
     clip, time = indices.repeat_interleave(frames), torch.arange(frames).repeat(len(indices))
-    setting = Draws(spec.seed, f"{name} setting", clip, 12 + 4 * WAVES)
+    found = _figures(spec, indices, frames)
+    masks, kept = _seen(found.distance < 0, found.image, found.slot, len(clip), frames)
+    setting = Draws(spec.seed, f"{spec.set_name} setting", clip, 12 + 4 * WAVES)
     lamps, brightness = lamp(setting), setting.between(0.75, 1.1)  # N×1×1 each
-    canvas, depth = _ground(setting, side, time)
-    for place in reversed(range(spec.num_objects[1])):  # what is nearer covers what was drawn
-        rows = (kept & (slot[who] == place)).nonzero().flatten()
-        of, where, near = who[rows], image[rows], distance[rows]
-        height = relief(near)
-        surface = torch.lerp(colours[0][of], colours[1][of], second[rows][:, None])
-        surface = surface * light(height, *(part[where] for part in lamps))[:, None]
-        canvas[where] = covered(shaded(canvas[where], near), surface, near)
-        front = 0.6 + 0.1 * (place + lift[of]) - 0.2 * height
-        depth[where] = torch.where(near < 0, front, depth[where])
-    track = slot[who][kept] if frames > 1 else None
-    found = instances(image[kept], label[who][kept], masks[kept], track)
+    canvas, depth = _ground(setting, spec.resolution, time)
+    for slot in reversed(range(spec.num_objects[1])):  # what is nearer covers what was drawn
+        rows = (kept & (found.slot == slot)).nonzero().flatten()
+        _paint(spec, found.of(rows), slot, lamps, canvas, depth)
+    track = found.slot[kept] if frames > 1 else None
+    shown = instances(found.image[kept], found.label[kept], masks[kept], track)
     return Split(
         images=quantised(canvas * brightness[:, None]),
-        multilabels=_multilabels(found.image, found.label, len(canvas), spec.num_classes),
-        instances=found,
+        multilabels=_multilabels(shown.image, shown.label, len(canvas), spec.num_classes),
+        instances=shown,
         depth=depth,
         clip=clip % TEST_OFFSET if frames > 1 else None,
         frame=time if frames > 1 else None,
     )
+
+
+class _Figures(NamedTuple):
+    """M figures: every object in every image that it is in, by image, the nearest first.
+
+    `image`, `slot` (0 is the nearest), `key` (at which the object's numbers are drawn) and `label`
+    are int64 M; `distance` from the outline and `second`, the share of the pattern's second
+    colour, M×H×W.
+    """
+
+    image: Tensor
+    slot: Tensor
+    key: Tensor
+    label: Tensor
+    distance: Tensor
+    second: Tensor
+
+    def of(self, rows: Tensor) -> _Figures:
+        return _Figures(*(part[rows] for part in self))
+
+
+def _figures(spec: Scenes | Clips, indices: Tensor, frames: int) -> _Figures:
+    owner, slot, key = _cast(spec, indices)  # O objects, by clip, the nearest first
+    draws = Draws(spec.seed, f"{spec.set_name} pose", key, 14)
+    label = draws.between(0, spec.num_classes).flatten().long()
+    poses, phase = _poses(spec, draws, frames), draws.between(0, 1)
+
+    image = (owner[:, None] * frames + torch.arange(frames)).flatten()  # M = O·F
+    order = torch.argsort(image * _MOST + slot.repeat_interleave(frames))
+    who = torch.arange(len(owner)).repeat_interleave(frames)[order]
+    x, y, size, angle = (part.flatten()[order, None, None] for part in poses)
+    seen = figures(label[who], x, y, size, angle, phase[who], spec.resolution)
+    return _Figures(image[order], slot[who], key[who], label[who], *seen)
+
+
+def _paint(
+    spec: Scenes | Clips,
+    found: _Figures,
+    slot: int,
+    lamps: tuple[Tensor, Tensor],
+    canvas: Tensor,
+    depth: Tensor,
+) -> None:
+    """Draw the figures of one slot, at most one an image, before what N×3×H×W and N×H×W hold."""
+    looks = Draws(spec.seed, f"{spec.set_name} looks", found.key, 8)
+    where, height = found.image, relief(found.distance)
+    surface = torch.lerp(*object_colours(looks), found.second[:, None])
+    surface = surface * light(height, lamps[0][where], lamps[1][where])[:, None]
+    canvas[where] = covered(shaded(canvas[where], found.distance), surface, found.distance)
+    front = 0.6 + 0.1 * (slot + looks.between(0, 0.5)) - 0.2 * height
+    depth[where] = torch.where(found.distance < 0, front, depth[where])
 
 
 def _cast(spec: Scenes | Clips, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
