@@ -21,7 +21,7 @@ class Compare(o.Runs, o.Json):
     dataset: Annotated[str | None, typer.Option(help="Data set of the scores.")] = None
 
     def __call__(self) -> None:
-        from sslbench.evaluation import compare
+        from sslbench.evaluation.compare import compare
 
         a, b = self.open_run(self.run_a), self.open_run(self.run_b)
         result = compare(a, b, self.protocol, dataset=self.dataset)

@@ -14,7 +14,7 @@ from sslbench.cli.encoder_file import Opener
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
-    from sslbench.evaluation import Score
+    from sslbench.evaluation.scores import Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Evaluate(Scoring, Opener):
 
     def __call__(self) -> None:
         self.prepare()
-        from sslbench.evaluation import evaluate
+        from sslbench.evaluation.evaluate import evaluate
 
         device = self.pick_device()
         folder, data = self.open(self.run)
@@ -58,7 +58,7 @@ class Transfer(Scoring):
 
     def __call__(self) -> None:
         self.prepare()
-        from sslbench.evaluation import transfer
+        from sslbench.evaluation.transfer import transfer
 
         folder = self.open_run(self.run)
         scale = values.known_scale(folder.experiment().scale)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sslbench.cli import values
+from sslbench.evaluation.protocols import DEFAULTS
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
@@ -135,8 +136,8 @@ class Protocols:
     """Under which protocols a run is scored."""
 
     protocol: Annotated[
-        str, typer.Option(help="Comma-separated: knn, linear, linear.augmented, geometry.")
-    ] = "knn,linear"
+        str, typer.Option(help="Comma-separated, as `sslbench list protocols` has them.")
+    ] = ",".join(DEFAULTS)
 
 
 @dataclass(frozen=True, kw_only=True)

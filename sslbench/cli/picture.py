@@ -89,7 +89,7 @@ class Picture(Opener, o.Device, o.Threads, o.Json):
         self, opened: "Iterable[tuple[RunFolder, Data | None]]", labelled: bool
     ) -> "Iterator[Subject]":
         """The runs one after the other, which share loaded data where it is the same."""
-        from sslbench.evaluation.evaluating import open_subject
+        from sslbench.evaluation.evaluate import open_subject
 
         dataset: Dataset | None = None
         for folder, data in opened:

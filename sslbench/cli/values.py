@@ -78,16 +78,10 @@ def parse_dataset(text: str | None, scale: str) -> Data | None:
     if text is None:
         return None
     chosen = find_scale(scale)
-    from sslbench.data.registry import DATASETS
+    from sslbench.data.registry import name_and_path
 
-    name, colon, path = text.partition(":")
-    if name not in DATASETS:
-        raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
-    if colon and DATASETS[name].drawn:
-        raise UserError(f"--dataset {text}: {name} is drawn and has no folder; write {name}.")
-    if colon and not path:
-        raise UserError(f"--dataset {text}: give the folder after the colon, or leave it out.")
-    return chosen.dataset(name, path=path or None)
+    name, path = name_and_path(text)
+    return chosen.dataset(name, path=path)
 
 
 def known_scale(name: str) -> str:

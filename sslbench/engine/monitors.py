@@ -56,16 +56,17 @@ def embedding_std(z: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def effective_rank(z: Tensor) -> Tensor:
+def effective_rank(z: Tensor, *, rows: int | None = MAX_ROWS) -> Tensor:
     """exp of the entropy of the normalised singular values of the centred embeddings.
 
     Args:
-        z: N×D embeddings; the first 1,024 rows are used.
+        z: N×D embeddings.
+        rows: the first so many are used; None: all.
     Returns:
         Scalar between 1 and min(N - 1, D); 0 where all rows are equal, NaN where one is not finite.
     Source: Roy and Vetterli 2007, "The effective rank", Eq. 2 and 3.
     """
-    z = z[:MAX_ROWS].double()
+    z = z[:rows].double()
     z = z - z.mean(dim=0)
     gram = z @ z.T if z.shape[0] < z.shape[1] else z.T @ z  # its eigenvalues are squared
     if not bool(torch.isfinite(gram).all()):

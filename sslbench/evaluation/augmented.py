@@ -20,7 +20,7 @@ from sslbench.recipes.specs import Crop, View, Views
 from sslbench.streams import stream_key
 
 
-def augmented(protocol: AugmentedLinear, subject: Subject) -> Outcome:
+def run(protocol: AugmentedLinear, subject: Subject) -> Outcome:
     """Choose the settings on the held-out part, and test the same settings fitted on all images.
 
     Both fits follow the same epochs, so that every augmented image is encoded once: a sweep that

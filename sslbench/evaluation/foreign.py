@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sslbench.data import fingerprint, load
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import DATASETS, resolution_of
 from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.errors import UserError
-from sslbench.evaluation.evaluating import resolution_of
 from sslbench.evaluation.features import BATCH_SIZE, file_hash
 from sslbench.memory import require_memory
 from sslbench.models.card import NORMALIZATIONS, EncoderCard, Normalization, read_card
@@ -140,7 +139,7 @@ def _write(
     folder: RunFolder, path: Path, options: FileOptions, experiment: Experiment,
     normalization: Normalization, found: str,
 ) -> None:  # fmt: skip
-    resolution, spec = resolution_of(experiment), experiment.recipe.encoder
+    resolution, spec = resolution_of(experiment.data), experiment.recipe.encoder
     encoder, report = load_encoder_file(
         path, spec, resolution=resolution, part=options.part, positions=options.positions
     )
@@ -170,7 +169,7 @@ def _summary(card: EncoderCard, experiment: Experiment, digest: str, found: str)
         "digest": digest,
         "experiment": experiment.digest(),
         "recipe": experiment.recipe.name,
-        "dataset": data.name if isinstance(data, ImageSet) else "shapes",
+        "dataset": data.set_name,
         "fingerprint": found,
         "seed": experiment.seed,
         "scale": experiment.scale,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbench.engine.monitors import embedding_std
+from sslbench.engine.monitors import effective_rank, embedding_std
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.protocols import Geometry
 from sslbench.evaluation.subject import Subject
@@ -20,7 +20,7 @@ from sslbench.streams import permutation, stream_key
 _PAIRS = 2**22  # pairs at a time
 
 
-def geometry(protocol: Geometry, subject: Subject) -> Outcome:
+def run(protocol: Geometry, subject: Subject) -> Outcome:
     """Alignment, uniformity, tolerance, effective rank and standard deviation on test images.
 
     Args:
@@ -36,7 +36,7 @@ def geometry(protocol: Geometry, subject: Subject) -> Outcome:
         "alignment": alignment(first, second, power=protocol.alignment_power),
         "uniformity": uniformity(z, scale=protocol.uniformity_scale),
         "tolerance": tolerance(z, labels),
-        "effective_rank": effective_rank(features),
+        "effective_rank": float(effective_rank(features, rows=None)),
         "std": float(embedding_std(features)),
     }
     return Outcome(values=values, chosen={}, heldout={})
@@ -105,21 +105,3 @@ def tolerance(z: Tensor, labels: Tensor) -> float:
     counts = torch.bincount(labels, minlength=num_classes).double()
     own = z.double().square().sum()  # the pairs of an image with itself
     return float((sums.square().sum() - own) / (counts * (counts - 1)).sum())
-
-
-def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of the centred features.
-
-    Args:
-        x: N×D features, all of whose rows are used (the monitor in training uses some).
-    Returns:
-        Between 1 and min(N - 1, D); 0 where all rows are equal.
-    Source: Roy and Vetterli 2007, Eq. 2 and 3.
-    """
-    x = x.double()
-    x = x - x.mean(dim=0)
-    gram = x @ x.T if len(x) < x.shape[1] else x.T @ x  # its eigenvalues are squared
-    singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    if float(singular.sum()) == 0:
-        return 0.0
-    return float(torch.special.entr(singular / singular.sum()).sum().exp())

@@ -21,6 +21,7 @@ from sslbench.evaluation.accuracy import (
 )
 from sslbench.evaluation.features import Features, encode
 from sslbench.evaluation.protocols import KNN
+from sslbench.evaluation.subject import Subject
 from sslbench.streams import permutation, stream_key
 
 _CHUNK = 2048  # queries that are searched, or vote, at a time
@@ -126,6 +127,14 @@ def sweep(
             sums = votes(part, ks=ks, temperature=temperature, num_classes=num_classes)
             correct[:, column] += (ranks(sums, part_labels) == 0).sum(-1)
     return 100.0 * correct.double() / max(1, len(labels))
+
+
+def run(protocol: KNN, subject: Subject) -> Outcome:
+    """`knn` on a run and its data."""
+    return knn(
+        subject.features, subject.train_labels, subject.test_labels,
+        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
+    )  # fmt: skip
 
 
 def knn(

@@ -19,6 +19,7 @@ from sslbench.evaluation.accuracy import (
 )
 from sslbench.evaluation.features import Features
 from sslbench.evaluation.protocols import Linear
+from sslbench.evaluation.subject import Subject
 from sslbench.streams import permutation, stream_key
 
 _LOGITS = 2**24  # logits held at a time when a sweep is scored
@@ -160,6 +161,15 @@ def fit(
             rows = rows.to(x.device)
             sweep.step(x[rows], labels[rows], factor=plan.factor(epoch, i))
     return sweep
+
+
+def run(protocol: Linear, subject: Subject) -> Outcome:
+    """`linear` on a run and its data."""
+    return linear(
+        subject.features, subject.train_labels, subject.test_labels,
+        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
+        device=subject.device,
+    )  # fmt: skip
 
 
 def linear(

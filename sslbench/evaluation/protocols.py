@@ -9,31 +9,77 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from sslbench.errors import UserError, did_you_mean
+
+Better = Literal["higher", "lower", "none"]
+POINTS = ("%", "points", "AP")  # units of percentages, where 0.3 is the least that counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A value that is measured; its declaration is the only place that knows these things of it.
+
+    Attributes:
+        unit: "" for a bare number.
+        better: "none" where neither direction is.
+        guesses: an accuracy's right answer may be among so many classes (5 of top-5); 0 where
+            the value is no accuracy.
+    """
+
+    key: str
+    unit: str = ""
+    better: Better = "none"
+    guesses: int = 0
+
+    def chance(self, top1: float) -> float:
+        """Chance accuracy in percent, from that of a single guess; NaN of what is no accuracy."""
+        return min(100.0, self.guesses * top1) if self.guesses else math.nan
+
+
+TOP1 = Value(key="top1", unit="%", better="higher", guesses=1)
+TOP5 = Value(key="top5", unit="%", better="higher", guesses=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What all protocols share: a versioned name, and a line that says what is measured.
 
-    `VALUES` are the names of the values that it measures (top-5 where there are enough classes).
+    A subclass is a kind of protocol. Its fields are the settings, which enter the definition; what
+    it declares as class variables does not.
+
+    Attributes:
+        needs: what train and test images must come with: "labels", and whatever else a `Split`
+            may have ("boxes", "masks", "depth").
+        values: what it measures; of each data set those that it has (top-5 takes six classes).
+        runner: "module:function", imported when it is used; the function takes the protocol and a
+            `Subject`, and returns an `Outcome`.
+        short: a further short name, beside `name` without its version.
     """
 
-    VALUES: ClassVar[tuple[str, ...]] = ("top1", "top5")
+    needs: ClassVar[frozenset[str]]
+    values: ClassVar[tuple[Value, ...]]
+    runner: ClassVar[str]
 
     name: str
     summary: str
+    short: str = ""
 
     @property
     def definition(self) -> str:
         """12 hex digits of the SHA-256 of every setting; two scores compare only if it agrees."""
         settings = dataclasses.asdict(self)
-        del settings["summary"]
+        for name in ("summary", "short"):
+            del settings[name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    def value(self, key: str) -> Value | None:
+        """The declaration of a value, or None where the protocol measures no such thing."""
+        return next((value for value in self.values if value.key == key), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +90,10 @@ class KNN(Protocol):
     set, the first of equal ones (fewer neighbours, then lower temperature).
     Source: Wu et al. 2018 (instance discrimination), Sec. 3.4.
     """
+
+    needs: ClassVar = frozenset({"labels"})
+    values: ClassVar = (TOP1, TOP5)
+    runner: ClassVar = "sslbench.evaluation.knn:run"
 
     neighbors: tuple[int, ...] = (10, 20, 50, 100, 200)
     temperatures: tuple[float, ...] = (0.05, 0.07, 0.1, 0.2, 0.5)
@@ -61,6 +111,10 @@ class Linear(Protocol):
     loss of a batch and are not scaled by its size. A feature whose spread is below `least_spread`
     of its root mean square counts as constant: what is left of it is rounding.
     """
+
+    needs: ClassVar = frozenset({"labels"})
+    values: ClassVar = (TOP1, TOP5)
+    runner: ClassVar = "sslbench.evaluation.linear:run"
 
     learning_rates: tuple[float, ...]
     weight_decays: tuple[float, ...] = (0.0,)
@@ -83,6 +137,8 @@ class AugmentedLinear(Linear):
     rates fit every encoder; the papers train on features as they are, at a rate of their own.
     """
 
+    runner: ClassVar = "sslbench.evaluation.augmented:run"
+
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip: float = 0.5
 
@@ -96,7 +152,15 @@ class Geometry(Protocol):
     Source: Wang and Isola 2020; tolerance: Wang and Liu 2021.
     """
 
-    VALUES: ClassVar = ("alignment", "uniformity", "tolerance", "effective_rank", "std")
+    needs: ClassVar = frozenset({"labels"})
+    values: ClassVar = (
+        Value(key="alignment", better="lower"),
+        Value(key="uniformity", better="lower"),
+        Value(key="tolerance"),
+        Value(key="effective_rank"),
+        Value(key="std"),
+    )
+    runner: ClassVar = "sslbench.evaluation.geometry:run"
 
     alignment_power: float = 2.0
     uniformity_scale: float = 2.0
@@ -116,6 +180,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Linear(
             name="linear.features.v1",
             summary="Linear probe on cached features, learning rate chosen held-out.",
+            short="linear",
             learning_rates=_RATES,
         ),
         AugmentedLinear(
@@ -131,24 +196,45 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }
 
-CURRENT: dict[str, str] = {
-    "knn": "knn.v1",
-    "linear": "linear.features.v1",
-    "linear.features": "linear.features.v1",
-    "linear.augmented": "linear.augmented.v1",
-    "geometry": "geometry.v1",
-}
+DEFAULTS = ("knn.v1", "linear.features.v1")  # of every run, where none are named
+
+
+def short_names() -> dict[str, str]:
+    """Short names and the full ones that they mean now: of several versions the last one here."""
+    return {
+        short: name
+        for name, protocol in PROTOCOLS.items()
+        for short in (name.rpartition(".v")[0], protocol.short)
+        if short
+    }
 
 
 def find_protocol(name: str) -> Protocol:
     """A protocol by its full name, or the current version by its short one. Raises UserError."""
-    name = name.strip()
-    full = CURRENT.get(name, name)
+    name, short = name.strip(), short_names()
+    full = short.get(name, name)
     if full not in PROTOCOLS:
-        raise UserError(f"No protocol '{name}'{did_you_mean(name, [*CURRENT, *PROTOCOLS])}")
+        raise UserError(f"No protocol '{name}'{did_you_mean(name, [*short, *PROTOCOLS])}")
     return PROTOCOLS[full]
 
 
 def find_protocols(names: Iterable[str]) -> list[Protocol]:
     """The protocols of some names, each once, in the order given. Raises UserError."""
     return list({p.name: p for p in map(find_protocol, names)}.values())
+
+
+def require(protocol: Protocol, has: Collection[str], *, dataset: str) -> None:
+    """Return when a data set has what a protocol needs.
+
+    Args:
+        has: what its images come with, as in `Protocol.needs`.
+    Raises:
+        UserError: it lacks some of that.
+    """
+    lacking = sorted(protocol.needs.difference(has))
+    if lacking:
+        raise UserError(
+            f"{protocol.name} needs {' and '.join(lacking)}, which data set '{dataset}' lacks; "
+            "take one that has them, such as --dataset cifar10, or folder:PATH with train/<class>/ "
+            "and val/<class>/."
+        )

@@ -6,11 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sslbench.errors import UserError
-from sslbench.files import read_json
+from sslbench.files import entries, read_json
 from sslbench.typed import Real, damaged, read_as
+
+if TYPE_CHECKING:
+    from sslbench.engine.folder import RunFolder
+    from sslbench.evaluation.protocols import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +89,61 @@ def load_score(path: Path) -> Score:
     return score
 
 
-def read_score(path: Path) -> Score | None:
-    """The score in a file; None when there is none, or it is damaged or of another version, so
-    that it is measured again."""
+def current_score(
+    folder: RunFolder,
+    protocol: Protocol,
+    *,
+    dataset: str,
+    fingerprint: str,
+    encoder: str | None = None,
+) -> Score | None:
+    """A run's score under a protocol as it is defined now, on a data set as it is now.
+
+    Args:
+        dataset, fingerprint: the data set's name and content.
+        encoder: SHA-256 of the encoder's file; None: whatever it was.
+    Returns:
+        None when there is none, or it is damaged or of something else, so that it is measured
+        again.
+    """
+    label = set_label(folder, dataset, fingerprint)
     try:
-        return load_score(path)
+        score = load_score(folder.score_path(label, protocol.name))
     except UserError:
         return None
+    found = (score.protocol, score.definition, score.fingerprint)
+    same = found == (protocol.name, protocol.definition, fingerprint)
+    return score if same and encoder in (None, score.encoder) else None
+
+
+def set_label(folder: RunFolder, dataset: str, fingerprint: str) -> str:
+    """How a run's files name a data set: its own by the name, any other by the content too, so
+    that a subset of CIFAR-10 does not take the place of the whole."""
+    own = folder.summary().get("fingerprint") == fingerprint
+    return dataset if own else f"{dataset}-{fingerprint[:12]}"
+
+
+def all_scores(
+    folder: RunFolder, protocol: str = ""
+) -> tuple[dict[tuple[str, str], Score], list[str]]:
+    """Whatever scores lie in a run folder, by the data set's label and the protocol's name, and a
+    sentence for each file that cannot be read.
+
+    Args:
+        protocol: of this one only, by its full name.
+    """
+    found: dict[tuple[str, str], Score] = {}
+    unread: list[str] = []
+    for path in entries(folder.score_path("x", "y").parent):
+        if path.name.endswith(f"{protocol}.json") and not path.name.startswith("."):
+            try:
+                score = load_score(path)
+            except UserError as error:
+                unread.append(str(error))
+                continue
+            label = path.name.removesuffix(f".{score.protocol}.json")
+            found[label, score.protocol] = score
+    return found, unread
 
 
 def comparable(a: Score, b: Score) -> None:

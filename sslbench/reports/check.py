@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sslbench.errors import UserError
-from sslbench.evaluation.protocols import PROTOCOLS
-from sslbench.reports.display import POINTS, decimals, number
+from sslbench.evaluation.protocols import POINTS, PROTOCOLS
+from sslbench.reports.display import decimals, number
 from sslbench.reports.welch import Sample, p_drop
+from sslbench.tables.metrics import protocol_of
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredTable
 
 P_VALUE = 0.01
@@ -200,7 +201,7 @@ def require_same_request(
     _same(reference.id, "the data's fingerprint", fingerprint, reference.fingerprint)
     _same(reference.id, "what --set changed", _text(overrides), _text(reference.overrides))
     for column in reference.columns:
-        protocol = PROTOCOLS.get((column.metric or "").partition(":")[0])
+        protocol = PROTOCOLS.get(protocol_of(column.metric) or "")
         if protocol is not None and column.definition:
             what = f"the protocol of column {column.key}"
             _same(reference.id, what, protocol.definition, column.definition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
+from sslbench.tables.metrics import protocol_of
 from sslbench.tables.results import MeasuredRow, MeasuredTable
 
 NAMED = 50  # rows that a sentence names; of more it gives the number
@@ -59,8 +60,7 @@ def protocols(table: MeasuredTable) -> list[str]:
     """Each protocol of the table once, with the first digits of its definition."""
     found: dict[str, None] = {}
     for column in table.columns:
-        name = (column.metric or "").partition(":")[0]
-        if name and name != "run":
+        if name := protocol_of(column.metric):
             digest = f" ({column.definition[:8]})" if column.definition else ""
             found[name + digest] = None
     return list(found)

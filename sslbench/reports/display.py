@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sslbench.evaluation.protocols import POINTS
 from sslbench.tables.estimates import Outcome
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable
 
@@ -14,7 +15,6 @@ Part = Literal["ours", "published", "difference", "both"]
 
 MARKS: dict[Outcome, str] = {"held": "✓", "not held": "✗", "undecided": "?", "not measured": "–"}
 STATES = {"diverged": "diverged", "failed": "failed", "missing": "not run", "published-only": ""}
-POINTS = ("%", "points", "AP")  # shown with one decimal, as papers print them
 SPREAD_OUT = 3  # up to so many columns with both, ours and published get a column each
 UNCERTAIN = "†: the published value is recalled or read off a figure, not checked."
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sslbench.data.registry import name_and_path, resolution_of
 from sslbench.errors import UserError
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.resolve import Layer, Resolved, find_scale, resolve
-from sslbench.recipes.specs import Data, ImageSet
+from sslbench.recipes.specs import Data
+from sslbench.tables.jobs import Scoring
+from sslbench.tables.metrics import protocol_of
 from sslbench.tables.schema import BASELINES, Column, Row, Table
-
-DEFAULT_PROTOCOLS = ("knn.v1", "linear.features.v1")  # of every run, whatever its columns need
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Request:
     seeds: tuple[int, ...]
     data: Data | None = None
     overrides: Mapping[str, Any] | None = None
+
+    @property
+    def trained_on(self) -> Data:
+        """The data set of all runs."""
+        return self.data or find_scale(self.scale).data
 
 
 @dataclass(frozen=True)
@@ -101,15 +107,22 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
     )
 
 
+def scoring_of(column: Column, *, request: Request) -> Scoring | None:
+    """What a column's score takes: its protocol, and the data set that it names, as the scale has
+    it, brought to the resolution of the runs. None where it shows no score."""
+    protocol = protocol_of(column.metric)
+    if protocol is None or column.on is None:
+        return Scoring(protocol=protocol) if protocol else None
+    name, path = name_and_path(column.on)
+    own = request.trained_on
+    data = find_scale(request.scale).dataset(name, path=path).but(resolution=resolution_of(own))
+    return Scoring(protocol=protocol, data=None if data == own else data)
+
+
 def baselines(table: Table) -> list[str]:
     """The baselines that are measured beside the table's own rows."""
     own = {row.id for row in table.rows}
     return [name for name in BASELINES if name not in own]
-
-
-def dataset_name(data: Data) -> str:
-    """The name by which a table's rows know a data set."""
-    return data.name if isinstance(data, ImageSet) else "shapes"
 
 
 def is_constant(recipe: Recipe) -> bool:
@@ -127,7 +140,7 @@ def cells(
     Raises:
         UserError: an unknown row id, a row of another data set, or pieces that do not fit.
     """
-    fitting = table.rows_on(dataset_name(request.data or find_scale(request.scale).data))
+    fitting = table.rows_on(request.trained_on.set_name)
     chosen = list(fitting) if rows is None else [table.row(name) for name in rows]
     for row in chosen:
         if row not in fitting:
@@ -145,7 +158,7 @@ def cells(
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
         for column in table.columns:
-            if column.metric is not None and protocol_of(column.metric) and column.derive is None:
+            if protocol_of(column.metric) and column.derive is None:
                 yield from _seeds(Place(table.id, name, column.key, 0), resolved, request.seeds)
 
 
@@ -157,9 +170,3 @@ def _seeds(
     for seed in seeds[:1] if constant else seeds:
         experiment = resolved.experiment.but(seed=seed)
         yield replace(place, seed=seed), Resolved(experiment, resolved.provenance)
-
-
-def protocol_of(metric: str) -> str | None:
-    """The protocol part, such as "linear.features.v1"; None for metrics of the run itself."""
-    protocol, _, _ = metric.partition(":")
-    return None if protocol == "run" else protocol

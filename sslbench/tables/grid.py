@@ -9,25 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sslbench.data import fingerprint
 from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
-from sslbench.evaluation.protocols import PROTOCOLS
-from sslbench.evaluation.scores import read_score
+from sslbench.evaluation.protocols import DEFAULTS, PROTOCOLS, require
+from sslbench.evaluation.scores import Score, current_score
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data
-from sslbench.tables.cells import (
-    DEFAULT_PROTOCOLS,
-    Place,
-    Request,
-    cells,
-    protocol_of,
-)
+from sslbench.tables.cells import Place, Request, cells, scoring_of
+from sslbench.tables.jobs import Job, JobResult, Scoring
+from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
-from sslbench.tables.workers import Job, JobResult, run_jobs
 
 GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
 MAX_SEEDS = 1000
@@ -37,23 +33,23 @@ EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run and the cells it feeds. `missing` are the protocols without a score yet,
+    """One run and the cells it feeds. `missing` are the scores that are not there yet,
     `monitor_points` the points of the kNN curve that its tables ask for."""
 
     experiment: Experiment
     provenance: Mapping[str, str]
     folder: RunFolder
     places: tuple[Place, ...]
-    protocols: tuple[str, ...]
-    missing: tuple[str, ...]
+    scorings: tuple[Scoring, ...]
+    missing: tuple[Scoring, ...]
     status: str
     seconds: float
     monitor_points: int | None = None
 
     @property
     def finished(self) -> bool:
-        """Trained, and scored under every protocol its columns need; or diverged, which the same
-        seed would do again."""
+        """Trained, and scored as its columns need; or diverged, which the same seed would do
+        again."""
         return self.diverged or (self.status == "finished" and not self.missing)
 
     @property
@@ -75,12 +71,16 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of some tables at one scale, each once, however many cells share it."""
+    """The runs of some tables at one scale, each once, however many cells share it.
+
+    `fingerprints` are of the data sets that columns are scored on beside the runs' own.
+    """
 
     request: Request
     tables: tuple[Table, ...]
     runs: tuple[PlannedRun, ...]
     by_place: Mapping[Place, PlannedRun]
+    fingerprints: Mapping[Data, str]
 
     @property
     def todo(self) -> tuple[PlannedRun, ...]:
@@ -139,14 +139,13 @@ def plan(
         overrides: `--set` changes, applied to every row that has the field.
     Raises:
         UserError: an unknown row, scale or field, no seed or too many, or data that are not
-            there or have no labels.
+            there or lack what a protocol needs.
     """
     if (seeds if isinstance(seeds, int) else len(seeds)) > MAX_SEEDS:
         raise UserError(f"A grid takes at most {MAX_SEEDS} seeds a row.")
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")
-    _check_labelled(data or find_scale(scale).data)
     request = Request(scale, chosen, data, overrides)
     _check_rows(tables, rows)
     found: dict[str, _Collected] = {}
@@ -158,12 +157,14 @@ def plan(
         for place, resolved in cells(table, request=request, rows=wanted):
             key = resolved.experiment.digest()
             item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
-            item.add(place, table.column(place.column).metric)
+            item.add(place, scoring_of(table.column(place.column), request=request))
             item.ask(table.monitor_points)
-    _check_overrides(overrides, list(found.values()))
-    planned = _timed([_planned(item, runs=runs, root=root) for item in found.values()], scale, runs)
+    items = list(found.values())
+    _check_overrides(overrides, items)
+    prints = _fingerprints(items, request, root)
+    planned = _timed([_planned(item, prints, runs=runs, root=root) for item in items], scale, runs)
     by_place = {place: run for run in planned for place in run.places}
-    return Plan(request, tuple(tables), tuple(planned), by_place)
+    return Plan(request, tuple(tables), tuple(planned), by_place, prints)
 
 
 def run(
@@ -210,7 +211,7 @@ def run(
 
     options = {"device": device, "precision": precision, "compile": compile}
     work = [
-        Job(item.folder.path.name, item.experiment, dict(item.provenance), item.protocols,
+        Job(item.folder.path.name, item.experiment, dict(item.provenance), item.scorings,
             str(item.folder.path.parent), str(root),
             {**options, "monitor_points": item.monitor_points})
         for item in todo
@@ -223,19 +224,22 @@ def run(
 
 
 class _Collected:
-    """An experiment with the places and protocols gathered for it."""
+    """An experiment with the places and scores gathered for it."""
 
     def __init__(self, experiment: Experiment, provenance: Mapping[str, str]) -> None:
         self.experiment, self.provenance = experiment, provenance
         self.places: list[Place] = []
-        self.protocols: set[str] = set(DEFAULT_PROTOCOLS)
+        self.scorings = {Scoring(protocol=name) for name in DEFAULTS}
         self.monitor_points: int | None = None
 
-    def add(self, place: Place, metric: str | None) -> None:
+    def add(self, place: Place, scoring: Scoring | None) -> None:
         self.places.append(place)
-        protocol = protocol_of(metric) if metric else None
-        if protocol:
-            self.protocols.add(protocol)
+        if scoring is not None:
+            self.scorings.add(scoring)
+
+    def ordered(self) -> tuple[Scoring, ...]:
+        """On the run's own data first."""
+        return tuple(sorted(self.scorings, key=lambda s: (s.data is not None, repr(s))))
 
     def ask(self, monitor_points: int | None) -> None:
         """Of several tables' wishes the densest kNN curve counts."""
@@ -243,23 +247,41 @@ class _Collected:
             self.monitor_points = max(monitor_points, self.monitor_points or 0)
 
 
-def _planned(item: _Collected, *, runs: Path, root: Path) -> PlannedRun:
+def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> dict[Data, str]:
+    """Of every further data set that something is scored on. Raises UserError where one, or the
+    runs' own, lacks what a protocol needs, or is not there."""
+    wanted = dict.fromkeys(s for item in items for s in item.ordered())
+    for scoring in wanted:
+        name = (scoring.data or request.trained_on).set_name
+        if name in DATASETS:
+            require(PROTOCOLS[scoring.protocol], DATASETS[name].annotations, dataset=name)
+    return {s.data: fingerprint(s.data, root=root) for s in wanted if s.data is not None}
+
+
+def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: Path) -> PlannedRun:
     from sslbench.engine.pretrain import run_folder
 
     folder = run_folder(item.experiment, runs=runs, root=root)
-    protocols = tuple(sorted(item.protocols))
-    dataset = folder.summary().get("dataset", "")
-    missing = tuple(p for p in protocols if not _scored(folder, dataset, p))
+    scorings = item.ordered()
+    missing = tuple(s for s in scorings if score_of(folder, s, prints) is None)
     return PlannedRun(
-        item.experiment, item.provenance, folder, tuple(item.places), protocols, missing,
+        item.experiment, item.provenance, folder, tuple(item.places), scorings, missing,
         folder.status(), 0.0, item.monitor_points,
     )  # fmt: skip
 
 
-def _scored(folder: RunFolder, dataset: str, protocol: str) -> bool:
-    """Whether there is a score under the protocol as it is defined now."""
-    score = read_score(folder.score_path(dataset, protocol))
-    return score is not None and score.definition == PROTOCOLS[protocol].definition
+def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) -> Score | None:
+    """A run's score, if it is there and current.
+
+    Args:
+        prints: fingerprints of further data sets, as a plan has them.
+    """
+    summary = folder.summary()
+    name, content = summary.get("dataset", ""), summary.get("fingerprint", "")
+    if scoring.data is not None:
+        name, content = scoring.data.set_name, prints[scoring.data]
+    protocol = PROTOCOLS[scoring.protocol]
+    return current_score(folder, protocol, dataset=name, fingerprint=content)
 
 
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
@@ -284,24 +306,15 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
         recipe = item.experiment.recipe
         pace = paces.get(recipe.name) or usual
         training = recipe.epochs * (statistics.median(pace) if pace else guess)
-        return (0.0 if item.status == "finished" else training) + _scoring_seconds(item.experiment)
+        scoring = sum(map(_scoring_seconds, {s.data or item.experiment.data for s in item.missing}))
+        return (0.0 if item.status == "finished" else training) + scoring
 
     return [replace(item, seconds=estimate(item)) for item in planned]
 
 
-def _scoring_seconds(experiment: Experiment) -> float:
+def _scoring_seconds(data: Data) -> float:
     """A guess of features and probes: about a millisecond an image of a small set."""
-    data = experiment.data
     return 1e-3 * (data.num_train or 50_000)
-
-
-def _check_labelled(data: Data) -> None:
-    """Every column of a table needs labels, and so does chance."""
-    if data.set_name in DATASETS and not DATASETS[data.set_name].labelled:
-        raise UserError(
-            f"Tables are scored with labels, and '{data.set_name}' has none; give a labelled set, "
-            "such as --dataset folder:PATH with train/<class>/ and val/<class>/."
-        )
 
 
 def _check_rows(tables: Sequence[Table], rows: Sequence[str] | None) -> None:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sslbench.data.registry import DATASETS, name_and_path
 from sslbench.tables.claims import Claim
 from sslbench.tables.estimates import Estimate, Values
 from sslbench.tables.predicates import judge
 from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
-from sslbench.tables.schema import BASELINES, Column, Table, find_cell
+from sslbench.tables.schema import BASELINES, Table, find_cell
 
 LEAST_PAIRS = 3  # rank agreement of fewer rows says nothing
 
@@ -26,7 +27,7 @@ def published_values(table: Table) -> Values:
             else:
                 cells[row.id, key] = Estimate(float(value))
     changes = {row.id: row.set for row in table.rows}
-    return _values(table, cells, table.chance, changes, frozenset(missing))
+    return _values(table, cells, _published_chance(table), changes, frozenset(missing))
 
 
 def measured_values(table: Table, measured: MeasuredTable) -> Values:
@@ -41,13 +42,28 @@ def measured_values(table: Table, measured: MeasuredTable) -> Values:
             elif cell.state == "diverged":
                 diverged.add((row.id, key))
     changes = {row.id: row.changes for row in measured.rows}
-    return _values(table, cells, measured.chance, changes, frozenset(diverged))
+    chance = {c.key: c.on.chance if c.on else measured.chance for c in measured.columns}
+    return _values(table, cells, chance, changes, frozenset(diverged))
+
+
+def _published_chance(table: Table) -> dict[str, float]:
+    """That of one guess by column, where it is known."""
+    found: dict[str, float] = {}
+    for column in table.columns:
+        if column.on is None:
+            chance = table.chance
+        else:
+            classes = DATASETS[name_and_path(column.on)[0]].num_classes
+            chance = 100.0 / classes if classes else None
+        if chance is not None:
+            found[column.key] = chance
+    return found
 
 
 def _values(
     table: Table,
     cells: Mapping[tuple[str, str], Estimate],
-    chance: float | None,
+    chance: Mapping[str, float],
     changes: Mapping[str, Mapping[str, Any]],
     missing: frozenset[tuple[str, str]],
 ) -> Values:
@@ -57,18 +73,12 @@ def _values(
     return Values(
         cells=cells,
         first=table.columns[0].key,
-        chance={} if chance is None else {c.key: _chance(c, chance) for c in table.columns},
+        chance={key: table.column(key).value.chance(one) for key, one in chance.items()},
         shown=tuple((row.id, key) for row in table.rows for key in shown),
         alike=tuple((row.id, key) for row in table.rows for key in alike),
         changes={**{name: {} for name in BASELINES}, **changes},
         missing=missing,
     )
-
-
-def _chance(column: Column, top1: float) -> float:
-    """Chance accuracy of a column; not defined where it holds no accuracy."""
-    value = (column.metric or "").rpartition(":")[2]
-    return {"top1": top1, "top5": min(100.0, 5 * top1)}.get(value, math.nan)
 
 
 def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:

@@ -11,18 +11,24 @@ from typing import Any
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.engine.monitors import knn_dips
-from sslbench.errors import UserError
-from sslbench.evaluation.scores import Score, read_score
+from sslbench.evaluation.scores import Score
 from sslbench.files import exists, read_text
-from sslbench.recipes.resolve import find_scale
 from sslbench.recipes.specs import Data, DrawnSpec
-from sslbench.tables.cells import Place, baselines, dataset_name, is_constant, protocol_of
+from sslbench.tables.cells import Place, baselines, is_constant, scoring_of
 from sslbench.tables.derive import fill_derived
-from sslbench.tables.grid import Plan, PlannedRun, plan
+from sslbench.tables.grid import Plan, PlannedRun, plan, score_of
+from sslbench.tables.jobs import ERROR_FILE, Scoring
 from sslbench.tables.judging import claim_results, rank_agreement
-from sslbench.tables.results import Cell, CellState, MeasuredColumn, MeasuredRow, MeasuredTable
+from sslbench.tables.metrics import protocol_of
+from sslbench.tables.results import (
+    Cell,
+    CellState,
+    MeasuredColumn,
+    MeasuredRow,
+    MeasuredTable,
+    ScoredOn,
+)
 from sslbench.tables.schema import Column, Row, Table
-from sslbench.tables.workers import ERROR_FILE
 
 BASELINE_LABELS = {"untrained": "untrained encoder", "raw-pixels": "raw pixels"}
 
@@ -41,12 +47,12 @@ def measure(
 
     Args: as `grid.plan`.
     Raises:
-        UserError: as `grid.plan`, or scores of one column under two definitions of its protocol.
+        UserError: as `grid.plan`.
     """
     planned = plan(
         [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides
     )
-    reader = _Reader(table, planned)
+    reader = _Reader(table, planned, root)
     rows = fill_derived(table, [reader.row(row) for row in table.rows])
     beside = [reader.baseline(name) for name in baselines(table)]
     unjudged = MeasuredTable(
@@ -57,11 +63,11 @@ def measure(
         setting=dict(table.setting),
         notes=(
             *table.notes,
-            *_stand_in(table, dataset_name(data or find_scale(scale).data)),
+            *_stand_in(table, planned.request.trained_on.set_name),
             *reader.sparse_curves(),
         ),
         scale=scale,
-        chance=100.0 / _num_classes(data or find_scale(scale).data, root),
+        chance=_chance(planned.request.trained_on, root),
         seeds=planned.request.seeds,
         overrides=dict(overrides or {}),
         columns=tuple(reader.column(column) for column in table.columns),
@@ -77,9 +83,10 @@ def measure(
 class _Reader:
     """Reads the run folders of one table; each file once."""
 
-    def __init__(self, table: Table, planned: Plan) -> None:
-        self.table, self.plan = table, planned
-        self.scores: dict[tuple[str, str], Score] = {}
+    def __init__(self, table: Table, planned: Plan, root: Path) -> None:
+        self.table, self.plan, self.root = table, planned, root
+        self.scorings = {c.key: scoring_of(c, request=planned.request) for c in table.columns}
+        self.scores: dict[tuple[str, Scoring], Score] = {}
         self.definitions: dict[str, str] = {}
         self.summaries = {run.folder.path.name: run.folder.summary() for run in planned.runs}
 
@@ -105,7 +112,7 @@ class _Reader:
 
     def baseline(self, name: str) -> MeasuredRow:
         """The untrained encoder or raw pixels, in the columns that score an encoder."""
-        columns = [c for c in self.table.columns if (c.metric or "run:").split(":")[0] != "run"]
+        columns = [c for c in self.table.columns if protocol_of(c.metric)]
         runs = self._runs(name)
         return MeasuredRow(
             id=name,
@@ -117,16 +124,30 @@ class _Reader:
 
     def column(self, column: Column) -> MeasuredColumn:
         """A column's heading; call it after the rows, when the definitions are known."""
-        protocol = protocol_of(column.metric) if column.metric else None
+        scoring = self.scorings[column.key]
         return MeasuredColumn(
             key=column.key,
             name=column.name,
-            unit=column.unit,
-            better=column.better,
+            unit=column.value.unit,
+            better=column.value.better,
             metric=column.metric,
-            definition=self.definitions.get(protocol or "", ""),
+            definition=self.definitions.get(scoring.protocol, "") if scoring else "",
             protocol=column.protocol,
+            on=self._scored_on(scoring.data) if scoring and scoring.data else None,
         )
+
+    def _scored_on(self, data: Data) -> ScoredOn:
+        return ScoredOn(
+            dataset=data.set_name,
+            fingerprint=self.plan.fingerprints[data],
+            num_test=self._num_test(data),
+            chance=_chance(data, self.root),
+        )
+
+    def _num_test(self, data: Data | None) -> int:
+        """Of the data set of some columns (None: the runs' own); 0 before anything is scored."""
+        counts = (score.num_test for (_, s), score in self.scores.items() if s.data == data)
+        return max(counts, default=0)
 
     def company(self) -> dict[str, Any]:
         """Where the runs were measured; several devices or commits are named together."""
@@ -138,7 +159,7 @@ class _Reader:
         return {
             "dataset": joined("dataset"),
             "fingerprint": joined("fingerprint"),
-            "num_test": max((s.num_test for s in self.scores.values()), default=0),
+            "num_test": self._num_test(None),
             "numerics": min((int(s["numerics"]) for s in done), default=NUMERICS),
             "device": joined("device"),
             "device_class": joined("device_class"),
@@ -159,7 +180,7 @@ class _Reader:
         seeds: list[tuple[int, float | None]] = []
         errors, unfinished = [], 0
         for seed, run in runs:
-            value = self._value(run, column.metric)
+            value = self._value(run, column)
             value = -value if column.negative and value is not None else value
             if value is not None or run.diverged:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
@@ -193,33 +214,28 @@ class _Reader:
         places = (item for c in self.table.columns for item in self._places(name, c.key))
         return list({run.folder.path.name: run for _, run in places}.values())
 
-    def _value(self, run: PlannedRun, metric: str) -> float | None:
+    def _value(self, run: PlannedRun, column: Column) -> float | None:
         summary = self.summaries[run.folder.path.name]
         if summary.get("status") != "finished":
             return None
-        protocol, _, name = metric.partition(":")
-        if metric == "run:knn_dips":
+        name, scoring = column.value.key, self.scorings[column.key]
+        if scoring is None and name == "knn_dips":
             return knn_dips([knn for _, knn in run.folder.knn_curve()])
-        if protocol == "run":
+        if scoring is None:
             return _run_value(summary, name)
-        score = self._score(run, protocol)
+        score = self._score(run, scoring)
         value = None if score is None else score.values.get(name)
         return None if value is None else float(value)
 
-    def _score(self, run: PlannedRun, protocol: str) -> Score | None:
-        name = run.folder.path.name
-        if (name, protocol) not in self.scores:
-            path = run.folder.score_path(self.summaries[name]["dataset"], protocol)
-            score = read_score(path)
+    def _score(self, run: PlannedRun, scoring: Scoring) -> Score | None:
+        key = (run.folder.path.name, scoring)
+        if key not in self.scores:
+            score = score_of(run.folder, scoring, self.plan.fingerprints)
             if score is None:
                 return None
-            if score.definition != self.definitions.setdefault(protocol, score.definition):
-                raise UserError(
-                    f"{path}: scored under another definition of {protocol} than the table's other "
-                    "runs; delete this file and run the same command again."
-                )
-            self.scores[name, protocol] = score
-        return self.scores[name, protocol]
+            self.definitions[scoring.protocol] = score.definition
+            self.scores[key] = score
+        return self.scores[key]
 
     def _error(self, run: PlannedRun) -> str:
         """Why the run's last attempt failed, in a sentence; "" when it did not."""
@@ -300,13 +316,12 @@ def _changes(row: Row, runs: list[PlannedRun]) -> dict[str, Any]:
     return {path: plain.get(path, value) for path, value in row.set.items()}
 
 
-def _num_classes(data: Data, root: Path) -> int:
+def _chance(data: Data, root: Path) -> float:
+    """Chance accuracy of one guess, in percent."""
     if isinstance(data, DrawnSpec):
-        return data.num_classes
+        return 100.0 / data.num_classes
     from sslbench.data import load
     from sslbench.data.registry import DATASETS
 
     known = DATASETS[data.name].num_classes if data.name in DATASETS else None
-    if known is not None:
-        return known
-    return len(load(data, root=root).classes)
+    return 100.0 / (known or len(load(data, root=root).classes))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from sslbench.engine.signals import stop_on_signals
 from sslbench.errors import Interrupted, UserError
-from sslbench.tables.workers import PAUSE, RETRIES, Job, JobResult, Tell, attempt
+from sslbench.tables.jobs import PAUSE, RETRIES, Job, JobResult, Tell
+from sslbench.tables.worker import attempt, prepare
 
 SAVING_SECONDS = 60.0  # at most, for runs in progress when the grid is stopped
 
@@ -55,8 +56,6 @@ def run_on_ray(jobs: Sequence[Job], tell: Tell, *, threads: int | None, gpus: fl
 
 def _attempt(text: str, threads: int) -> JobResult:
     """One job in a Ray worker; returns how it ended."""
-    from sslbench.tables.worker import prepare
-
     prepare(threads)
     results: list[JobResult] = []
     attempt(Job.from_json(text), results.append)

@@ -13,11 +13,10 @@ from typing import Any, ClassVar, Literal
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
+from sslbench.evaluation.protocols import Better
 from sslbench.files import read_json, write_atomically
 from sslbench.recipes.resolve import find_scale
-from sslbench.tables.cells import dataset_name
 from sslbench.tables.estimates import Outcome, t_quantile
-from sslbench.tables.schema import Better
 from sslbench.typed import damaged, read_as, require_name
 
 CellState = Literal["measured", "diverged", "failed", "missing", "published-only"]
@@ -89,9 +88,21 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoredOn:
+    """The data set of a column's scores, where it is another than the runs'; `chance` is of one
+    guess, in percent."""
+
+    dataset: str
+    fingerprint: str
+    num_test: int
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasuredColumn:
     """A column's heading; `definition` is the hash of its protocol's settings, `protocol` the
-    published values' own where it is not comparable."""
+    published values' own where it is not comparable, `on` the data set of its scores where it is
+    not the table's."""
 
     key: str
     name: str
@@ -100,6 +111,13 @@ class MeasuredColumn:
     metric: str | None
     definition: str = ""
     protocol: str = ""
+    on: ScoredOn | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = {**vars(self)}
+        on = plain.pop("on")
+        return plain if on is None else plain | {"on": vars(on)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +213,7 @@ class MeasuredTable:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         out = {**vars(self), "stale": self.stale, "complete": self.complete}
-        out["columns"] = [vars(column) for column in self.columns]
+        out["columns"] = [column.to_dict() for column in self.columns]
         out["claims"] = [vars(claim) for claim in self.claims]
         for name in ("rows", "baselines"):
             out[name] = [
@@ -232,6 +250,9 @@ def _check(table: MeasuredTable) -> None:
     rows = (*table.rows, *table.baselines)
     _unique([row.id for row in rows], "row")
     known = {column.key for column in table.columns}
+    for column in table.columns:
+        if column.on is not None:
+            require_name(column.on.dataset, f"column {column.key}: on")
     for row in rows:
         for key, cell in row.cells.items():
             where = f"row {row.id}, {key}"
@@ -273,4 +294,4 @@ def result_path(results: Path, table: MeasuredTable) -> Path:
 
 def on_own_data(table: MeasuredTable) -> bool:
     """Whether a table was measured on its scale's own data set."""
-    return table.dataset == dataset_name(find_scale(table.scale).data)
+    return table.dataset == find_scale(table.scale).data.set_name

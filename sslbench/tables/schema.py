@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from sslbench.data.registry import name_and_path
 from sslbench.errors import UserError, did_you_mean
+from sslbench.evaluation.protocols import POINTS, Better, Value
 from sslbench.files import read_yaml
 from sslbench.recipes.scales import PublishedAt
 from sslbench.tables.claims import Claim
-from sslbench.tables.metrics import require_metric
+from sslbench.tables.metrics import find_value, protocol_of
 from sslbench.typed import read_as, require_name
 
 DATA = Path(__file__).parent / "data"
 T = TypeVar("T")
+PRINTED = Value(key="", unit="%", better="higher")  # of a column without a metric of ours
 
-Better = Literal["higher", "lower", "none"]
 Derive = Literal["minus_best", "row_mean", "difference"]
 
 
@@ -26,20 +29,23 @@ class Column:
     """One column: what is measured, and, where the paper compares methods, on which runs.
 
     `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
-    it). `recipe` and `set` make the column's cells runs of their own (`byol` / `simclr` columns,
-    `ep100` / `ep200` columns). `derive` shows the metric less the column's best row
-    (`minus_best`), the mean over the table's other columns (`row_mean`), or the first column of
-    `of` less the second (`difference`). `negative` turns the metric's sign, where the paper prints
-    it so. `protocol` names the published values' protocol where it is not comparable with the
-    metric's (another probe, the best epoch on the test set): such values are shown beside ours and
-    never subtracted.
+    it). `unit` and `better` are those of the metric's value unless the column names its own (a
+    difference is in points). `on` names the data set that the protocol judges the runs on
+    ("cifar100", or "folder:PATH") where it is another than theirs: transfer. `recipe` and `set`
+    make the column's cells runs of their own (`byol` / `simclr` columns, `ep100` / `ep200`
+    columns). `derive` shows the metric less the column's best row (`minus_best`), the mean over
+    the table's other columns (`row_mean`), or the first column of `of` less the second
+    (`difference`). `negative` turns the metric's sign, where the paper prints it so. `protocol`
+    names the published values' protocol where it is not comparable with the metric's (another
+    probe, the best epoch on the test set): such values are shown beside ours and never subtracted.
     """
 
     key: str
     name: str
-    unit: str = "%"
-    better: Better = "higher"
+    unit: str | None = None
+    better: Better | None = None
     metric: str | None = None
+    on: str | None = None
     recipe: str | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     derive: Derive | None = None
@@ -52,10 +58,20 @@ class Column:
         """Whether we can fill this column at all."""
         return self.metric is not None or self.derive in ("row_mean", "difference")
 
+    @functools.cached_property
+    def value(self) -> Value:
+        """What is measured, with the column's own unit and direction where it names them."""
+        found = find_value(self.metric, f"column {self.key}") if self.metric else PRINTED
+        return replace(
+            found,
+            unit=found.unit if self.unit is None else self.unit,
+            better=self.better or found.better,
+        )
+
     @property
     def in_points(self) -> bool:
         """Whether values are percentages or points, where 0.3 is the least that counts."""
-        return self.unit in ("%", "points", "AP")
+        return self.value.unit in POINTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +221,8 @@ def _check(table: Table, where: str) -> None:
         for name in column.of:
             table.column(name)
         if column.metric is not None:
-            require_metric(column.metric, f"{where}: column {column.key}")
+            find_value(column.metric, f"{where}: column {column.key}")
+        _check_on(column, where)
     for row in table.rows:
         for name in (*row.paper, *row.spread, *row.skip):
             table.column(name)
@@ -224,6 +241,20 @@ def _check(table: Table, where: str) -> None:
             raise UserError(f"{where}: claim {claim.id}: no row is of {claim.dataset}.")
         for operand in claim.operands():
             find_cell(table, operand)
+
+
+def _check_on(column: Column, where: str) -> None:
+    if column.on is None:
+        return
+    if protocol_of(column.metric) is None:
+        raise UserError(
+            f"{where}: column {column.key}: 'on' is the data set of a score; give the column the "
+            "metric of a protocol, such as linear.features.v1:top1."
+        )
+    try:
+        name_and_path(column.on)
+    except UserError as error:
+        raise UserError(f"{where}: column {column.key}: on: {error}") from None
 
 
 def find_cell(table: Table, operand: str) -> tuple[str, str]:

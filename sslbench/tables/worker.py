@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from sslbench.engine.console import SteadyStream, steady_streams
 from sslbench.engine.signals import STOPPED, exit_on_signals
-from sslbench.errors import DataWarning, Interrupted
-from sslbench.tables.workers import Job, JobResult, Tell, attempt
+from sslbench.errors import DataWarning, Interrupted, InUse, UserError
+from sslbench.tables.jobs import ERROR_FILE, Job, JobResult, Tell, fail
 
 if TYPE_CHECKING:
     from sslbench.data import Dataset
@@ -32,7 +34,7 @@ def prepare(threads: int | None) -> None:
 
 
 def execute(job: Job, tell: Tell) -> None:
-    """Train (or find) the run, then score it under the job's protocols.
+    """Train (or find) the run, then score it as the job asks.
 
     Raises:
         UserError: what went wrong, in a sentence.
@@ -40,7 +42,7 @@ def execute(job: Job, tell: Tell) -> None:
     """
     from sslbench.engine.hardware import pick_device
     from sslbench.engine.pretrain import Options, pretrain
-    from sslbench.evaluation import evaluate
+    from sslbench.evaluation.evaluate import evaluate
     from sslbench.evaluation.knn import make_knn_monitor
 
     root = Path(job.root)
@@ -61,7 +63,42 @@ def execute(job: Job, tell: Tell) -> None:
         dataset=dataset,
     )
     device = str(pick_device(job.options.get("device", "auto")))
-    evaluate(folder, list(job.protocols), root=root, device=device, dataset=dataset)
+    for data in dict.fromkeys(scoring.data for scoring in job.scorings):
+        protocols = [scoring.protocol for scoring in job.scorings if scoring.data == data]
+        own = dataset if data is None else None
+        evaluate(folder, protocols, data=data, root=root, device=device, dataset=own)
+
+
+def attempt(job: Job, tell: Tell) -> bool:
+    """Train and score one job in this process; an error becomes a "failed" result, and a sentence
+    (with the traceback, where it is a fault of ours) in the run folder's error.txt.
+
+    Returns:
+        False where another process has the run, which is told as "waiting".
+    Raises:
+        Interrupted: stopped by a signal; the run can be continued.
+    """
+    from sslbench.engine.mishaps import sentence
+
+    tell(JobResult("start", job.name))
+    try:
+        execute(job, tell)
+    except Interrupted:
+        raise
+    except InUse as error:
+        told = f"{error.holder} has it; its result is taken when it is there"
+        tell(JobResult("waiting", job.name, error=told))
+        return False
+    except UserError as error:
+        fail(job, str(error), tell)
+    except Exception as error:  # one broken run must not cost a night's grid
+        text = sentence(error) or f"Unexpected {type(error).__name__}: {error}"
+        fail(job, text, tell, details=traceback.format_exc())
+    else:
+        with contextlib.suppress(OSError):
+            (job.path / ERROR_FILE).unlink(missing_ok=True)
+        tell(JobResult("done", job.name))
+    return True
 
 
 @functools.lru_cache(maxsize=1)

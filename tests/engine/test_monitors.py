@@ -61,6 +61,12 @@ def test_the_rank_is_that_of_the_singular_values():
     assert float(effective_rank(z)) == pytest.approx(float((-(p * p.log()).sum()).exp()), rel=1e-6)
 
 
+def test_the_rank_is_of_the_first_rows_or_of_all():
+    z = torch.cat([gaussian(50, 20) * torch.linspace(0.1, 3, 20), gaussian(50, 20)])
+    assert float(effective_rank(z, rows=50)) == float(effective_rank(z[:50]))
+    assert float(effective_rank(z, rows=None)) > float(effective_rank(z, rows=50))
+
+
 def test_equal_rows_have_rank_zero_and_nan_stays_nan():
     assert float(effective_rank(torch.ones(8, 4))) == 0
     assert math.isnan(float(effective_rank(torch.full((8, 4), math.nan))))

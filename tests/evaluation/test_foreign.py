@@ -9,7 +9,10 @@ import torch
 
 from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
-from sslbench.evaluation import FileOptions, Score, compare, evaluate, import_encoder_file
+from sslbench.evaluation.compare import compare
+from sslbench.evaluation.evaluate import evaluate
+from sslbench.evaluation.foreign import FileOptions, import_encoder_file
+from sslbench.evaluation.scores import Score
 from sslbench.evaluation.subject import exported
 from sslbench.models import build_encoder
 from sslbench.models.card import NORMALIZATIONS, Normalization

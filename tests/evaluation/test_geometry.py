@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbench.engine import monitors
-from sslbench.evaluation import geometry
-from sslbench.evaluation.geometry import alignment, effective_rank, tolerance, uniformity
+from sslbench.evaluation.geometry import alignment, tolerance, uniformity
 
 
 def sphere(n: int, d: int, *, seed: int = 0) -> Tensor:
@@ -34,7 +32,7 @@ def test_alignment_is_zero_for_equal_directions_and_four_for_opposite() -> None:
 def test_uniformity_equals_a_loop_over_pairs_in_any_chunks(
     pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(geometry, "_PAIRS", pairs)
+    monkeypatch.setattr("sslbench.evaluation.geometry._PAIRS", pairs)
     z = sphere(23, 5)
     kernel = [math.exp(-2 * float((a - b).square().sum())) for a, b in combinations(z.double(), 2)]
     expected = math.log(sum(kernel) / len(kernel))
@@ -56,19 +54,3 @@ def test_tolerance_equals_a_loop_over_pairs_of_a_class() -> None:
 def test_tolerance_is_one_where_a_class_is_a_point() -> None:
     labels = torch.arange(30) % 4
     assert tolerance(sphere(4, 8)[labels], labels) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize(("n", "d"), [(40, 6), (6, 40)])
-def test_effective_rank_follows_the_singular_values(n: int, d: int) -> None:
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(x.double() - x.double().mean(0))
-    share = singular / singular.sum()
-    expected = math.exp(-sum(float(s) * math.log(float(s)) for s in share if s > 1e-12))
-    assert effective_rank(x) == pytest.approx(expected, rel=1e-5)
-    assert effective_rank(x) == pytest.approx(float(monitors.effective_rank(x)), rel=1e-9)
-
-
-def test_effective_rank_counts_equal_directions_and_ignores_the_mean() -> None:
-    x = torch.cat([torch.eye(5), -torch.eye(5)])
-    assert effective_rank(x + 100) == pytest.approx(5)
-    assert effective_rank(torch.ones(10, 5)) == 0.0

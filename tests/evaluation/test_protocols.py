@@ -1,13 +1,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 
 import pytest
 
+from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError
-from sslbench.evaluation.protocols import CURRENT, PROTOCOLS, find_protocol, find_protocols
+from sslbench.evaluation.protocols import (
+    DEFAULTS,
+    KNN,
+    PROTOCOLS,
+    TOP1,
+    TOP5,
+    Protocol,
+    find_protocol,
+    find_protocols,
+    require,
+    short_names,
+)
 
 
 def test_listing_them_imports_neither_torch_nor_faiss() -> None:
@@ -18,11 +31,44 @@ def test_listing_them_imports_neither_torch_nor_faiss() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_setting_but_the_summary_enters_the_definition() -> None:
+def test_every_setting_but_what_names_it_enters_the_definition() -> None:
     for protocol in PROTOCOLS.values():
         for field in dataclasses.fields(protocol):
             changed = dataclasses.replace(protocol, **{field.name: "another"})
-            assert (changed.definition == protocol.definition) == (field.name == "summary")
+            same = field.name in ("summary", "short")
+            assert (changed.definition == protocol.definition) == same
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda p: p.name)
+def test_every_protocol_declares_what_it_takes_and_gives(protocol: Protocol) -> None:
+    from sslbench.evaluation.evaluate import runner_of
+
+    assert PROTOCOLS[protocol.name] is protocol
+    assert callable(runner_of(protocol))
+    assert protocol.needs <= DATASETS["shapes"].annotations
+    keys = [value.key for value in protocol.values]
+    assert keys and len(set(keys)) == len(keys)
+
+
+def test_what_a_protocol_declares_does_not_enter_the_definition() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Told(KNN):
+        needs = frozenset({"boxes"})
+        values = ()
+        runner = "elsewhere:run"
+
+    assert Told(name="knn.v1", summary="").definition == PROTOCOLS["knn.v1"].definition
+
+
+def test_what_a_data_set_lacks_is_refused_in_a_sentence() -> None:
+    require(PROTOCOLS["knn.v1"], {"labels"}, dataset="shapes")
+    with pytest.raises(UserError, match=r"knn.v1 needs labels, which data set 'flat' lacks; take"):
+        require(PROTOCOLS["knn.v1"], DATASETS["flat"].annotations, dataset="flat")
+
+
+def test_chance_of_five_guesses_is_at_most_certain() -> None:
+    assert (TOP1.chance(10.0), TOP5.chance(10.0), TOP5.chance(25.0)) == (10.0, 50.0, 100.0)
+    assert math.isnan(PROTOCOLS["geometry.v1"].values[0].chance(10.0))
 
 
 # A changed definition needs a new version of the protocol: old scores keep their meaning.
@@ -40,8 +86,15 @@ def test_published_definitions_stay_as_they_are(name: str, definition: str) -> N
 
 
 def test_short_names_mean_known_versions() -> None:
-    assert set(CURRENT.values()) == set(PROTOCOLS)
+    assert set(short_names().values()) == set(PROTOCOLS) >= set(DEFAULTS)
     assert find_protocol("linear").name == "linear.features.v1"
+    assert find_protocol("linear.augmented").name == "linear.augmented.v1"
+
+
+def test_a_short_name_means_the_last_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = dataclasses.replace(PROTOCOLS["linear.features.v1"], name="linear.features.v2")
+    monkeypatch.setitem(PROTOCOLS, newer.name, newer)
+    assert find_protocol("linear") is find_protocol("linear.features") is newer
 
 
 def test_a_name_given_twice_is_one_protocol() -> None:

@@ -30,7 +30,7 @@ from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.folder import NUMERICS
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.errors import UserError
-from sslbench.evaluation import evaluate
+from sslbench.evaluation.evaluate import evaluate
 from sslbench.recipes.resolve import resolve
 from sslbench.tables.grid import plan
 from sslbench.tables.results import MeasuredTable
@@ -219,7 +219,7 @@ def reading_only() -> Iterator[None]:
         raise UserError("would be measured now.")
 
     with (
-        mock.patch("sslbench.evaluation.evaluating._score", measured),
+        mock.patch("sslbench.evaluation.evaluate._score", measured),
         mock.patch("sslbench.cli.grid.Grid.train", return_value=[]),
     ):
         yield

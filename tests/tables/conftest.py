@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sslbench.tables.jobs import Job, Tell
 from sslbench.tables.schema import Table, parse_table
-from sslbench.tables.workers import Job, Tell
-from tests.tables.fakes import TABLE, accuracy, finish, use
+from tests.tables.fakes import TABLE, accuracy, fingerprint_of, finish, use
 
 
 @pytest.fixture
@@ -34,4 +34,5 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Folders of a grid; the data's fingerprint is given, so that none are made."""
     monkeypatch.setattr("sslbench.engine.pretrain.fingerprint", lambda data, root: "f")
+    monkeypatch.setattr("sslbench.tables.grid.fingerprint", fingerprint_of)
     return {"runs": tmp_path / "runs", "root": tmp_path / "data"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.evaluation.scores import Score
-from sslbench.tables.workers import Job, Tell
+from sslbench.recipes.specs import Data
+from sslbench.tables.jobs import Job, Tell
 
 Execute = Callable[[Job, Tell], None]
 
@@ -56,6 +58,11 @@ TABLE: dict[str, Any] = {
 }
 
 
+def fingerprint_of(data: Data, root: Path = Path()) -> str:
+    """Of further data sets, without any images."""
+    return f"{data.set_name}-at-{data.resolution}"
+
+
 def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -> None:
     """Leave what a run with this accuracy would leave."""
     folder = RunFolder(job.path)
@@ -85,15 +92,18 @@ def finish(job: Job, *, top1: float, status: str = "finished", **summary: Any) -
     )
     if status != "finished":
         return
-    for protocol in job.protocols:
-        path = folder.score_path(DATASET, protocol)
+    for scoring in job.scorings:
+        protocol, on = scoring.protocol, scoring.data
+        name = on.set_name if on else DATASET
+        label = f"{name}-{fingerprint_of(on)[:12]}" if on else name
+        path = folder.score_path(label, protocol)
         path.parent.mkdir(parents=True, exist_ok=True)
         score = Score(
             protocol=protocol,
             definition=PROTOCOLS[protocol].definition,
-            dataset=DATASET,
-            fingerprint="0",
-            values={"top1": top1 + 0.1 * seed, "top5": 99.0},
+            dataset=name,
+            fingerprint=fingerprint_of(on) if on else "f",
+            values={"top1": (top1 / 2 if on else top1) + 0.1 * seed, "top5": 99.0},
             chosen={},
             heldout={},
             num_train=64,

@@ -10,8 +10,8 @@ from sslbench.errors import Interrupted, UserError
 from sslbench.recipes.specs import ImageSet
 from sslbench.tables.cells import Place
 from sslbench.tables.grid import Event, plan, run
+from sslbench.tables.jobs import Job, Scoring, Tell
 from sslbench.tables.schema import Table, load_table
-from sslbench.tables.workers import Job, Tell
 from tests.tables.fakes import accuracy, finish, use
 
 Places = dict[str, Path]
@@ -59,7 +59,7 @@ def test_a_rows_seed_is_its_runs_seed(table: Table, places: Places) -> None:
 
 def test_kNN_and_linear_are_scored_whatever_the_columns_need(table: Table, places: Places) -> None:
     for item in plan([table], scale="smoke", seeds=1, **places).runs:
-        assert item.protocols == ("knn.v1", "linear.features.v1")
+        assert item.scorings == tuple(Scoring(protocol=p) for p in ("knn.v1", "linear.features.v1"))
 
 
 def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places) -> None:
@@ -74,7 +74,10 @@ def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places)
         ({"scale": "laptp"}, "No scale 'laptp'; did you mean 'laptop'"),
         ({"overrides": {"epoch": 3}}, "epoch.*did you mean 'epochs'"),
         ({"overrides": {"epochs": "many"}}, "epochs: needs a whole number"),
-        ({"data": ImageSet(name="flat", path=".", resolution=16)}, "'flat' has none.*--dataset"),
+        (
+            {"data": ImageSet(name="flat", path=".", resolution=16)},
+            "needs labels, which data set 'flat' lacks; .*--dataset",
+        ),
         ({"seeds": 0}, "at least one seed"),
         ({"seeds": [-1]}, "seeds are >= 0"),
     ],
@@ -112,7 +115,7 @@ def test_a_run_without_all_its_scores_is_not_finished(
     run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
     next(places["runs"].glob("byol-*/scores/shapes.knn.v1.json")).unlink()
     (left,) = plan([table], scale="smoke", seeds=1, **places).todo
-    assert left.missing == ("knn.v1",) and left.status == "finished"
+    assert left.missing == (Scoring(protocol="knn.v1"),) and left.status == "finished"
 
 
 def test_the_estimate_follows_finished_runs(table: Table, places: Places, fake: list[str]) -> None:

@@ -13,10 +13,10 @@ from sslbench.errors import UserError
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import ImageSet
 from sslbench.tables.grid import plan, run
+from sslbench.tables.jobs import Job, Tell
 from sslbench.tables.measure import measure
 from sslbench.tables.results import Cell, MeasuredTable, half_width, result_path
 from sslbench.tables.schema import Table, parse_table
-from sslbench.tables.workers import Job, Tell
 from tests.tables.fakes import TABLE, accuracy, finish, use
 
 Places = dict[str, Path]
@@ -171,14 +171,17 @@ def test_older_numerics_show_as_stale(
     assert measured(table, places).stale
 
 
-def test_two_definitions_of_a_protocol_are_refused(
+def test_a_score_of_another_definition_is_measured_again(
     table: Table, places: Places, fake: list[str]
 ) -> None:
     run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
     path = next(places["runs"].glob("byol-*/scores/shapes.linear.features.v1.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "definition": "other"}))
-    with pytest.raises(UserError, match="another definition"):
-        measure(table, scale="smoke", seeds=1, **places)
+    result = measure(table, scale="smoke", seeds=1, **places)
+    assert sorted(row.cells["top1"].state for row in result.rows) == [
+        "measured", "measured", "missing", "published-only",
+    ]  # fmt: skip
+    assert len(plan([table], scale="smoke", seeds=1, **places).todo) == 1
 
 
 def test_a_column_can_be_shown_against_its_best_row(places: Places, fake: list[str]) -> None:

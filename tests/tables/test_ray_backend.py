@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sslbench.tables.jobs import Job, JobResult, Scoring
 from sslbench.tables.ray_backend import run_on_ray
-from sslbench.tables.workers import Job, JobResult
 from tests.tiny import tiny
 
 ray = pytest.importorskip("ray")
@@ -27,7 +27,15 @@ def test_finished_and_failed_runs_are_told_apart(cluster, tmp_path: Path) -> Non
     options = {"device": "cpu", "precision": "fp32", "compile": "off"}
     runs = {"good": tiny("simsiam"), "bad": tiny("simsiam", batch_size=97)}
     jobs = [
-        Job(name, run, {}, ("knn.v1",), str(tmp_path / name), str(tmp_path), options)
+        Job(
+            name,
+            run,
+            {},
+            (Scoring(protocol="knn.v1"),),
+            str(tmp_path / name),
+            str(tmp_path),
+            options,
+        )
         for name, run in runs.items()
     ]
     told: list[JobResult] = []

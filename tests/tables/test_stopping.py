@@ -13,7 +13,7 @@ import pytest
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import InUse
-from sslbench.tables.workers import Job
+from sslbench.tables.jobs import Job, Scoring
 from tests.tiny import tiny
 
 WORKER = """
@@ -36,19 +36,19 @@ sys.exit(worker.main(sys.argv[1:]))
 GRID = f"""
 import pathlib, sys
 from sslbench.errors import Interrupted
-from sslbench.tables import workers
+from sslbench.tables import pool
 from tests.tables.test_stopping import job
-workers.COMMAND = (sys.executable, "-c", {WORKER!r})
+pool.COMMAND = (sys.executable, "-c", {WORKER!r})
 folder = pathlib.Path(sys.argv[1])
 try:
-    workers.run_jobs([job(folder, n) for n in "abc"], jobs=2, threads=1, tell=lambda _: None)
+    pool.run_jobs([job(folder, n) for n in "abc"], jobs=2, threads=1, tell=lambda _: None)
 except Interrupted as error:
     print(error)
 """
 
 
 def job(folder: Path, name: str) -> Job:
-    return Job(name, tiny("byol"), {}, ("knn.v1",), str(folder), str(folder))
+    return Job(name, tiny("byol"), {}, (Scoring(protocol="knn.v1"),), str(folder), str(folder))
 
 
 def until(condition, *, seconds: float = 30.0) -> None:

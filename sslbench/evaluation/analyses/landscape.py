@@ -10,8 +10,8 @@ from sslbench.data import Dataset, load
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses.analysis import GEOMETRY, Analysis, Record
-from sslbench.evaluation.evaluating import evaluate
-from sslbench.evaluation.protocols import find_protocol
+from sslbench.evaluation.evaluate import evaluate
+from sslbench.evaluation.protocols import TOP1, find_protocol
 from sslbench.recipes.specs import Data
 
 
@@ -34,8 +34,9 @@ def analyze_landscape(
         UserError: the protocol gives no accuracy, or no run could be scored.
     Source: Wang and Isola 2020, arXiv:2005.10242, Fig. 5 (306 encoders of STL-10).
     """
-    name = find_protocol(protocol).name
-    if name == GEOMETRY.name:
+    chosen = find_protocol(protocol)
+    name = chosen.name
+    if TOP1 not in chosen.values:
         raise UserError(f"{name} gives no accuracy; use --protocol linear or knn.")
     loaded = functools.lru_cache(maxsize=1)(functools.partial(load, root=root))
     summary: list[Record] = []

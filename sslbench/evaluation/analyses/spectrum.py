@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslbench.engine.monitors import collapse, embedding_std
+from sslbench.engine.monitors import collapse, effective_rank, embedding_std
 from sslbench.evaluation.analyses.analysis import (
     Analysis,
     Record,
@@ -14,7 +14,6 @@ from sslbench.evaluation.analyses.analysis import (
     head,
     rows_of,
 )
-from sslbench.evaluation.geometry import effective_rank
 from sslbench.evaluation.subject import Subject
 
 THRESHOLDS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of the largest singular value
@@ -34,7 +33,7 @@ def analyze_spectrum(subject: Subject, *, space: Space) -> Analysis:
     """
     z = embeddings(subject, rows_of(subject, least=2), space=space)
     values = covariance_spectrum(z)
-    rank, std = effective_rank(z), float(embedding_std(z))
+    rank, std = float(effective_rank(z, rows=None)), float(embedding_std(z))
     counts = {f"below_{t:.0e}".replace("e-0", "e-"): below(values, t) for t in THRESHOLDS}
     state, reason = _collapse(z, values, rank, std)
     summary: Record = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from sslbench.engine.folder import Log, RunFolder, Status
 from sslbench.errors import UserError
-from sslbench.evaluation.scores import Score, load_score
+from sslbench.evaluation.scores import Score, all_scores
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
 
@@ -144,15 +144,8 @@ def read_run(path: Path) -> OwnRun:
     if log.unread:
         lines = f"{log.unread} line{' cannot' if log.unread == 1 else 's cannot'} be read"
         remarks.append(f"{folder.metrics_path}: {lines}, and left out.")
-    scores = {}
-    for file in entries(folder.score_path("x", "y").parent):
-        if file.suffix == ".json" and not file.name.startswith("."):
-            try:
-                score = load_score(file)
-            except UserError as error:
-                remarks.append(str(error))
-                continue
-            scores[file.name.removesuffix(f".{score.protocol}.json"), score.protocol] = score
+    scores, unread = all_scores(folder)
+    remarks += unread
     return OwnRun(
         folder=folder,
         experiment=experiment,

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sslbench.engine.folder import NUMERICS
+from sslbench.evaluation.protocols import PROTOCOLS, Value
 from sslbench.evaluation.scores import Score
 from sslbench.reports.runs.collect import OwnRun, RunGroup
 from sslbench.tables.cells import is_constant
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable
-from sslbench.tables.schema import Better
-
-ACCURACIES = ("top1", "top5")
-BETTER: dict[str, Better] = {
-    "top1": "higher", "top5": "higher", "alignment": "lower", "uniformity": "lower",
-}  # fmt: skip
 
 
 def score_tables(
@@ -62,10 +57,9 @@ def score_rows(group: RunGroup) -> list[tuple[str, ...]]:
             str(run.experiment.seed),
             label,
             f"{score.protocol} ({score.definition[:8]})",
-            ", ".join(f"{name} {_value(name, value)}" for name, value in score.values.items()),
+            _texts(score, score.values),
             ", ".join(f"{name} {value:g}" for name, value in score.chosen.items()) or "–",
-            ", ".join(f"{name} {_value(name, value)}" for name, value in score.heldout.items())
-            or "–",
+            _texts(score, score.heldout) or "–",
         )
         for run in group.runs
         for (label, _), score in run.scores.items()
@@ -83,8 +77,19 @@ def shared_images(group: RunGroup) -> list[str]:
     ))  # fmt: skip
 
 
-def _value(name: str, value: float) -> str:
-    return f"{value:.2f} %" if name in ACCURACIES else f"{value:.4g}".replace("-", "−")
+def _texts(score: Score, values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_text(score, name, value)}" for name, value in values.items())
+
+
+def _text(score: Score, name: str, value: float) -> str:
+    unit = _declared(score, name).unit
+    return f"{value:.2f} %" if unit == "%" else f"{value:.4g} {unit}".strip().replace("-", "−")
+
+
+def _declared(score: Score, name: str) -> Value:
+    """What is known of a score's value; of another version's protocol only the name."""
+    protocol = PROTOCOLS.get(score.protocol)
+    return (protocol.value(name) if protocol else None) or Value(key=name)
 
 
 def _scores(group: RunGroup) -> list[Score]:
@@ -97,17 +102,21 @@ def _columns(scores: Sequence[Score]) -> tuple[MeasuredColumn, ...]:
     definitions: dict[str, set[str]] = {}
     for score in scores:
         definitions.setdefault(score.protocol, set()).add(score.definition)
-    for score in sorted(scores, key=lambda s: ("top1" not in s.values, s.protocol)):
+    for score in sorted(scores, key=lambda s: (not _is_accuracy(s), s.protocol)):
         several = len(definitions[score.protocol]) > 1
         which = f" ({score.definition[:8]})" if several else ""
         for name in score.values:
-            key = _column_key(score, name)
+            key, value = _column_key(score, name), _declared(score, name)
             found[key] = MeasuredColumn(
                 key=key, name=f"{score.protocol}{which} {name.replace('_', ' ')}",
-                unit="%" if name in ACCURACIES else "", better=BETTER.get(name, "none"),
+                unit=value.unit, better=value.better,
                 metric=f"{score.protocol}:{name}", definition=score.definition,
             )  # fmt: skip
     return tuple(found.values())
+
+
+def _is_accuracy(score: Score) -> bool:
+    return any(_declared(score, name).guesses for name in score.values)
 
 
 def _column_key(score: Score, name: str) -> str:

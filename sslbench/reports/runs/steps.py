@@ -75,7 +75,7 @@ def group_steps(group: RunGroup, collection: Collection) -> list[Step]:
 
 def compare_steps(collection: Collection) -> list[Step]:
     """A paired test of the first two groups with a common score on the same images."""
-    from sslbench.evaluation.protocols import KNN, PROTOCOLS, Linear
+    from sslbench.evaluation.protocols import PROTOCOLS, TOP1
 
     groups = [g for g in collection.groups if g.first.scores]
     groups.sort(key=lambda g: not g.first.trained)  # baselines last
@@ -83,7 +83,8 @@ def compare_steps(collection: Collection) -> list[Step]:
         for b in groups[i + 1 :]:
             for (label, protocol), score in a.first.scores.items():
                 other = b.first.scores.get((label, protocol))
-                if other is None or not isinstance(PROTOCOLS.get(protocol), KNN | Linear):
+                known = PROTOCOLS.get(protocol)
+                if other is None or known is None or TOP1 not in known.values:
                     continue
                 if (other.definition, other.fingerprint) != (score.definition, score.fingerprint):
                     continue

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sslbench.data import Split
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import pretrain
-from sslbench.evaluation.evaluating import open_subject
+from sslbench.evaluation.evaluate import open_subject
 from sslbench.evaluation.subject import Subject
 from tests.tiny import tiny
 

@@ -18,7 +18,7 @@ from sslbench.evaluation.analyses.analysis import (
     rows_of,
     temperature_of,
 )
-from sslbench.evaluation.evaluating import evaluate, open_subject
+from sslbench.evaluation.evaluate import evaluate, open_subject
 from sslbench.evaluation.geometry import alignment
 from sslbench.recipes import RECIPES
 from sslbench.recipes.specs import CrossCorrelation

@@ -8,7 +8,7 @@ import torch
 
 from sslbench.evaluation.analyses import analyze_hypersphere
 from sslbench.evaluation.analyses.hypersphere import circular_density, class_resultant, on_circle
-from sslbench.evaluation.evaluating import evaluate
+from sslbench.evaluation.evaluate import evaluate
 
 
 def test_two_dimensions_are_taken_as_they_are():

@@ -9,7 +9,7 @@ from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import analyze_landscape
 from sslbench.evaluation.analyses.landscape import rank_correlation
-from sslbench.evaluation.evaluating import evaluate
+from sslbench.evaluation.evaluate import evaluate
 from tests.tiny import tiny
 
 

@@ -11,7 +11,7 @@ from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import analyze_prototypes
 from sslbench.evaluation.analyses.prototypes import Usage
-from sslbench.evaluation.evaluating import open_subject
+from sslbench.evaluation.evaluate import open_subject
 from tests.tiny import tiny
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from sslbench.engine.monitors import effective_rank, embedding_std
 from sslbench.evaluation.analyses import analyze_spectrum
 from sslbench.evaluation.analyses.spectrum import _collapse, below, covariance_spectrum
-from sslbench.evaluation.geometry import effective_rank
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 6), (6, 20)])
@@ -26,7 +26,7 @@ def test_effective_rank_is_the_entropy_of_the_roots(sphere):
     share = covariance_spectrum(z).sqrt()
     share = share / share.sum()
     entropy = -sum(p * math.log(p) for p in share.tolist())
-    assert effective_rank(z) == pytest.approx(math.exp(entropy))
+    assert float(effective_rank(z)) == pytest.approx(math.exp(entropy))
 
 
 def test_counts_are_of_values_below_a_share_of_the_largest():
@@ -36,10 +36,8 @@ def test_counts_are_of_values_below_a_share_of_the_largest():
 
 
 def judged(z: torch.Tensor) -> str:
-    from sslbench.engine.monitors import embedding_std
-
     values = covariance_spectrum(z)
-    return _collapse(z, values, effective_rank(z), float(embedding_std(z)))[0]
+    return _collapse(z, values, float(effective_rank(z)), float(embedding_std(z)))[0]
 
 
 def test_collapse_is_named(sphere):

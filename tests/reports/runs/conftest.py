@@ -9,7 +9,7 @@ import pytest
 
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import Options, pretrain
-from sslbench.evaluation import evaluate
+from sslbench.evaluation.evaluate import evaluate
 from sslbench.recipes.specs import ImageSet
 from tests.tiny import tiny
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,17 @@ import numpy as np
 import torch
 
 from sslbench.data import Dataset, fingerprint, load
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import resolution_of
 from sslbench.engine.folder import RunFolder, Summary
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
-from sslbench.evaluation.augmented import augmented
 from sslbench.evaluation.features import file_hash
-from sslbench.evaluation.geometry import geometry
-from sslbench.evaluation.knn import knn
-from sslbench.evaluation.linear import linear
-from sslbench.evaluation.protocols import (
-    KNN,
-    AugmentedLinear,
-    Geometry,
-    Linear,
-    Protocol,
-    find_protocols,
-)
-from sslbench.evaluation.scores import Score, read_score
+from sslbench.evaluation.protocols import Protocol, find_protocols, require
+from sslbench.evaluation.scores import Score, current_score, set_label
 from sslbench.evaluation.subject import Subject
 from sslbench.files import user_io, write_atomically
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.specs import Data, ImageSet
+from sslbench.recipes.specs import Data
 
 
 def evaluate(
@@ -72,7 +62,7 @@ def evaluate(
             known = {} if force else target.scores(wanted, encoder)
             missing = [p for p in wanted if p.name not in known]
             if missing:
-                loaded = _scorable(target.loaded(root, dataset))
+                loaded = _scorable(target.loaded(root, dataset), missing)
                 subject = target.subject(torch.device(device), loaded)
                 known |= {p.name: _score(p, subject, encoder) for p in missing}
     return {p.name: known[p.name] for p in wanted}
@@ -110,21 +100,17 @@ class _Target:
     experiment: Experiment
     data: Data
     fingerprint: str
-    label: str
 
     def scores(self, protocols: Sequence[Protocol], encoder: str) -> dict[str, Score]:
-        """Those that are there already, by protocol."""
-        found = {p.name: self.known(p, encoder) for p in protocols}
+        """Those that are there already, by protocol: of these settings, data and encoder."""
+        name, fingerprint = self.data.set_name, self.fingerprint
+        found = {
+            p.name: current_score(
+                self.folder, p, dataset=name, fingerprint=fingerprint, encoder=encoder
+            )
+            for p in protocols
+        }
         return {name: score for name, score in found.items() if score is not None}
-
-    def known(self, protocol: Protocol, encoder: str) -> Score | None:
-        """The score that is there, of these settings, this data and this encoder."""
-        score = read_score(self.folder.score_path(self.label, protocol.name))
-        if score is None:
-            return None
-        found = (score.protocol, score.definition, score.fingerprint, score.encoder)
-        wanted = (protocol.name, protocol.definition, self.fingerprint, encoder)
-        return score if found == wanted else None
 
     def loaded(self, root: Path, dataset: Dataset | None) -> Dataset:
         """The data: what the caller has, if it is that, or loaded now."""
@@ -139,16 +125,17 @@ class _Target:
             self.folder,
             self.experiment.recipe,
             dataset,
-            self.label,
+            set_label(self.folder, self.data.set_name, self.fingerprint),
             device,
             summary.get("mean") or dataset.mean,
             summary.get("std") or dataset.std,
         )
 
 
-def _scorable(dataset: Dataset) -> Dataset:
-    """The data set itself. Raises UserError when it has no labels or too few images."""
-    dataset.require_labels()
+def _scorable(dataset: Dataset, protocols: Sequence[Protocol]) -> Dataset:
+    """The data set itself. Raises UserError when it lacks what a protocol needs, or images."""
+    for protocol in protocols:
+        require(protocol, dataset.annotations, dataset=dataset.name)
     if len(dataset.heldout) == 0 or len(dataset.heldout) == len(dataset.train):
         raise UserError(
             f"Data set '{dataset.name}' has {len(dataset.train)} training images, too few to "
@@ -166,37 +153,28 @@ def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
     experiment, summary = folder.experiment(), folder.summary()
     chosen = experiment.data
     if data is not None:
-        chosen = data.but(resolution=resolution_of(experiment))
+        chosen = data.but(resolution=resolution_of(experiment.data))
     found = fingerprint(chosen, root=root)
-    own = found == summary.get("fingerprint")
-    if data is None and not own:
+    trained_on = summary.get("fingerprint")
+    if data is None and found != trained_on:
         raise UserError(
             f"The data under {root} is not what {folder.path.name} was trained on "
-            f"({found[:12]}, not {str(summary.get('fingerprint'))[:12]}); restore it, or name "
-            "the data set to evaluate on."
+            f"({found[:12]}, not {str(trained_on)[:12]}); restore it, or name the data set to "
+            "evaluate on."
         )
-    name = chosen.name if isinstance(chosen, ImageSet) else "shapes"
-    # The run's own set by its name, any other by its content too: a subset of CIFAR-10 must not
-    # take the place of the whole.
-    label = name if own else f"{name}-{found[:12]}"
-    return _Target(folder, experiment, chosen, found, label)
+    return _Target(folder, experiment, chosen, found)
 
 
-def resolution_of(experiment: Experiment) -> int:
-    """The side of the images that a run was trained on, in pixels. Raises UserError."""
-    data = experiment.data
-    if data.resolution is not None:
-        return data.resolution
-    assert isinstance(data, ImageSet)
-    resolution = DATASETS[data.name].resolution
-    if resolution is None:
-        raise UserError(f"Data set '{data.name}' has no resolution of its own; set one.")
-    return resolution
+def runner_of(protocol: Protocol) -> Callable[[Protocol, Subject], Outcome]:
+    """The function that measures an encoder under a protocol, imported now."""
+    module, _, function = protocol.runner.partition(":")
+    runner: Callable[[Protocol, Subject], Outcome] = getattr(import_module(module), function)
+    return runner
 
 
 def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
     begin = time.perf_counter()
-    outcome = RUNNERS[type(protocol)](protocol, subject)
+    outcome = runner_of(protocol)(protocol, subject)
     dataset = subject.dataset
     score = Score(
         protocol=protocol.name,
@@ -241,26 +219,3 @@ def _source(summary: Summary) -> dict[str, Any]:
     ignored = file["ignored"]
     more = {"ignored": len(ignored), "first_ignored": list(ignored[:3])}
     return {"prefix": "", **file, "notes": list(file["notes"]), **more}
-
-
-def _knn(protocol: KNN, subject: Subject) -> Outcome:
-    return knn(
-        subject.features, subject.train_labels, subject.test_labels,
-        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
-    )  # fmt: skip
-
-
-def _linear(protocol: Linear, subject: Subject) -> Outcome:
-    return linear(
-        subject.features, subject.train_labels, subject.test_labels,
-        heldout=subject.heldout, num_classes=subject.num_classes, protocol=protocol,
-        device=subject.device,
-    )  # fmt: skip
-
-
-RUNNERS: dict[type[Protocol], Callable[[Any, Subject], Outcome]] = {
-    KNN: _knn,
-    Linear: _linear,
-    AugmentedLinear: augmented,
-    Geometry: geometry,
-}

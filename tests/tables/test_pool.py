@@ -12,16 +12,17 @@ import pytest
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import Interrupted
-from sslbench.tables.workers import Job, JobResult, Tell, run_jobs
+from sslbench.tables.jobs import Job, JobResult, Scoring, Tell
+from sslbench.tables.pool import run_jobs
 from tests.tables.fakes import use
 from tests.tiny import tiny
 
-PROTOCOLS = ("knn.v1",)
+SCORINGS = (Scoring(protocol="knn.v1"),)
 
 
 def job(folder: Path, name: str) -> Job:
     options = {"device": "cpu", "precision": "fp32", "compile": "off"}
-    return Job(name, tiny("byol"), {}, PROTOCOLS, str(folder), str(folder), options)
+    return Job(name, tiny("byol"), {}, SCORINGS, str(folder), str(folder), options)
 
 
 def script(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
@@ -36,7 +37,7 @@ def script(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     """
     text = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(body).strip(), "    ")
     command = (sys.executable, "-c", text)
-    monkeypatch.setattr("sslbench.tables.workers.COMMAND", command)
+    monkeypatch.setattr("sslbench.tables.pool.COMMAND", command)
 
 
 def do(folder: Path, names: str) -> list[JobResult]:
@@ -98,7 +99,7 @@ def test_threads_are_divided_among_workers(tmp_path: Path, monkeypatch: pytest.M
 def test_a_run_that_another_process_has_is_put_off_and_taken_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sslbench.tables.workers.PAUSE", 0.0)
+    monkeypatch.setattr("sslbench.tables.pool.PAUSE", 0.0)
     body = """
     mark = folder / name
     if name == "a" and not mark.exists():
@@ -116,7 +117,7 @@ def test_a_run_that_another_process_has_is_put_off_and_taken_later(
 def test_one_process_too_does_the_other_runs_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sslbench.tables.workers.PAUSE", 0.0)
+    monkeypatch.setattr("sslbench.tables.pool.PAUSE", 0.0)
     held = ["a", "a"]
 
     def execute(job: Job, tell: Tell) -> None:

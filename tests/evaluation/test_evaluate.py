@@ -13,9 +13,10 @@ from sslbench.data import load
 from sslbench.engine.checkpoint import load_weights, save_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
-from sslbench.evaluation import Score, evaluate, evaluating, transfer
+from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.protocols import KNN, PROTOCOLS, Linear
-from sslbench.evaluation.scores import read_score
+from sslbench.evaluation.scores import Score, load_score
+from sslbench.evaluation.transfer import transfer
 from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA
@@ -41,10 +42,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setitem(PROTOCOLS, name, quick)
 
 
-def test_every_kind_of_protocol_has_a_runner() -> None:
-    assert {type(p) for p in PROTOCOLS.values()} == set(evaluating.RUNNERS)
-
-
 @pytest.mark.parametrize("recipe", ["untrained", "raw-pixels", "color-histogram"])
 def test_every_protocol_scores_every_kind_of_encoder(recipe: str, tmp_path: Path) -> None:
     run = finished(recipe, tmp_path)
@@ -55,7 +52,7 @@ def test_every_protocol_scores_every_kind_of_encoder(recipe: str, tmp_path: Path
         assert score.fingerprint == run.summary()["fingerprint"]
         assert (score.dataset, score.num_train, score.num_test) == ("shapes", 96, 32)
         assert score.shared == 0
-        assert read_score(run.score_path("shapes", name)) == score
+        assert load_score(run.score_path("shapes", name)) == score
         if name != "geometry.v1":
             assert 0 <= score.values["top1"] <= score.values["top5"] <= 100
 
@@ -81,7 +78,7 @@ def test_what_is_scored_is_not_scored_again(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = evaluate(run, ["knn"], root=root_of(run))
-    monkeypatch.setattr(evaluating, "load", None)  # calling it would fail
+    monkeypatch.setattr("sslbench.evaluation.evaluate.load", None)  # calling it would fail
     assert evaluate(run, ["knn.v1"], root=root_of(run)) == first
 
 
@@ -166,8 +163,8 @@ def test_another_version_of_a_data_set_does_not_take_its_place(run: RunFolder) -
     own = evaluate(run, ["knn"], root=root_of(run))["knn.v1"]
     other = evaluate(run, ["knn"], data=DATA.but(seed=1), root=root_of(run))["knn.v1"]
     assert own.fingerprint != other.fingerprint
-    assert read_score(run.score_path("shapes", "knn.v1")) == own
-    assert read_score(run.score_path(f"shapes-{other.fingerprint[:12]}", "knn.v1")) == other
+    assert load_score(run.score_path("shapes", "knn.v1")) == own
+    assert load_score(run.score_path(f"shapes-{other.fingerprint[:12]}", "knn.v1")) == other
 
 
 def test_transfer_brings_every_set_to_the_resolution_of_the_run(run: RunFolder) -> None:
@@ -209,8 +206,8 @@ def test_a_set_without_labels_is_refused(run: RunFolder, monkeypatch: pytest.Mon
         dataset = load(spec, root=root)
         return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, labels=None))
 
-    monkeypatch.setattr(evaluating, "load", bare)
-    with pytest.raises(UserError, match="has no labels"):
+    monkeypatch.setattr("sslbench.evaluation.evaluate.load", bare)
+    with pytest.raises(UserError, match="knn.v1 needs labels, which data set 'shapes' lacks"):
         evaluate(run, ["knn"], root=root_of(run))
 
 

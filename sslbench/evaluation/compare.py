@@ -14,8 +14,7 @@ from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import find_protocol
-from sslbench.evaluation.scores import Score, comparable, load_score
-from sslbench.files import entries
+from sslbench.evaluation.scores import Score, all_scores, comparable
 
 _Z95 = 1.959963984540054
 _HEADER = 4096  # bytes of an array's file that are no values, at most
@@ -143,19 +142,9 @@ def interval(only_a: int, only_b: int, total: int) -> tuple[float, float]:
 
 def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
     """The scores of one protocol on a data set, by label: the set's name, or with its content."""
-    found: dict[str, Score] = {}
-    unread = ""
-    suffix = f".{protocol}.json"
-    for path in entries(folder.score_path("x", protocol).parent):
-        if path.name.endswith(suffix) and not path.name.startswith("."):
-            label = path.name.removesuffix(suffix)
-            try:
-                score = load_score(path)
-            except UserError as error:
-                unread = f" ({error})"
-                continue
-            if dataset in (label, score.dataset):
-                found[label] = score
+    scores, unread = all_scores(folder, protocol)
+    found = {label: s for (label, of), s in scores.items()
+             if of == protocol and dataset in (label, s.dataset)}  # fmt: skip
     if not found:
         known = DATASETS.get(dataset)
         if known is not None and not known.labelled:
@@ -164,8 +153,9 @@ def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
                 "set that has some (`sslbench eval RUN --dataset NAME`), then compare with "
                 "--dataset."
             )
+        why = f" ({unread[-1]})" if unread else ""
         raise UserError(
-            f"{folder.path.name} has no {protocol} score on '{dataset}'{unread}; run `sslbench "
+            f"{folder.path.name} has no {protocol} score on '{dataset}'{why}; run `sslbench "
             "eval` with this protocol and data set on it first."
         )
     return found

@@ -9,8 +9,7 @@ import pytest
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
-from sslbench.evaluation import compare
-from sslbench.evaluation.comparing import interval, mcnemar
+from sslbench.evaluation.compare import compare, interval, mcnemar
 from tests.evaluation.test_scores import SCORE
 from tests.tiny import summary
 

@@ -1,4 +1,4 @@
-"""Jobs of a grid: in this process, or over worker processes that may die without harm.
+"""The jobs of a grid done: in this process, or over worker processes that may die without harm.
 
 A worker is `python -m sslbench.tables.worker`: it reads one job a line on standard input and
 writes what happens as lines of JSON on standard output.
@@ -15,67 +15,15 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
 
 from sslbench.engine.signals import STOPPED, block_signals, stop_on_signals
-from sslbench.errors import Interrupted, InUse, UserError
-from sslbench.files import write_atomically
-from sslbench.recipes.recipe import Experiment
+from sslbench.errors import Interrupted
+from sslbench.tables.jobs import PAUSE, RETRIES, Job, JobResult, Tell, fail
+from sslbench.tables.worker import attempt, prepare
 
-RETRIES = 1  # of a job whose worker died
-ERROR_FILE = "error.txt"  # in a run folder: why its last attempt failed
-PAUSE = 1.0  # seconds before a run is asked for again that another process has
 COMMAND = (sys.executable, "-m", "sslbench.tables.worker")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to train and score. `options`: device, precision, compile, monitor_points."""
-
-    name: str
-    experiment: Experiment
-    provenance: dict[str, str]
-    protocols: tuple[str, ...]
-    runs: str
-    root: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        return Path(self.runs) / self.name
-
-    def to_json(self) -> str:
-        data = {**vars(self), "experiment": self.experiment.to_dict()}
-        return json.dumps(data)
-
-    @classmethod
-    def from_json(cls, text: str) -> Job:
-        data = json.loads(text)
-        data["experiment"] = Experiment.from_dict(data["experiment"])
-        data["protocols"] = tuple(data["protocols"])
-        return cls(**data)
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """Something that happened to a job: it began, reached a log point, was put off because another
-    process has the run, ended or failed."""
-
-    kind: Literal["start", "progress", "waiting", "done", "failed"]
-    name: str
-    step: int = 0
-    steps: int = 0
-    metrics: Mapping[str, float] | None = None
-    error: str = ""
-
-
-Tell = Callable[[JobResult], None]
 
 
 def run_jobs(jobs_to_do: Sequence[Job], *, jobs: int, threads: int | None, tell: Tell) -> None:
@@ -90,8 +38,6 @@ def run_jobs(jobs_to_do: Sequence[Job], *, jobs: int, threads: int | None, tell:
     if jobs > 1 and len(jobs_to_do) > 1:
         _Pool(min(jobs, len(jobs_to_do)), threads, tell).run(jobs_to_do)
         return
-    from sslbench.tables.worker import prepare
-
     prepare(threads)
     waiting = deque(jobs_to_do)
     while waiting:
@@ -99,45 +45,6 @@ def run_jobs(jobs_to_do: Sequence[Job], *, jobs: int, threads: int | None, tell:
         if not attempt(job, tell):
             waiting.append(job)
             time.sleep(PAUSE)
-
-
-def attempt(job: Job, tell: Tell) -> bool:
-    """Train and score one job in this process; an error becomes a "failed" result, and a sentence
-    (with the traceback, where it is a fault of ours) in the run folder's error.txt.
-
-    Returns:
-        False where another process has the run, which is told as "waiting".
-    Raises:
-        Interrupted: stopped by a signal; the run can be continued.
-    """
-    from sslbench.engine.mishaps import sentence
-    from sslbench.tables.worker import execute
-
-    tell(JobResult("start", job.name))
-    try:
-        execute(job, tell)
-    except Interrupted:
-        raise
-    except InUse as error:
-        told = f"{error.holder} has it; its result is taken when it is there"
-        tell(JobResult("waiting", job.name, error=told))
-        return False
-    except UserError as error:
-        _fail(job, str(error), tell)
-    except Exception as error:  # one broken run must not cost a night's grid
-        text = sentence(error) or f"Unexpected {type(error).__name__}: {error}"
-        _fail(job, text, tell, details=traceback.format_exc())
-    else:
-        with contextlib.suppress(OSError):
-            (job.path / ERROR_FILE).unlink(missing_ok=True)
-        tell(JobResult("done", job.name))
-    return True
-
-
-def _fail(job: Job, sentence: str, tell: Tell, *, details: str = "") -> None:
-    with contextlib.suppress(UserError):  # a full disk may be why it failed
-        write_atomically(job.path / ERROR_FILE, f"{sentence}\n{details}")
-    tell(JobResult("failed", job.name, error=sentence))
 
 
 class _Pool:
@@ -253,7 +160,7 @@ class _Pool:
             f"Its process died twice (exit code {code}; -9 is usually memory); try fewer --jobs."
         )
         with self.lock:
-            _fail(job, error, self.tell)
+            fail(job, error, self.tell)
 
 
 def _ended(worker: subprocess.Popen[str]) -> int:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslbench.engine.folder import RunFolder
-from sslbench.evaluation.evaluating import evaluate
+from sslbench.evaluation.evaluate import evaluate
+from sslbench.evaluation.protocols import DEFAULTS
 from sslbench.evaluation.scores import Score
-from sslbench.recipes.specs import Data, ImageSet
+from sslbench.recipes.specs import Data
 
 
 def transfer(
     folder: RunFolder,
     sets: Sequence[Data],
-    protocols: Sequence[str] = ("knn", "linear"),
+    protocols: Sequence[str] = DEFAULTS,
     *,
     root: Path,
     device: str = "cpu",
@@ -33,7 +34,7 @@ def transfer(
     found: dict[str, dict[str, Score]] = {}
     for data in sets:
         scores = evaluate(folder, protocols, data=data, root=root, device=device, force=force)
-        name = data.name if isinstance(data, ImageSet) else "shapes"
+        name = data.set_name
         same = sum(key.partition(" #")[0] == name for key in found)
         found[f"{name} #{same + 1}" if same else name] = scores
     return found
