@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sslbench.tables.estimates import welch
 from sslbench.tables.results import Cell
 
 
@@ -35,26 +36,18 @@ def p_drop(reference: Sample, measured: Sample) -> float | None:
     seed: that seed is taken to spread like the other side's (a t-test of one new observation).
     A single seed on both sides: no spread is known, None. No variance at all: 0 for any drop,
     else 1.
-
-    Source: Welch 1947, "The generalization of Student's problem".
     """
     drop = reference.mean - measured.mean
-    sides = (reference, measured)
-    known = [s.variance for s in sides if s.variance is not None]
+    known = [s for s in (reference, measured) if s.variance is not None]
     if not known:
         return None
-    spread = [
-        (s, known[0] if s.variance is None else s.variance, s.variance is not None) for s in sides
-    ]
-    parts = [0.0 if s.exact else variance / s.n for s, variance, _ in spread]
-    error = math.sqrt(sum(parts))
-    if error == 0:
-        return 0.0 if drop > 0 else 1.0
-    if None in (reference.variance, measured.variance):
-        freedom = float(sum(s.n - 1 for s in sides if s.variance is not None))
+    if len(known) == 2:
+        variance, freedom = welch([(s.variance / s.n, s.n - 1.0) for s in known if s.variance])
     else:
-        terms = [part**2 / (s.n - 1) for s, part in zip(sides, parts, strict=True) if part]
-        freedom = sum(parts) ** 2 / sum(terms)
+        spread = known[0].variance or 0.0
+        variance, freedom = spread / reference.n + spread / measured.n, known[0].n - 1.0
+    if variance == 0:
+        return 0.0 if drop > 0 else 1.0
     from scipy.stats import t
 
-    return float(t.sf(drop / error, freedom))
+    return float(t.sf(drop / math.sqrt(variance), freedom))

@@ -60,7 +60,7 @@ class Contrast:
 
 
 def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> Contrast:
-    """The weighted sum with its interval; degrees of freedom by Welch and Satterthwaite."""
+    """The weighted sum with its interval (Welch's)."""
     terms = list(terms)
     value = math.fsum(c * e.mean for c, e in terms) + constant
     noisy = [(c * c * e.variance, e.dof) for c, e in terms if e.dof < math.inf]
@@ -68,14 +68,26 @@ def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> 
         return Contrast(value, 0.0, exact=True)
     in_points = any(e.points and e.dof < math.inf for _, e in terms)
     floor, margin = (LEAST, MARGIN) if in_points else (0.0, 0.0)
-    variance = math.fsum(v for v, _ in noisy)
+    variance, dof = welch(noisy)
     if not math.isfinite(variance):
         return Contrast(value, math.inf, exact=False, margin=margin)
-    half = 0.0
-    if variance > 0:
-        dof = variance**2 / math.fsum(v**2 / d for v, d in noisy)
-        half = t_quantile(dof) * math.sqrt(variance)
+    half = t_quantile(dof) * math.sqrt(variance) if variance > 0 else 0.0
     return Contrast(value, max(half, floor), exact=False, margin=margin)
+
+
+def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Variance and degrees of freedom of a sum of independent means.
+
+    Args:
+        parts: variance and degrees of freedom of each mean.
+    Returns:
+        Degrees of freedom are NaN where the variance is 0 or infinite.
+    Source: Welch 1947, "The generalization of Student's problem"; Satterthwaite 1946.
+    """
+    variance = math.fsum(v for v, _ in parts)
+    if variance == 0 or not math.isfinite(variance):
+        return variance, math.nan
+    return variance, variance**2 / math.fsum(v**2 / d for v, d in parts)
 
 
 @functools.lru_cache(maxsize=4096)  # a table of thousands of rows has few numbers of seeds

@@ -20,6 +20,7 @@ from sslbench.typed import read_as, require_name
 DATA = Path(__file__).parent / "data"
 T = TypeVar("T")
 PRINTED = Value(key="", unit="%", better="higher")  # of a column without a metric of ours
+TURNED: dict[Better, Better] = {"higher": "lower", "lower": "higher", "none": "none"}
 
 Derive = Literal["minus_best", "row_mean", "difference"]
 
@@ -62,11 +63,9 @@ class Column:
     def value(self) -> Value:
         """What is measured, with the column's own unit and direction where it names them."""
         found = find_value(self.metric, f"column {self.key}") if self.metric else PRINTED
-        return replace(
-            found,
-            unit=found.unit if self.unit is None else self.unit,
-            better=self.better or found.better,
-        )
+        unit = found.unit if self.unit is None else self.unit
+        usual = TURNED[found.better] if self.negative else found.better
+        return replace(found, unit=unit, better=self.better or usual)
 
     @property
     def in_points(self) -> bool:

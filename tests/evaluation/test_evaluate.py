@@ -207,7 +207,7 @@ def test_a_set_without_labels_is_refused(run: RunFolder, monkeypatch: pytest.Mon
         return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, labels=None))
 
     monkeypatch.setattr("sslbench.evaluation.evaluate.load", bare)
-    with pytest.raises(UserError, match="knn.v1 needs labels, which data set 'shapes' lacks"):
+    with pytest.raises(UserError, match=r"knn.v1 needs labels, which data set 'shapes' lacks"):
         evaluate(run, ["knn"], root=root_of(run))
 
 

@@ -10,7 +10,6 @@ from sslbench.recipes.specs import ImageSet
 from sslbench.tables.cells import (
     Request,
     cells,
-    dataset_name,
     measured_columns,
     resolve_baseline,
     resolve_cell,
@@ -32,7 +31,7 @@ def test_file_name_is_the_id(table: Table) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_cell_resolves_at_every_scale(table: Table, scale: str) -> None:
     found = {p.row for p, _ in cells(table, request=Request(scale, (0,)))}
-    fitting = table.rows_on(dataset_name(find_scale(scale).data))
+    fitting = table.rows_on(find_scale(scale).data.set_name)
     assert {row.id for row in fitting if not row.not_trainable} <= found
 
 
@@ -59,7 +58,7 @@ def test_a_column_of_another_protocol_has_values_to_show_beside_ours(table: Tabl
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_swept_axis_keeps_its_rows_apart(table: Table, scale: str) -> None:
     """Rows along an axis are different runs at every scale, in the order of the axis."""
-    fitting = table.rows_on(dataset_name(find_scale(scale).data))
+    fitting = table.rows_on(find_scale(scale).data.set_name)
     rows = [row for row in fitting if not row.not_trainable and "batch" in row.key]
     sizes: dict[str, list[tuple[float, int]]] = {}
     for row in rows:
@@ -115,7 +114,7 @@ def test_every_published_value_says_where_it_is_from(table: Table) -> None:
 def test_accuracies_are_percentages(table: Table) -> None:
     for row in table.rows:
         for key, value in row.paper.items():
-            if value is not None and table.column(key).unit == "%":
+            if value is not None and table.column(key).value.unit == "%":
                 assert 0 <= value <= 100
 
 

@@ -76,7 +76,7 @@ def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places)
         ({"overrides": {"epochs": "many"}}, "epochs: needs a whole number"),
         (
             {"data": ImageSet(name="flat", path=".", resolution=16)},
-            "needs labels, which data set 'flat' lacks; .*--dataset",
+            "needs labels, which data set 'flat' lacks",
         ),
         ({"seeds": 0}, "at least one seed"),
         ({"seeds": [-1]}, "seeds are >= 0"),

@@ -10,6 +10,8 @@ from sslbench.tables.jobs import Job, JobResult, Scoring
 from sslbench.tables.ray_backend import run_on_ray
 from tests.tiny import tiny
 
+SCORINGS = (Scoring(protocol="knn.v1"),)
+
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
