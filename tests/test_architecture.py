@@ -32,7 +32,10 @@ def test_imports_point_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "recipes"], ["list", "datasets"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["list"], ["list", "recipes"], ["list", "datasets"], ["list", "protocols"]],
+)
 def test_help_and_list_answer_without_heavy_imports(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START.format(heavy=HEAVY), *words],

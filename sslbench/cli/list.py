@@ -112,7 +112,13 @@ def _protocols() -> Rows:
     from sslbench.evaluation.protocols import PROTOCOLS
 
     return [
-        {"name": name, "definition": p.definition, "summary": p.summary}
+        {
+            "name": name,
+            "definition": p.definition,
+            "needs": ", ".join(sorted(p.needs)),
+            "values": ", ".join(value.key for value in p.values),
+            "summary": p.summary,
+        }
         for name, p in PROTOCOLS.items()
     ]
 

@@ -224,6 +224,8 @@ def _refuse_incomparable(new: MeasuredTable, old: MeasuredTable) -> None:
             where = f"of column {column.key}"
             _same(new.id, f"the metric {where}", mine.metric, column.metric)
             _same(new.id, f"the protocol {where}", mine.definition, column.definition)
+            sets = (c.on.fingerprint if c.on else "the table's" for c in (mine, column))
+            _same(new.id, f"the data {where}", *sets)
 
 
 def _refuse_stale(table: MeasuredTable, side: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.metrics import protocol_of
-from sslbench.tables.results import MeasuredRow, MeasuredTable
+from sslbench.tables.results import MeasuredRow, MeasuredTable, ScoredOn
 
 NAMED = 50  # rows that a sentence names; of more it gives the number
 
@@ -15,11 +15,14 @@ def company(table: MeasuredTable) -> dict[str, str]:
     """Facts by name, in the order to show them; {} for a table without measurements."""
     if not is_measured(table):
         return {}
-    data = f"{table.dataset} ({table.num_test} test images, chance {table.chance:.3g} %)"
+    data = [_data(table.dataset, table.num_test, table.chance)]
+    data += [f"{names} on {_data(on.dataset, on.num_test, on.chance)}"
+             for on, names in scored_on(table).items()]  # fmt: skip
+    prints = [table.fingerprint, *(on.fingerprint for on in scored_on(table))]
     facts = {
         "scale": table.scale,
-        "data": data,
-        "fingerprint": table.fingerprint,
+        "data": "; ".join(data),
+        "fingerprint": ", ".join(filter(None, dict.fromkeys(prints))),
         "protocols": ", ".join(protocols(table)),
         "seeds": f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})",
         "device": table.device,
@@ -31,6 +34,19 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "overrides": ", ".join(f"{k}={v}" for k, v in table.overrides.items()),
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
+    """The data sets beside the table's own that columns are scored on, with the columns' names."""
+    names: dict[ScoredOn, list[str]] = {}
+    for column in table.columns:
+        if column.on is not None:
+            names.setdefault(column.on, []).append(column.name)
+    return {on: ", ".join(found) for on, found in names.items()}
+
+
+def _data(name: str, num_test: int, chance: float) -> str:
+    return f"{name} ({num_test} test images, chance {chance:.3g} %)"
 
 
 def company_line(table: MeasuredTable) -> str:
@@ -78,6 +94,12 @@ def notes(table: MeasuredTable) -> list[str]:
         )
     if any(row_label(row) != row.label for row in table.rows):
         out.append(UNCERTAIN)
+    if is_measured(table) and (others := scored_on(table)):
+        where = "; ".join(f"{names} on {on.dataset}" for on, names in others.items())
+        out.append(
+            f"Transfer: all runs are trained on {table.dataset}, and scored, by the training and "
+            f"test images of that set, at their own resolution: {where}."
+        )
     if table.stale and is_measured(table):
         out.append(
             f"Stale: some rows were measured with numerics {table.numerics}, older than this "

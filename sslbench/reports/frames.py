@@ -67,8 +67,6 @@ def wide_frame(table: MeasuredTable) -> pd.DataFrame:
 def _long_lines(table: MeasuredTable) -> Iterator[dict[str, Any]]:
     common = {
         "table": table.id,
-        "dataset": table.dataset,
-        "fingerprint": table.fingerprint,
         "scale": table.scale,
         "device_class": table.device_class,
         "numerics": table.numerics,
@@ -84,6 +82,8 @@ def _long_lines(table: MeasuredTable) -> Iterator[dict[str, Any]]:
                 "row": row.id,
                 "label": row.label,
                 "baseline": baseline,
+                "dataset": column.on.dataset if column.on else table.dataset,
+                "fingerprint": column.on.fingerprint if column.on else table.fingerprint,
                 "column": column.key,
                 "metric": column.metric,
                 "definition": column.definition,

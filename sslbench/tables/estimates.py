@@ -138,7 +138,7 @@ class Values:
 
     `first` is the column that a bare row name means; `chance` the chance accuracy in percent by
     column (absent where it is not defined); `shown` the cells of the table itself (no baselines,
-    no derived columns), `alike` those that share the first column's metric; `changes` the rows'
+    no derived columns), `alike` those of the first column's metric and data; `changes` the rows'
     dotted changes; `missing` the cells without a finite value (not printed, or diverged).
     """
 

@@ -68,11 +68,12 @@ def _values(
     missing: frozenset[tuple[str, str]],
 ) -> Values:
     shown = [c.key for c in table.columns if c.derive is None]
-    first = table.columns[0].metric
-    alike = [c.key for c in table.columns if c.derive is None and c.metric == first]
+    first = table.columns[0]
+    alike = [c.key for c in table.columns
+             if c.derive is None and (c.metric, c.on) == (first.metric, first.on)]  # fmt: skip
     return Values(
         cells=cells,
-        first=table.columns[0].key,
+        first=first.key,
         chance={key: table.column(key).value.chance(one) for key, one in chance.items()},
         shown=tuple((row.id, key) for row in table.rows for key in shown),
         alike=tuple((row.id, key) for row in table.rows for key in alike),

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from sslbench.data import Dataset, load
+from sslbench.data.registry import DATASETS
 from sslbench.errors import DataWarning, UserError
 from sslbench.recipes.specs import ImageSet
 
@@ -110,6 +111,7 @@ def test_without_labels_a_tenth_is_the_test_half(tmp_path: Path, save_png: Write
     data = read(tmp_path, "flat")
     assert (len(data.train), len(data.test), len(data.heldout)) == (18, 2, 2)
     assert data.train.labels is None and data.classes == ()
+    assert data.annotations == DATASETS["flat"].annotations == frozenset()
     seen = torch.cat([data.train.images, data.test.images])[:, 0, 0, 0]
     assert sorted(seen.tolist()) == list(range(20))
 

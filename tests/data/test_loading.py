@@ -48,6 +48,11 @@ def test_constant_channels_do_not_divide_by_zero() -> None:
     assert min(std) > 0
 
 
+def test_a_set_comes_with_what_the_registry_says(cifar10: Path) -> None:
+    for spec in (Shapes(resolution=8, num_train=4, num_test=2), CIFAR):
+        assert load(spec, root=cifar10).annotations == DATASETS[spec.set_name].annotations
+
+
 # --- packing and fingerprints -----------------------------------------------------------------
 
 

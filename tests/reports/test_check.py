@@ -15,7 +15,7 @@ from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
 from sslbench.reports.check import check
 from sslbench.reports.terminal import show_check
-from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredTable
+from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredTable, ScoredOn
 
 MakeCell = Callable[..., Cell]
 MakeTable = Callable[..., MeasuredTable]
@@ -176,6 +176,19 @@ def test_a_table_read_from_its_file_is_comparable(stop_grad: MeasuredTable, tmp_
     fresh.save(tmp_path / "table.json")
     read = MeasuredTable.load(tmp_path / "table.json")
     assert check([fresh], [read]).ok
+
+
+def test_scores_on_other_data_are_refused(stop_grad: MeasuredTable) -> None:
+    first, *rest = stop_grad.columns
+    on = ScoredOn(dataset="cifar100", fingerprint="a", num_test=9, chance=1.0)
+    changed = [
+        dataclasses.replace(stop_grad, columns=(dataclasses.replace(first, on=other), *rest))
+        for other in (on, dataclasses.replace(on, fingerprint="b"))
+    ]
+    with pytest.raises(UserError, match="the data of column"):
+        check([changed[0]], [changed[1]])
+    with pytest.raises(UserError, match="the data of column"):
+        check([changed[0]], [stop_grad])
 
 
 def test_another_protocol_definition_is_refused(stop_grad: MeasuredTable) -> None:

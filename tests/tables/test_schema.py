@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 import yaml
 
 from sslbench.errors import UserError
-from sslbench.tables.schema import DATA, find_cell, load_table, parse_table, read_table
+from sslbench.tables.schema import (
+    DATA,
+    Column,
+    find_cell,
+    load_table,
+    parse_table,
+    read_table,
+    table_names,
+)
 from tests.tables.fakes import TABLE
 
 
@@ -146,3 +155,24 @@ def test_rows_on_a_set_are_its_own_or_those_it_stands_in_for(document: dict[str,
     assert [row.id for row in table.rows_on("svhn")] == ["a-svhn", "b-svhn", "c"]
     assert [row.id for row in table.rows_on("shapes")] == ["a-cifar10", "b-cifar10", "c"]
     assert [row.stem for row in table.rows_on("svhn")] == ["a-", "b-", "c"]
+
+
+def test_a_column_takes_unit_and_direction_from_its_metric() -> None:
+    def value(**column: Any) -> tuple[str, str]:
+        found = Column(key="a", name="a", **column).value
+        return found.unit, found.better
+
+    assert value(metric="run:minutes") == ("min", "lower")
+    assert value(metric="geometry.v1:alignment") == ("", "lower")
+    assert value(metric="geometry.v1:alignment", negative=True) == ("", "higher")
+    assert value(metric="knn.v1:top1", unit="points", better="none") == ("points", "none")
+    assert value() == ("%", "higher")
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_no_table_repeats_what_the_metric_says(name: str) -> None:
+    for column in load_table(name).columns:
+        if column.metric is not None:
+            usual = replace(column, unit=None, better=None).value
+            assert column.unit is None or column.unit != usual.unit
+            assert column.better is None or column.better != usual.better
