@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
 
 Better = Literal["higher", "lower", "none"]
@@ -233,8 +234,8 @@ def require(protocol: Protocol, has: Collection[str], *, dataset: str) -> None:
     """
     lacking = sorted(protocol.needs.difference(has))
     if lacking:
+        fitting = [name for name, info in DATASETS.items() if protocol.needs <= info.annotations]
         raise UserError(
             f"{protocol.name} needs {' and '.join(lacking)}, which data set '{dataset}' lacks; "
-            "take one that has them, such as --dataset cifar10, or folder:PATH with train/<class>/ "
-            "and val/<class>/."
+            f"take one that has them: {', '.join(fitting) or 'there is none yet'}."
         )

@@ -97,8 +97,8 @@ def notes(table: MeasuredTable) -> list[str]:
     if is_measured(table) and (others := scored_on(table)):
         where = "; ".join(f"{names} on {on.dataset}" for on, names in others.items())
         out.append(
-            f"Transfer: all runs are trained on {table.dataset}, and scored, by the training and "
-            f"test images of that set, at their own resolution: {where}."
+            f"Transfer: all runs are trained on {table.dataset}; scored by the training and test "
+            f"images of another set, at the runs' resolution: {where}."
         )
     if table.stale and is_measured(table):
         out.append(

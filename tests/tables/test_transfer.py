@@ -104,7 +104,7 @@ def test_what_is_kept_says_the_set_of_each_value_and_reads_back(
     assert kept["cifar100"]["dataset"] == "cifar100"
     assert kept["top1"] is kept["same"] is None
     assert "cifar100 on cifar100 (32 test images, chance 1 %)" in company(result)["data"]
-    assert any("scored, by the training and test images" in note for note in notes(result))
+    assert any("images of another set" in note for note in notes(result))
     frame = long_frame([result])
     assert set(frame[frame.column == "cifar100"].dataset) == {"cifar100"}
     assert set(frame[frame.column == "top1"].dataset) == {"shapes"}
