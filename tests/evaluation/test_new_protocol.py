@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from sslbench.cli.listing import show
+from sslbench.cli.list import find_rows
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome, accuracies, predictions
@@ -89,9 +88,8 @@ def test_it_fills_a_column_with_its_own_unit(tmp_path: Path) -> None:
     assert result.claims[0].detail == "chance is not defined for raw-pixels"
 
 
-def test_it_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    show("protocols", runs=Path("runs"), as_json=True)
-    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+def test_it_is_listed() -> None:
+    listed = {row["name"]: row for row in find_rows("protocols", runs=Path("runs"))}
     assert listed["centroid.v1"]["values"] == "top1, margin"
     assert listed["centroid.v1"]["needs"] == "labels"
 
