@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import ANNOTATIONS, DATASETS
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import (
     DEFAULTS,
@@ -45,7 +45,7 @@ def test_every_protocol_declares_what_it_takes_and_gives(protocol: Protocol) -> 
 
     assert PROTOCOLS[protocol.name] is protocol
     assert callable(runner_of(protocol))
-    assert protocol.needs <= DATASETS["shapes"].annotations
+    assert protocol.needs <= set(ANNOTATIONS)
     keys = [value.key for value in protocol.values]
     assert keys and len(set(keys)) == len(keys)
 

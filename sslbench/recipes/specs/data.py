@@ -27,11 +27,6 @@ class DrawnSpec(Spec, interface=True):
         """This set with no more training images than that; None is no limit."""
         return self if num_train is None else self.but(num_train=min(self.num_train, num_train))
 
-    @property
-    def set_name(self) -> str:
-        """The data set's, in lists, files and tables."""
-        return "shapes"
-
     def check(self) -> None:
         self.require(self.resolution >= 8, "resolution must be >= 8.")
         self.require(self.num_train >= 1 and self.num_test >= 1, "needs at least one image each.")
