@@ -86,12 +86,6 @@ class Dataset:
             return self.train.images
         return torch.cat([self.train.images, self.unlabelled.images])
 
-    @property
-    def annotations(self) -> frozenset[str]:
-        """What is known of training and test images both, in the words of
-        `sslbench.data.registry.ANNOTATIONS`."""
-        return self.train.annotations & self.test.annotations
-
     def require_labels(self) -> Self:
         """The data set itself, for code that needs labels.
 
@@ -104,6 +98,12 @@ class Dataset:
                 "labelled set instead, for example --dataset cifar10."
             )
         return self
+
+    @property
+    def annotations(self) -> frozenset[str]:
+        """What is known of training and test images both, in the words of
+        `sslbench.data.registry.ANNOTATIONS`."""
+        return self.train.annotations & self.test.annotations
 
     def counts(self) -> dict[str, int]:
         """How many images there are, and classes that they are labelled with: 0 without labels."""

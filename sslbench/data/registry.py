@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbench.errors import UserError, did_you_mean, first_line
-from sslbench.recipes.specs import Clips, Data, ImageSet, Scenes, Shapes
+from sslbench.recipes.specs import Clips, ImageSet, Scenes, Shapes
 
 if TYPE_CHECKING:
     from sslbench.data.dataset import Raw
-    from sslbench.recipes.specs import DrawnSpec
+    from sslbench.recipes.specs import Data, DrawnSpec
 
 ANNOTATIONS = ("labels", "multilabels", "boxes", "masks", "depth", "clips")
 
@@ -114,6 +114,24 @@ def info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise UserError(f"No data set '{name}'{did_you_mean(name, DATASETS)}")
     return DATASETS[name]
+
+
+def name_and_path(text: str) -> tuple[str, str | None]:
+    """Of "NAME" or "NAME:PATH", as options and tables write a data set. Raises UserError."""
+    name, colon, path = text.strip().partition(":")
+    if info(name).drawn and colon:
+        raise UserError(f"{text}: {name} is drawn and has no folder; write {name}.")
+    if colon and not path:
+        raise UserError(f"{text}: give the folder after the colon, or leave it out.")
+    return name, path or None
+
+
+def resolution_of(data: Data) -> int:
+    """The side of the images that a spec gives, in pixels. Raises UserError where none is said."""
+    resolution = data.resolution or info(data.set_name).resolution
+    if resolution is None:
+        raise UserError(f"Data set '{data.set_name}' has no resolution of its own; set one.")
+    return resolution
 
 
 _OWN_LICENCE = "that of sslbench"
@@ -263,21 +281,3 @@ DATASETS: dict[str, DatasetInfo] = {
         needs_path=True,
     ),
 }
-
-
-def name_and_path(text: str) -> tuple[str, str | None]:
-    """Of "NAME" or "NAME:PATH", as options and tables write a data set. Raises UserError."""
-    name, colon, path = text.strip().partition(":")
-    if info(name).drawn and colon:
-        raise UserError(f"{text}: {name} is drawn and has no folder; write {name}.")
-    if colon and not path:
-        raise UserError(f"{text}: give the folder after the colon, or leave it out.")
-    return name, path or None
-
-
-def resolution_of(data: Data) -> int:
-    """The side of the images that a spec gives, in pixels. Raises UserError where none is said."""
-    resolution = data.resolution or info(data.set_name).resolution
-    if resolution is None:
-        raise UserError(f"Data set '{data.set_name}' has no resolution of its own; set one.")
-    return resolution

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from sslbench.data import Dataset, fingerprint, load
-from sslbench.data.registry import resolution_of
+from sslbench.data.registry import function, resolution_of
 from sslbench.engine.folder import RunFolder, Summary
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
@@ -165,16 +164,9 @@ def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
     return _Target(folder, experiment, chosen, found)
 
 
-def runner_of(protocol: Protocol) -> Callable[[Protocol, Subject], Outcome]:
-    """The function that measures an encoder under a protocol, imported now."""
-    module, _, function = protocol.runner.partition(":")
-    runner: Callable[[Protocol, Subject], Outcome] = getattr(import_module(module), function)
-    return runner
-
-
 def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
     begin = time.perf_counter()
-    outcome = runner_of(protocol)(protocol, subject)
+    outcome: Outcome = function(protocol.runner)(protocol, subject)
     dataset = subject.dataset
     score = Score(
         protocol=protocol.name,

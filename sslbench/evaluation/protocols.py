@@ -54,8 +54,8 @@ class Protocol:
     it declares as class variables does not.
 
     Attributes:
-        needs: what train and test images must come with: "labels", and whatever else a `Split`
-            may have ("boxes", "masks", "depth").
+        needs: what must be known of training and test images, in the words of
+            `sslbench.data.registry.ANNOTATIONS`.
         values: what it measures; of each data set those that it has (top-5 takes six classes).
         runner: "module:function", imported when it is used; the function takes the protocol and a
             `Subject`, and returns an `Outcome`.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sslbench.data.registry import DATASETS
+from sslbench.data.registry import ANNOTATIONS, DATASETS, function
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import (
     DEFAULTS,
@@ -41,11 +41,9 @@ def test_every_setting_but_what_names_it_enters_the_definition() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda p: p.name)
 def test_every_protocol_declares_what_it_takes_and_gives(protocol: Protocol) -> None:
-    from sslbench.evaluation.evaluate import runner_of
-
     assert PROTOCOLS[protocol.name] is protocol
-    assert callable(runner_of(protocol))
-    assert protocol.needs <= DATASETS["shapes"].annotations
+    assert callable(function(protocol.runner))
+    assert protocol.needs <= set(ANNOTATIONS)
     keys = [value.key for value in protocol.values]
     assert keys and len(set(keys)) == len(keys)
 
