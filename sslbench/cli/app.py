@@ -72,5 +72,15 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file or module with methods or data of your own; may be given several times. "
+            "SSLBENCH_PLUGINS is read too."
+        ),
+    ] = None,
 ) -> None:
     """Self-supervised vision methods, one recipe each, measured under one protocol."""
+    from sslbench.plugins import load_all
+
+    load_all(plugin or ())
