@@ -18,9 +18,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -106,9 +107,19 @@ def missing(recorded: Mapping[str, str]) -> list[str]:
     return [name for name in recorded if name not in known]
 
 
-def option(names: Sequence[str]) -> str:
-    """The words of a command line that load plugins of these names."""
-    return " ".join(f"--plugin {name}" for name in names)
+def described(used: Iterable[Mapping[str, str]]) -> list[str]:
+    """The plugins of some runs in words, each content once: "my_method.py (3f2a91b2)"."""
+    pairs = {pair for recorded in used for pair in recorded.items()}
+    return [f"{name} ({digest[:8]})" for name, digest in sorted(pairs)]
+
+
+def option(names: Iterable[str]) -> str:
+    """The words of a command line that load plugins, as runs keep their names; where they lie, if
+    they are loaded."""
+    places = {plugin.name: plugin.place for plugin in LOADED.values()}
+    here = f"{Path.cwd()}{os.sep}"
+    words = [places.get(name, name).removeprefix(here) for name in names]
+    return " ".join(f"--plugin {shlex.quote(word)}" for word in words)
 
 
 def _plugin_of(module: str) -> Plugin | None:
