@@ -223,7 +223,7 @@ def _reason(error: BaseException, top: str, place: str) -> str:
             if f"{frame.f_globals.get('__name__')}.".startswith(f"{top}."):
                 file, line = frame.f_code.co_filename, number
     where = f"{'' if file == place else f' in {file}'}, line {line}" if line else ""
-    return f"{where}: {what.rstrip('.')}."
+    return f"{where}: {what}{'' if what.endswith(('.', '?')) else '.'}"
 
 
 def _line_of(word: str, path: Path) -> int:

@@ -120,7 +120,7 @@ def test_a_module_that_is_not_there_is_a_sentence(
         ("import no_such_module\n", 1, "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)\n", 1, "SystemExit: 3"),
         (f"{RECIPE}RECIPES['x'] = RECIPES['byol'].but(epohs=3)\n", 4,
-         "epohs: no such field 'epohs' of Recipe; did you mean 'epochs'?"),
+         "epohs: no such field 'epohs' of JointRecipe; did you mean 'epochs'?"),
     ],
 )  # fmt: skip
 def test_a_failing_plugin_says_where(plugin_file: Write, text: str, line: int, what: str) -> None:
