@@ -45,7 +45,7 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def plugin_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def plugin_file(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Writes a plugin: (text, name of the file) to its path. What is loaded of it is gone again
     after the test."""
     from sslbench import plugins
@@ -57,9 +57,9 @@ def plugin_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         path.write_text(textwrap.dedent(text))
         return path
 
-    monkeypatch.setenv(plugins.VARIABLE, "")
     known, there = dict(plugins.LOADED), set(sys.modules)
-    with Watch() as watch:
+    with Watch() as watch, pytest.MonkeyPatch.context() as environment:
+        environment.setenv(plugins.VARIABLE, "")
         yield write
     watch.restore()
     for module in set(plugins.LOADED) - set(known):
