@@ -14,6 +14,7 @@ from sslbench.cli.command import Command, add_command
 from sslbench.cli.compare import Compare
 from sslbench.cli.eval import Evaluate, Transfer
 from sslbench.cli.export import Export
+from sslbench.cli.leaderboard import Leaderboard
 from sslbench.cli.list import List
 from sslbench.cli.pretrain import Pretrain
 from sslbench.cli.report import Report
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type[Command]] = {
     "transfer": Transfer,
     "compare": Compare,
     "ablate": Ablate,
+    "leaderboard": Leaderboard,
     "report": Report,
     "check": Check,
     "export": Export,

@@ -15,6 +15,7 @@ COLUMNS = (
     Column(key="knn", name="kNN top-1", metric="knn.v1:top1"),
     Column(key="minutes", name="training", unit="min", better="lower", metric="run:minutes"),
 )
+_START = "leaderboard-"
 
 
 def leaderboard(recipes: Sequence[str]) -> Table:
@@ -43,9 +44,14 @@ def leaderboard(recipes: Sequence[str]) -> Table:
     )
 
 
+def is_leaderboard(table: str) -> bool:
+    """Whether a table's id is one that is made here."""
+    return table.startswith(_START)
+
+
 def _id(names: Sequence[str]) -> str:
-    text = "leaderboard-" + "-".join(names)
+    text = _START + "-".join(names)
     if len(text) <= LONGEST:
         return text
     digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
-    return f"leaderboard-of-{len(names)}-{digest}"
+    return f"{_START}of-{len(names)}-{digest}"

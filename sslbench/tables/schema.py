@@ -182,7 +182,7 @@ def table_names() -> list[str]:
 def load_table(name: str) -> Table:
     """The table of that id, or of that file. Raises UserError with the nearest names, what is
     wrong in the file, or that its id is another table's."""
-    if is_file_name(name):
+    if _names_file(name):
         return add_table(Path(name))
     if name not in TABLES:
         raise UserError(f"No table '{name}'{did_you_mean(name, TABLES)}")
@@ -190,8 +190,13 @@ def load_table(name: str) -> Table:
     return found if isinstance(found, Table) else read_table(found)
 
 
-def is_file_name(name: str) -> bool:
-    """Whether a word for a table is a path."""
+def table_id(name: str) -> str:
+    """The id of the table of that file, which is known from now on; any other word as it is.
+    Raises UserError as `load_table`."""
+    return load_table(name).id if _names_file(name) else name
+
+
+def _names_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
