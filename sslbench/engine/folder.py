@@ -192,14 +192,18 @@ class RunFolder:
         try:
             experiment = Experiment.from_dict(document["experiment"])
         except UserError as error:
-            if missing := plugins.missing(self.summary().get("plugins", {})):
-                raise UserError(
-                    f"{self.path} was trained with {' and '.join(missing)}; give its place: "
-                    f"`sslbench {plugins.option(missing)} ...`."
-                ) from None
+            self.require_plugins()
             raise damaged(self.experiment_path, error, _MOVE) from None
         self._recheck(experiment)
         return experiment
+
+    def require_plugins(self) -> None:
+        """Raise UserError where a plugin is not loaded whose code the run uses."""
+        if missing := plugins.missing(self.summary().get("plugins", {})):
+            raise UserError(
+                f"{self.path} was trained with {' and '.join(missing)}; give its place: "
+                f"`sslbench {plugins.option(missing)} ...`."
+            )
 
     def require_code(self, spec: Spec) -> None:
         """Raise UserError where a part of the run needs a plugin that is not what it was."""

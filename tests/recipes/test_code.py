@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sslbench import plugins
+from sslbench.cli.values import experiment_file
 from sslbench.engine.folder import RunFolder, run_digest
 from sslbench.errors import UserError
 from sslbench.objectives import OBJECTIVES, stateless
@@ -95,11 +96,13 @@ def test_a_run_whose_plugin_is_not_loaded_says_which_to_give(
     with pytest.raises(UserError, match="damaged or of another version"):
         folder.experiment()
     monkeypatch.delitem(plugins.LOADED, MODULE)
-    with pytest.raises(UserError) as error:
-        folder.experiment()
-    assert str(error.value) == (
-        f"{folder.path} was trained with mine.py; give its place: `sslbench --plugin mine.py ...`."
-    )
+    for read in (folder.experiment, lambda: experiment_file(folder.experiment_path)):
+        with pytest.raises(UserError) as error:
+            read()
+        assert str(error.value) == (
+            f"{folder.path} was trained with mine.py; give its place: "
+            "`sslbench --plugin mine.py ...`."
+        )
 
 
 def _change(monkeypatch: pytest.MonkeyPatch) -> None:
