@@ -16,11 +16,11 @@ from sslbench.errors import UserError
 
 NAMES = (
     "sslbench.recipes:RECIPES",
-    "sslbench.recipes.scales:SCALES",
     "sslbench.tables.schema:TABLES",
     "sslbench.evaluation.protocols:PROTOCOLS",
     "sslbench.evaluation.protocols:CURRENT",
     "sslbench.data.registry:DATASETS",
+    "sslbench.models.layouts:NAMINGS",
 )
 DATA = (
     "sslbench.data.sources:ARRAYS",
@@ -29,6 +29,7 @@ DATA = (
 )
 SPECS = (
     "sslbench.methods:METHODS",
+    "sslbench.methods.targets:TARGETS",
     "sslbench.objectives:OBJECTIVES",
     "sslbench.models.encoders:ENCODERS",
 )
@@ -57,9 +58,9 @@ def _imported(places: Iterable[str]) -> Iterator[tuple[str, Registry]]:
 def _registries() -> dict[str, Registry]:
     """Every registry that is imported, by its name in a plugin's text."""
     found = dict(_imported(_ALL))
-    for name, scale in list(found.get("SCALES", {}).items()):
-        if isinstance(getattr(scale, "recipes", None), dict):
-            found[f"SCALES['{name}'].recipes"] = scale.recipes
+    if "RECIPES" in found:  # the package that holds the scales is there as a whole
+        scales = sys.modules["sslbench.recipes.scales"].SCALES
+        found |= {f"SCALES['{name}'].recipes": scale.recipes for name, scale in scales.items()}
     return found
 
 
@@ -86,20 +87,23 @@ class Watch:
         sys.meta_path.remove(self)
 
     def check(self, modules: str) -> None:
-        """Raise Taken where an entry was replaced or removed, or a new one has two names.
+        """Raise Taken where an entry was replaced or removed, a new one has two names, or is the
+        scale's setting of a recipe of another's.
 
         Args:
             modules: the plugin's module, or the package of its modules.
         """
+        recipes = self._before.get("RECIPES", ({}, {}))[1]
         for name, (registry, old) in self._before.items():
             for key, value in old.items():
                 if registry.get(key) is not value:
-                    word, shown = (key.__name__,) * 2 if isinstance(key, type) else (key, repr(key))
-                    raise Taken(f"{name}[{shown}] is taken; choose another name.", word)
+                    raise _taken(name, key)
             for key in registry.keys() - old.keys():
                 own = getattr(registry[key], "name", key)
-                if isinstance(own, str) and own != key:
+                if isinstance(key, str) and isinstance(own, str) and own != key:
                     raise Taken(f"{name}[{key!r}] is named '{own}'; register it so.", own)
+                if name.startswith("SCALES") and key in recipes:
+                    raise _taken(name, key)
         _check_kinds(modules)
 
     def restore(self) -> None:
@@ -125,6 +129,11 @@ class Watch:
     def _note(self) -> None:
         for name, registry in _registries().items():
             self._before.setdefault(name, (registry, dict(registry)))
+
+
+def _taken(registry: str, key: Any) -> Taken:
+    word, shown = (key.__name__,) * 2 if isinstance(key, type) else (key, repr(key))
+    return Taken(f"{registry}[{shown}] is taken; choose another name.", word)
 
 
 def _check_kinds(modules: str) -> None:

@@ -135,7 +135,9 @@ def test_a_failing_plugin_says_where(plugin_file: Write, text: str, line: int, w
         ("\ndel RECIPES['byol']", 5, "RECIPES['byol'] is taken"),
         ("\nRECIPES['x'] = RECIPES['byol']", 5, "RECIPES['x'] is named 'byol'"),
         ("from sslbench.recipes.scales import SCALES\n"
-         "SCALES['smoke'].recipes['byol'] = {}", 5, "SCALES['smoke'].recipes['byol'] is taken"),
+         "SCALES['laptop'].recipes['byol'] = {}", 5, "SCALES['laptop'].recipes['byol'] is taken"),
+        ("from sslbench.recipes.scales import SCALES\n"
+         "SCALES['paper'].recipes['byol'] = {}", 5, "SCALES['paper'].recipes['byol'] is taken"),
         ("from sslbench.models.encoders import ENCODERS\n"
          "from sslbench.recipes import specs\n"
          "ENCODERS[specs.ViT] = ENCODERS[specs.ResNet]", 6, "ENCODERS[ViT] is taken"),
@@ -146,11 +148,11 @@ def test_a_failing_plugin_says_where(plugin_file: Write, text: str, line: int, w
 def test_a_name_that_is_taken_is_refused_and_nothing_stays(
     plugin_file: Write, text: str, line: int, what: str
 ) -> None:
-    before, scale = dict(RECIPES), dict(SCALES["smoke"].recipes)
+    before, scale = dict(RECIPES), dict(SCALES["paper"].recipes)
     path = plugin_file(RECIPE + text + "\n")
     assert refused(path).startswith(f"The plugin {path}, line {line}: {what}")
     assert before == RECIPES
-    assert scale == SCALES["smoke"].recipes
+    assert scale == SCALES["paper"].recipes
     assert os.environ[plugins.VARIABLE] == ""
     path.write_text(RECIPE)  # mended
     plugins.load([str(path)])
