@@ -96,7 +96,8 @@ def hash_of(module: str) -> str | None:
 
 
 def used_by(parts: Iterable[object]) -> dict[str, str]:
-    """Name to hash of the plugins in which some classes or functions were made, by name."""
+    """Name to hash of the plugins in which some classes or functions were made, by name; a
+    function may also be its "module:name"."""
     found = (_plugin_of(home) for part in parts for home in _homes(part))
     return dict(sorted({p.name: p.hash for p in found if p is not None}.items()))
 
@@ -128,6 +129,9 @@ def _plugin_of(module: str) -> Plugin | None:
 
 def _homes(part: object) -> Iterator[str]:
     """The modules of a class and its bases, or of a function with its wrappers off."""
+    if isinstance(part, str):
+        yield part.partition(":")[0]
+        return
     while True:
         if isinstance(part, functools.partial):
             part = part.func

@@ -19,14 +19,9 @@ NAMES = (
     "sslbench.tables.schema:TABLES",
     "sslbench.evaluation.protocols:PROTOCOLS",
     "sslbench.evaluation.protocols:CURRENT",
-    "sslbench.data.registry:DATASETS",
     "sslbench.models.layouts:NAMINGS",
 )
-DATA = (
-    "sslbench.data.sources:ARRAYS",
-    "sslbench.data.sources:FILES",
-    "sslbench.data.sources:DOWNLOADS",
-)
+DATA = ("sslbench.data.registry:DATASETS",)
 SPECS = (
     "sslbench.methods:METHODS",
     "sslbench.methods.targets:TARGETS",
@@ -34,7 +29,7 @@ SPECS = (
     "sslbench.models.encoders:ENCODERS",
 )
 _ALL = (*NAMES, *DATA, *SPECS)
-_MODULES = {place.partition(":")[0] for place in _ALL}
+MODULES = {place.partition(":")[0] for place in _ALL}
 
 Registry = dict[Any, Any]
 
@@ -114,7 +109,7 @@ class Watch:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Part of the import system: notes a registry as soon as its module is imported."""
-        spec = PathFinder.find_spec(name, path) if name in _MODULES else None
+        spec = PathFinder.find_spec(name, path) if name in MODULES else None
         if spec is None or spec.loader is None:
             return None
         run = spec.loader.exec_module

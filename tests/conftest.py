@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers share few
 for _name in ("SSLBENCH_RUNS", "SSLBENCH_DATA", "SSLBENCH_PLUGINS"):
     os.environ.pop(_name, None)
 
+import importlib  # noqa: E402
 import sys  # noqa: E402
 import textwrap  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -49,7 +50,10 @@ def plugin_file(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Writes a plugin: (text, name of the file) to its path. What is loaded of it is gone again
     after the test."""
     from sslbench import plugins
-    from sslbench.registries import Watch
+    from sslbench.registries import MODULES, Watch
+
+    for module in MODULES:  # only what is noted before the test can be put back
+        importlib.import_module(module)
 
     def write(text: str, name: str = "mine.py") -> Path:
         path = tmp_path / name

@@ -52,3 +52,25 @@ RECIPES["one-layer"] = RECIPES["plain"].but(name="one-layer", encoder=OneLayer()
 for name in ("mine", "one-layer"):
     SCALES["smoke"].recipes[name] = {"encoder": RECIPES[name].encoder, "epochs": 1}
 '''
+
+DATA = '''
+"""A data set: grey levels, one a line of a file."""
+
+import torch
+
+from sslbench.data import Raw, Split
+from sslbench.data.registry import DATASETS, DatasetInfo
+
+
+def read(folder, resolution):
+    levels = torch.tensor([int(line) for line in (folder / "levels.txt").read_text().split()])
+    return Raw(half(levels[::2], resolution), half(levels[1::2], resolution), ("even", "odd"))
+
+
+def half(levels, resolution):
+    images = levels.to(torch.uint8)[:, None, None, None].repeat(1, 3, resolution, resolution)
+    return Split(images=images, labels=levels // 2 % 2)
+
+
+DATASETS["levels"] = DatasetInfo(summary="Grey levels", reader=read, num_classes=2, resolution=8)
+'''

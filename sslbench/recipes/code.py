@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sslbench import plugins, registries
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import ImageSet
+from sslbench.recipes.specs import DrawnSpec, ImageSet
 
 
 def plugins_of(spec: Spec) -> dict[str, str]:
@@ -13,6 +13,7 @@ def plugins_of(spec: Spec) -> dict[str, str]:
     parts: list[object] = []
     for piece in spec.pieces():
         parts += [type(piece), *registries.behind(type(piece), registries.SPECS)]
-        if isinstance(piece, ImageSet):
-            parts += registries.behind(piece.name, registries.DATA)
+        if isinstance(piece, ImageSet | DrawnSpec):
+            entries = registries.behind(piece.set_name, registries.DATA)
+            parts += [getattr(entry, "reader", None) for entry in entries]
     return plugins.used_by(parts)

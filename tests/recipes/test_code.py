@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +12,16 @@ import pytest
 
 from sslbench import plugins
 from sslbench.cli.values import experiment_file
+from sslbench.data import Raw, load
+from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder, run_digest
 from sslbench.errors import UserError
 from sslbench.objectives import OBJECTIVES, stateless
 from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
-from sslbench.recipes.specs import NegativeCosine
-from tests.own import METHOD
+from sslbench.recipes.specs import ImageSet, NegativeCosine
+from tests.own import DATA, METHOD
 from tests.tiny import summary
 
 Write = Callable[..., Path]
@@ -103,6 +106,29 @@ def test_a_run_whose_plugin_is_not_loaded_says_which_to_give(
             f"{folder.path} was trained with mine.py; give its place: "
             "`sslbench --plugin mine.py ...`."
         )
+
+
+def test_a_run_on_a_plugins_data_uses_it_and_a_changed_reader_reads_again(
+    plugin_file: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = plugin_file(DATA)
+    plugins.load([str(path)])
+    plugin_file("\n".join(map(str, range(40))), "data/levels/levels.txt")
+    spec, root = ImageSet(name="levels"), path.parent / "data"
+    assert list(plugins_of(spec)) == ["mine.py"]
+    first = load(spec, root=root)
+    assert first.classes == ("even", "odd")
+    read = sys.modules[MODULE].read
+    changed = replace(DATASETS["levels"], reader=functools.wraps(read)(lambda *a: _odd(read(*a))))
+    monkeypatch.setitem(DATASETS, "levels", changed)
+    assert load(spec, root=root).fingerprint == first.fingerprint  # the packed copy is valid
+    _change(monkeypatch)
+    assert load(spec, root=root).fingerprint != first.fingerprint
+
+
+def _odd(raw: Raw) -> Raw:
+    assert raw.train.labels is not None
+    return replace(raw, train=replace(raw.train, labels=1 - raw.train.labels))
 
 
 def _change(monkeypatch: pytest.MonkeyPatch) -> None:
