@@ -18,7 +18,6 @@ NAMES = (
     "sslbench.recipes:RECIPES",
     "sslbench.tables.schema:TABLES",
     "sslbench.evaluation.protocols:PROTOCOLS",
-    "sslbench.evaluation.protocols:CURRENT",
     "sslbench.models.layouts:NAMINGS",
 )
 DATA = ("sslbench.data.registry:DATASETS",)

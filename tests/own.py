@@ -74,3 +74,30 @@ def half(levels, resolution):
 
 DATASETS["levels"] = DatasetInfo(summary="Grey levels", reader=read, num_classes=2, resolution=8)
 '''
+
+PROTOCOL = '''
+"""An evaluation: how bright the test images are."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sslbench.evaluation.protocols import PROTOCOLS, Protocol, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness(Protocol):
+    needs: ClassVar = frozenset()
+    values: ClassVar = (Value(key="mean", unit="%", better="none"),)
+    runner: ClassVar = f"{__name__}:brightness"
+
+    scale: float = 100.0
+
+
+def brightness(protocol, subject):
+    from sslbench.evaluation.accuracy import Outcome
+
+    return Outcome(values={"mean": protocol.scale * float(subject.dataset.test.images.float().mean()) / 255})
+
+
+PROTOCOLS["brightness.v1"] = Brightness(name="brightness.v1", summary="How bright it is.")
+'''
