@@ -96,7 +96,9 @@ class Brightness(Protocol):
 def brightness(protocol, subject):
     from sslbench.evaluation.accuracy import Outcome
 
-    return Outcome(values={"mean": protocol.scale * float(subject.dataset.test.images.float().mean()) / 255})
+    images = subject.dataset.test.images.float()
+    values = {"mean": protocol.scale * float(images.mean()) / 255}
+    return Outcome(values=values, chosen={}, heldout={})
 
 
 PROTOCOLS["brightness.v1"] = Brightness(name="brightness.v1", summary="How bright it is.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench import plugins
+from sslbench import plugins, registries
 from sslbench.errors import UserError
 from sslbench.recipes import RECIPES
 from sslbench.recipes.scales import SCALES
@@ -94,6 +94,12 @@ def test_a_child_process_can_unpickle_what_a_plugin_made(plugin_file: Write) -> 
     done = subprocess.run([sys.executable, "-c", child], input=pickle.dumps(mine),
                           capture_output=True, check=True)  # fmt: skip
     assert done.stdout == b"5\n"
+
+
+def test_every_registry_is_where_its_name_says(plugin_file: Write) -> None:
+    for place in (*registries.NAMES, *registries.DATA, *registries.SPECS):
+        module, _, name = place.partition(":")
+        assert type(getattr(sys.modules[module], name)) is dict, place
 
 
 # ------------------------------------------------------------------------------ what is refused

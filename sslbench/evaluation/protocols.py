@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sslbench.data.registry import DATASETS
 from sslbench import plugins
+from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
 
 Better = Literal["higher", "lower", "none"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.own import METHOD
+from sslbench.tables.schema import TABLES
+from tests.own import METHOD, PROTOCOL
 
 Write = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -21,6 +22,7 @@ source: me
 base: mine
 columns:
   - {key: knn, name: kNN top-1, metric: "knn.v1:top1"}
+  - {key: brightness, name: brightness, metric: "brightness.v1:mean"}
 rows:
   - {id: mine, label: mine}
   - {id: one-layer, label: one layer, recipe: one-layer}
@@ -33,7 +35,7 @@ SMALL = ("--set", "data.num_train=96", "--set", "data.num_test=32", "--set", "da
 
 @pytest.fixture
 def own(plugin_file: Write) -> None:
-    plugin_file(METHOD)
+    plugin_file(METHOD + PROTOCOL)
     plugin_file(TABLE, "my-table.yaml")
 
 
@@ -63,6 +65,8 @@ def test_two_workers_measure_a_table_of_ones_own(run: Run, own: None) -> None:
     code, out, err = run(*words, "--jobs", "2", "--device", "cpu", *SMALL)
     assert code == 0, err
     assert "Mine beside another" in out
+    result = json.loads(next(Path("results").rglob("my-table.json")).read_text())
+    assert {row["cells"]["brightness"]["state"] for row in result["rows"]} == {"measured"}
     assert "plugins mine.py (" in " ".join(out.split())
     used = {path.parent.name.split("-s0-")[0]: json.loads(path.read_text())["plugins"]
             for path in Path("runs").glob("*/run.json")}  # fmt: skip
@@ -82,6 +86,16 @@ def test_two_workers_measure_a_table_of_ones_own(run: Run, own: None) -> None:
     assert "mine, byol under the same protocols" in out
     assert "mine, byol under the same protocols" in run("report", "leaderboard-mine-byol")[1]
 
+    for table in ("my-table", "leaderboard-mine-byol"):
+        del TABLES[table]  # as in another process
+    _, _, err = run("report", "--format", "markdown")
+    assert "Of table my-table there is the result only" in err
+    assert "leaderboard" not in err
+    code, _, err = run("check", "my-table", *measured)
+    assert code == 2
+    assert "Only the results are here of leaderboard-mine-byol" not in err
+    assert err.startswith("sslbench: Only the results are here of my-table")
+
 
 def test_a_leaderboard_plans_its_recipes_and_the_baselines(run: Run, own: None) -> None:
     words = ("--recipes", "mine,simclr", "--scale", "smoke", "--seeds", "2", "--dry-run", "--json")
@@ -96,9 +110,9 @@ def test_a_leaderboard_of_an_unknown_recipe_names_the_nearest(run: Run) -> None:
     assert err.startswith("sslbench: No recipe 'simcrl'; did you mean 'simclr'")
 
 
-def test_the_id_of_a_table_of_ones_own_must_be_new(run: Run, plugin_file: Write) -> None:
+def test_the_id_of_a_table_of_ones_own_must_be_new(run: Run, own: None, plugin_file: Write) -> None:
     plugin_file(TABLE.replace("my-table", "byol-target"), "t.yaml")
-    code, _, err = run("ablate", "t.yaml", "--scale", "smoke", "--dry-run")
+    code, _, err = run("--plugin", "mine.py", "ablate", "t.yaml", "--dry-run")
     assert code == 2
     assert err.startswith("sslbench: The id 'byol-target' is that of ")
 
