@@ -64,7 +64,7 @@ def test_every_kind_has_an_implementation() -> None:
         (TargetSpec, TARGETS),
     ):
         own = {kind for kind in kinds(interface) if kind.__module__.startswith("sslbench.")}
-        assert set(index) == own
+        assert set(index) == {kind for kind in own if "sslbench.plugins." not in kind.__module__}
 
 
 def test_every_scale_names_existing_recipes() -> None:

@@ -14,6 +14,7 @@ from sslbench.cli.command import Command, add_command
 from sslbench.cli.compare import Compare
 from sslbench.cli.eval import Evaluate, Transfer
 from sslbench.cli.export import Export
+from sslbench.cli.leaderboard import Leaderboard
 from sslbench.cli.list import List
 from sslbench.cli.pretrain import Pretrain
 from sslbench.cli.report import Report
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type[Command]] = {
     "transfer": Transfer,
     "compare": Compare,
     "ablate": Ablate,
+    "leaderboard": Leaderboard,
     "report": Report,
     "check": Check,
     "export": Export,
@@ -72,5 +74,15 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file or module with methods or data of your own; may be given several times. "
+            "SSLBENCH_PLUGINS is read too."
+        ),
+    ] = None,
 ) -> None:
     """Self-supervised vision methods, one recipe each, measured under one protocol."""
+    from sslbench.plugins import load_all
+
+    load_all(plugin or ())

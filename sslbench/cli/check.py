@@ -35,10 +35,20 @@ class Check(Grid):
         from sslbench.reports.check import check, require_same_request
         from sslbench.reports.terminal import show_check
         from sslbench.tables.results import on_own_data
+        from sslbench.tables.schema import TABLES, table_id
 
-        found = load_results(self.against, tables=self.tables, scale=self.scale)
+        names = [table_id(name) for name in self.tables or ()]
+        found = load_results(self.against, tables=names, scale=self.scale)
+        if left := sorted({table.id for table in found} - set(TABLES)):
+            sentence = (
+                f"Only the results are here of {', '.join(left)}, so nothing is measured again; "
+                "name the file of a table of your own, such as my-table.yaml."
+            )
+            if names:
+                raise UserError(sentence)
+            typer.echo(f"sslbench: {sentence}", err=True)
         mine = device_class(pick_device(self.device))
-        own = [table for table in found if on_own_data(table)]
+        own = [table for table in found if table.id in TABLES and on_own_data(table)]
         by_table = {t.id: t for t in sorted(own, key=lambda t: t.device_class == mine)}
         request = self.request(list(by_table))
         data = fingerprint(request.data or find_scale(self.scale).data, root=self.data_root)

@@ -53,14 +53,16 @@ def find_rows(what: str, *, runs: Path) -> Rows:
 
 
 def _print(rows: Rows) -> None:
+    """A line a row; a column in which no row has anything is left out."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
+    names = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
+    for name in names:
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
-        table.add_row(*("" if v is None else str(v) for v in row.values()))
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in names))
     Console().print(table)
 
 
@@ -140,6 +142,8 @@ def _runs(runs: Path) -> Rows:
 
 
 def _run(name: str, status: str, summary: Summary) -> dict[str, Any]:
+    from sslbench.plugins import described
+
     verdict = summary.get("verdict")
     return {
         "name": name,
@@ -148,4 +152,5 @@ def _run(name: str, status: str, summary: Summary) -> dict[str, Any]:
         "scale": summary.get("scale"),
         "verdict": verdict["state"] if verdict else None,
         "seconds": round(summary.get("elapsed_seconds", 0)),
+        "plugins": ", ".join(described([summary.get("plugins", {})])),
     }

@@ -28,7 +28,8 @@ class Report(o.Results, o.Runs):
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tables (default: all); or runs: folder, start of names, folder of runs."
+            help="Tables, or their files (default: all tables); or runs: folder, start of names, "
+            "folder of runs."
         ),
     ] = None
     format_: Annotated[
@@ -43,9 +44,12 @@ class Report(o.Results, o.Runs):
 
     def __call__(self) -> None:
         """Print or write measured tables, or the runs that are named instead."""
-        found = find_runs(self.what or (), results=self.results, runs=self.runs)
+        from sslbench.tables.schema import table_id
+
+        names = [table_id(name) for name in self.what or ()]
+        found = find_runs(names, results=self.results, runs=self.runs)
         if found is None:
-            self._tables()
+            self._tables(names)
             return
         if self.scale is not None:
             raise UserError(
@@ -77,19 +81,22 @@ class Report(o.Results, o.Runs):
         write_atomically(path, text)
         typer.echo(str(path))
 
-    def _tables(self) -> None:
+    def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
         from sslbench.reports.write import FORMATS, write_reports
 
         if self.format_ not in (known := ["terminal", *FORMATS]):
             raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
-        measured = load_results(self.results, tables=self.what, scale=self.scale, tell=_warn)
+        measured = load_results(self.results, tables=names, scale=self.scale, tell=_warn)
         if self.format_ == "terminal":
             from sslbench.reports.terminal import show_table
 
             for table in measured:
                 show_table(table)
             return
+        for table in measured:
+            if sentence := without_definition(table):
+                _warn(sentence)
         where = self.runs if self.runs.is_dir() else None
         if where and self.format_ == "html":
             for sentence in unread_runs(measured, where):
@@ -215,6 +222,19 @@ def unread_runs(tables: Sequence[MeasuredTable], runs: Path) -> Iterator[str]:
                 continue
             if unread:
                 yield f"{folder.metrics_path}: {unread} lines cannot be read and are left out."
+
+
+def without_definition(table: MeasuredTable) -> str:
+    """What is lacking where there is a table's result and not its file; "" where nothing is."""
+    from sslbench.tables.leaderboards import is_leaderboard
+    from sslbench.tables.schema import TABLES
+
+    if table.id in TABLES or is_leaderboard(table.id):
+        return ""
+    return (
+        f"Of table {table.id} there is the result only, so curves over its rows are left out; name "
+        "its file instead, such as my-table.yaml."
+    )
 
 
 def _warn(sentence: str) -> None:

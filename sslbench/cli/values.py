@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
 from sslbench.files import entries, parse_yaml, read_yaml
 from sslbench.recipes.recipe import Experiment, Recipe
@@ -124,6 +125,8 @@ def experiment_file(path: Path) -> Resolved:
         else:
             experiment = Experiment(recipe=Recipe.from_dict(document))
     except UserError as error:
+        if path.name == "experiment.yaml":  # a run's says in run.json what it needs
+            RunFolder(path.parent).require_plugins()
         raise UserError(f"{path}: {error}") from None
     fields = (field for field, _ in experiment.recipe.leaves())
     return Resolved(experiment, {field: layers.get(field, str(path)) for field in fields})

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench import plugins
 from sslbench.errors import UserError, did_you_mean, first_line
 from sslbench.recipes.specs import Clips, ImageSet, Scenes, Shapes
 
@@ -87,11 +88,14 @@ class DatasetInfo:
     @property
     def foreign(self) -> bool:
         """Whether the reader is not of this package."""
-        return not (isinstance(self.reader, str) and self.reader.startswith("sslbench."))
+        own = isinstance(self.reader, str) and self.reader.startswith("sslbench.")
+        return bool(plugins.used_by([self.reader])) or not own
 
     def reader_code(self) -> bytes:
-        """The file of a foreign reader, whose changes make packed copies stale; none where it was
-        typed into a prompt."""
+        """What changes with a foreign reader, and makes packed copies stale: its plugin's hash, or
+        its file; nothing where it was typed into a prompt."""
+        if used := plugins.used_by([self.reader]):
+            return "".join(used.values()).encode()
         with contextlib.suppress(TypeError, OSError):
             return Path(inspect.getfile(inspect.unwrap(function(self.reader)))).read_bytes()
         return b""

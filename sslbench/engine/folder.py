@@ -13,6 +13,7 @@ from typing import IO, Any, Literal, NotRequired, TypedDict
 
 import yaml
 
+from sslbench import plugins
 from sslbench.errors import InUse, UserError
 from sslbench.files import (
     exists,
@@ -23,6 +24,8 @@ from sslbench.files import (
     user_io,
     write_atomically,
 )
+from sslbench.recipes.base import Spec
+from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
 from sslbench.typed import Real, damaged, read_as, typed
 
@@ -82,6 +85,7 @@ class Summary(TypedDict, total=False):
     error: str
     verdict: Verdict
     encoder_file: EncoderFile
+    plugins: Mapping[str, str]  # of which the run uses code: name to hash
 
 
 # What readers of a finished run count on.
@@ -109,13 +113,20 @@ class Log:
     unread: int
 
 
-def run_digest(experiment: Experiment, fingerprint: str, *, numerics: int | None = None) -> str:
-    """The run's identity: recipe, data content, seed, and the version of our numerics (None: of
-    this program)."""
+def run_digest(
+    experiment: Experiment,
+    fingerprint: str,
+    *,
+    numerics: int | None = None,
+    used: Mapping[str, str] | None = None,
+) -> str:
+    """The run's identity: recipe, data content, seed, the version of our numerics (None: of this
+    program), and the content of the plugins it uses (None: as they are loaded)."""
     import hashlib
 
     version = NUMERICS if numerics is None else numerics
-    text = f"{experiment.digest()}:{fingerprint}:{version}"
+    used = plugins_of(experiment) if used is None else used
+    text = ":".join([f"{experiment.digest()}:{fingerprint}:{version}", *sorted(used.values())])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -175,15 +186,34 @@ class RunFolder:
         return self.path / "predictions" / f"{dataset}.{protocol}.npz"
 
     def experiment(self) -> Experiment:
-        """What this run trains. Raises UserError for a damaged file, or one that was edited since:
-        its digest is not the run's."""
+        """What this run trains. Raises UserError for a damaged file, one that was edited since
+        (its digest is not the run's), or one that needs a plugin that is not loaded."""
         document = self._document()
         try:
             experiment = Experiment.from_dict(document["experiment"])
         except UserError as error:
+            self.require_plugins()
             raise damaged(self.experiment_path, error, _MOVE) from None
         self._recheck(experiment)
         return experiment
+
+    def require_plugins(self) -> None:
+        """Raise UserError where a plugin is not loaded whose code the run uses."""
+        if missing := plugins.missing(self.summary().get("plugins", {})):
+            raise UserError(
+                f"{self.path} was trained with {' and '.join(missing)}; give its place: "
+                f"`sslbench {plugins.option(missing)} ...`."
+            )
+
+    def require_code(self, spec: Spec) -> None:
+        """Raise UserError where a part of the run needs a plugin that is not what it was."""
+        trained = self.summary().get("plugins", {})
+        for name, found in plugins_of(spec).items():
+            if trained.get(name, found) != found:
+                raise UserError(
+                    f"{self.path} was trained with another content of {name} ({trained[name]}, "
+                    f"now {found}); restore the file, or train the run again."
+                )
 
     def provenance(self) -> dict[str, str]:
         """Dotted field to the layer it came from (recipe, scale, table, row, --set)."""
@@ -201,7 +231,8 @@ class RunFolder:
             numerics = summary.get("numerics")
             if fingerprint is None or numerics is None:
                 return
-            found = run_digest(experiment, fingerprint, numerics=numerics)
+            used = summary.get("plugins", {})
+            found = run_digest(experiment, fingerprint, numerics=numerics, used=used)
         if known is not None and found != known:
             raise UserError(
                 f"{self.experiment_path} is not what this run trained (digest {found[:16]}, in "

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import sys
 import time
@@ -141,6 +142,13 @@ def cpu_flags() -> frozenset[str]:
 def cpu_model() -> str:
     """The CPU's name."""
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes so far: of this process, or on the GPU since its statistics were reset."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def pick_precision(device: torch.device, choice: str = "auto") -> torch.dtype | None:

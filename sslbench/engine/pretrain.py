@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from sslbench.engine.trainer import Trainer, steps_per_epoch
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
+from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
 from sslbench.typed import require_seconds
 
@@ -332,7 +332,8 @@ class _Run:
             "final": {**final, **({"out_dim": self.out_dim} if self.out_dim else {})},
             "views_per_second": self._throughput() if seconds else None,
             "views_share": trainer.views_seconds / seconds if seconds else None,
-            "peak_memory_bytes": self._peak_memory(),
+            "peak_memory_bytes": hardware.peak_memory(self.device),
+            "plugins": plugins_of(self.experiment),
             **environment(self.device, trainer.precision),
         }
         if error:
@@ -342,8 +343,3 @@ class _Run:
             found = verdict(summary["final"], recipe=recipe, out_dim=self.out_dim)
             summary["verdict"] = {"state": found.state, "cause": found.cause}
         self.folder.write_summary(summary)
-
-    def _peak_memory(self) -> int:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from sslbench import plugins
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
 
@@ -72,10 +73,13 @@ class Protocol:
 
     @property
     def definition(self) -> str:
-        """12 hex digits of the SHA-256 of every setting; two scores compare only if it agrees."""
+        """12 hex digits of the SHA-256 of every setting, and of the content of a plugin that the
+        protocol is of; two scores compare only if it agrees."""
         settings = dataclasses.asdict(self)
         for name in ("summary", "short"):
             del settings[name]
+        if used := plugins.used_by([type(self), self.runner]):
+            settings["plugins"] = sorted(used.values())
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
     def value(self, key: str) -> Value | None:

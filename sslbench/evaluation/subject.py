@@ -210,6 +210,7 @@ def loaded_encoder(
     folder: RunFolder, recipe: Recipe, *, resolution: int, mean: Channels, std: Channels
 ) -> nn.Module:
     """A run's encoder on the CPU, in evaluation mode. Raises UserError."""
+    folder.require_code(recipe.encoder)
     with torch.random.fork_rng(devices=[]):  # the initialisation is drawn, then overwritten
         encoder = build_encoder(recipe.encoder, resolution=resolution, mean=mean, std=std)
     what = f"{type(recipe.encoder).__name__} at {resolution} pixels"

@@ -144,6 +144,15 @@ class Spec:
             else:
                 yield f"{prefix}{f.name}", value
 
+    def pieces(self) -> Iterator[Spec]:
+        """This spec and all that it holds."""
+        yield self
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Spec):
+                    yield from part.pieces()
+
     def require(self, condition: bool, message: str) -> None:
         """Raise UserError("Kind: message") unless the condition holds."""
         if not condition:

@@ -31,6 +31,7 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "torch": table.torch,
         "numerics": f"{table.numerics}{' (stale)' if table.stale else ''}",
         "commit": table.commit,
+        "plugins": ", ".join(table.plugins),
         "overrides": ", ".join(f"{k}={v}" for k, v in table.overrides.items()),
     }
     return {name: fact for name, fact in facts.items() if fact}
@@ -61,6 +62,7 @@ def company_line(table: MeasuredTable) -> str:
         f"{len(table.seeds)} seed{'s' if len(table.seeds) != 1 else ''}",
         facts.get("device class", ""),
         f"commit {_short(table.commit)}" if table.commit else "",
+        f"plugins {facts['plugins']}" if "plugins" in facts else "",
         facts["run time"],
         f"set {facts['overrides']}" if "overrides" in facts else "",
     )

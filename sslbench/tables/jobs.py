@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sslbench import plugins
 from sslbench.errors import UserError
 from sslbench.files import write_atomically
 from sslbench.recipes.base import Spec
@@ -30,7 +31,8 @@ class Scoring(Spec):
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train and score. `options`: device, precision, compile, monitor_points."""
+    """One run to train and score. `options`: device, precision, compile, monitor_points.
+    `plugins`: what must be loaded to read it, place to hash."""
 
     name: str
     experiment: Experiment
@@ -39,6 +41,7 @@ class Job:
     runs: str
     root: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=plugins.carried)
 
     @property
     def path(self) -> Path:
@@ -52,7 +55,9 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
+        """What `to_json` wrote. Raises UserError where its plugins cannot be loaded here."""
         data = json.loads(text)
+        plugins.load_carried(data["plugins"])
         data["experiment"] = Experiment.from_dict(data["experiment"])
         data["scorings"] = tuple(map(Scoring.from_dict, data["scorings"]))
         return cls(**data)

@@ -13,6 +13,7 @@ from sslbench.engine.folder import NUMERICS
 from sslbench.engine.monitors import knn_dips
 from sslbench.evaluation.scores import Score
 from sslbench.files import exists, read_text
+from sslbench.plugins import described
 from sslbench.recipes.specs import Data, DrawnSpec
 from sslbench.tables.cells import Place, baselines, is_constant, scoring_of
 from sslbench.tables.derive import fill_derived
@@ -165,6 +166,7 @@ class _Reader:
             "device_class": joined("device_class"),
             "commit": joined("commit"),
             "torch": joined("torch"),
+            "plugins": tuple(described(s.get("plugins", {}) for s in done)),
             "minutes": self._minutes(list(self.plan.runs)),
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sslbench.engine.signals import stop_on_signals
 from sslbench.errors import Interrupted, UserError
 from sslbench.tables.jobs import PAUSE, RETRIES, Job, JobResult, Tell
-from sslbench.tables.worker import attempt, prepare
+from sslbench.tables.worker import attempt_text, prepare
 
 SAVING_SECONDS = 60.0  # at most, for runs in progress when the grid is stopped
 
@@ -58,5 +58,5 @@ def _attempt(text: str, threads: int) -> JobResult:
     """One job in a Ray worker; returns how it ended."""
     prepare(threads)
     results: list[JobResult] = []
-    attempt(Job.from_json(text), results.append)
+    attempt_text(text, results.append)
     return results[-1]

@@ -191,6 +191,7 @@ class MeasuredTable:
     commit: str
     torch: str
     minutes: float
+    plugins: tuple[str, ...] = ()  # with the start of their hashes
 
     @property
     def stale(self) -> bool:

@@ -169,22 +169,51 @@ class Table:
         return tuple(row for row in self.rows if row.dataset in (None, chosen))
 
 
+# Where each table is, by id: its file, or itself where it has none. A table that is named by its
+# path is added when it is read.
+TABLES: dict[str, Path | Table] = {path.stem: path for path in sorted(DATA.glob("*.yaml"))}
+
+
 def table_names() -> list[str]:
-    """Ids of all tables, sorted; reads no file's content."""
-    return sorted(path.stem for path in DATA.glob("*.yaml"))
+    """Ids of all known tables, sorted; reads no file's content."""
+    return sorted(TABLES)
 
 
 def load_table(name: str) -> Table:
-    """The table of that id. Raises UserError with the nearest names, or what is wrong in it."""
-    names = table_names()
-    if name not in names:
-        raise UserError(f"No table '{name}'{did_you_mean(name, names)}")
-    return read_table(DATA / f"{name}.yaml")
+    """The table of that id, or of that file. Raises UserError with the nearest names, what is
+    wrong in the file, or that its id is another table's."""
+    if _names_file(name):
+        return add_table(Path(name))
+    if name not in TABLES:
+        raise UserError(f"No table '{name}'{did_you_mean(name, TABLES)}")
+    found = TABLES[name]
+    return found if isinstance(found, Table) else read_table(found)
+
+
+def table_id(name: str) -> str:
+    """The id of the table of that file, which is known from now on; any other word as it is.
+    Raises UserError as `load_table`."""
+    return load_table(name).id if _names_file(name) else name
+
+
+def _names_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def add_table(source: Path | Table) -> Table:
+    """A table of one's own, known by its id from now on. Raises UserError as `load_table`."""
+    table = source if isinstance(source, Table) else read_table(source)
+    place = source if isinstance(source, Table) else source.resolve()
+    known = TABLES.setdefault(table.id, place)
+    if known != place:
+        where = known if isinstance(known, Path) else "another table"
+        raise UserError(f"The id '{table.id}' is that of {where}; give the table another id.")
+    return table
 
 
 def read_table(path: Path) -> Table:
     """A table from a YAML file. Raises UserError: unreadable, unknown field, broken reference."""
-    return parse_table(read_yaml(path), where=path.name)
+    return parse_table(read_yaml(path), where=path.name if path.parent == DATA else str(path))
 
 
 def parse_table(document: Any, *, where: str) -> Table:

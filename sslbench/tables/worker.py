@@ -69,6 +69,16 @@ def execute(job: Job, tell: Tell) -> None:
         evaluate(folder, protocols, data=data, root=root, device=device, dataset=own)
 
 
+def attempt_text(text: str, tell: Tell) -> bool:
+    """`attempt` of a job that another process wrote."""
+    try:
+        job = Job.from_json(text)
+    except UserError as error:
+        tell(JobResult("failed", json.loads(text)["name"], error=str(error)))
+        return True
+    return attempt(job, tell)
+
+
 def attempt(job: Job, tell: Tell) -> bool:
     """Train and score one job in this process; an error becomes a "failed" result, and a sentence
     (with the traceback, where it is a fault of ours) in the run folder's error.txt.
@@ -133,7 +143,7 @@ def _serve(arguments: list[str], out: SteadyStream) -> int:
     prepare(int(arguments[0]) if arguments else None)
     try:
         for line in sys.stdin:
-            attempt(Job.from_json(line), tell)
+            attempt_text(line, tell)
     except (Interrupted, KeyboardInterrupt):
         return STOPPED
     return 0

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from sslbench import plugins
 from sslbench.data.registry import ANNOTATIONS, DATASETS, function
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import (
@@ -21,6 +22,7 @@ from sslbench.evaluation.protocols import (
     require,
     short_names,
 )
+from tests.own import PROTOCOL
 
 
 def test_listing_them_imports_neither_torch_nor_faiss() -> None:
@@ -107,3 +109,13 @@ def test_a_name_given_twice_is_one_protocol() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean 'knn"):
         find_protocol("kn")
+
+
+def test_a_plugins_content_is_part_of_its_protocols_definition(plugin_file, monkeypatch):
+    plugins.load([str(plugin_file(PROTOCOL))])
+    mine, module = PROTOCOLS["brightness.v1"], "sslbench.plugins.mine"
+    before, knn = mine.definition, PROTOCOLS["knn.v1"].definition
+    changed = dataclasses.replace(plugins.LOADED[module], hash="0" * 16)
+    monkeypatch.setitem(plugins.LOADED, module, changed)
+    assert mine.definition != before
+    assert PROTOCOLS["knn.v1"].definition == knn

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from sslbench.engine.folder import RunFolder
 from sslbench.errors import Interrupted
 from sslbench.tables.jobs import Job, JobResult, Scoring, Tell
 from sslbench.tables.pool import run_jobs
+from sslbench.tables.worker import attempt_text
 from tests.tables.fakes import use
 from tests.tiny import tiny
 
@@ -50,6 +53,16 @@ def do(folder: Path, names: str) -> list[JobResult]:
 def test_a_job_survives_the_way_to_a_worker(tmp_path: Path) -> None:
     sent = job(tmp_path, "a")
     assert Job.from_json(sent.to_json()) == sent
+
+
+def test_a_job_whose_plugin_has_changed_since_fails_with_a_sentence(
+    plugin_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    carried = {str(plugin_file("")): "0" * 16}
+    told: list[JobResult] = []
+    assert attempt_text(replace(job(tmp_path, "a"), plugins=carried).to_json(), told.append)
+    assert [(result.kind, result.name) for result in told] == [("failed", "a")]
+    assert "mine.py has changed since this command began; run it again" in told[0].error
 
 
 def test_every_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from sslbench import plugins
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale, resolve
 from sslbench.recipes.scales import SCALES
@@ -26,6 +27,12 @@ class Step:
     command: str
     gives: str
 
+    def on(self, run: OwnRun) -> Step:
+        """The same with the plugins without which the run cannot be read."""
+        words = plugins.option(run.value("plugins") or {})
+        start = f"sslbench {words}" if words else "sslbench"
+        return Step(start + self.command.removeprefix("sslbench"), self.gives)
+
 
 def next_steps(run: OwnRun, *, root: Path | None = None) -> list[Step]:
     """Commands for one run, the most useful first.
@@ -33,6 +40,10 @@ def next_steps(run: OwnRun, *, root: Path | None = None) -> list[Step]:
     Args:
         root: where data sets lie; None is the default place.
     """
+    return [step.on(run) for step in _next_steps(run, root)]
+
+
+def _next_steps(run: OwnRun, root: Path | None) -> list[Step]:
     if run.status != "finished":
         return _unfinished(run, root)
     path = shlex.quote(str(run.folder.path))
@@ -49,13 +60,15 @@ def sentence_on_labels(run: OwnRun) -> str:
     if labelled(run) or run.status != "finished":
         return ""
     path = shlex.quote(str(run.folder.path))
-    return NEED_LABELS.format(eval=f"sslbench eval {path} --dataset NAME")
+    step = Step(f"sslbench eval {path} --dataset NAME", "its accuracy").on(run)
+    return NEED_LABELS.format(eval=step.command)
 
 
 def report_step(run: OwnRun) -> Step:
     """The page about a run."""
     path = shlex.quote(str(run.folder.path))
-    return Step(f"sslbench report {path} --format html", "a page: curves, verdict, scores, figures")
+    gives = "a page: curves, verdict, scores, figures"
+    return Step(f"sslbench report {path} --format html", gives).on(run)
 
 
 def group_steps(group: RunGroup, collection: Collection) -> list[Step]:
@@ -67,9 +80,10 @@ def group_steps(group: RunGroup, collection: Collection) -> list[Step]:
             steps += next_steps(run)
     if first.status == "finished" and first.trained and len(group.runs) == 1 and not stale(first):
         seed = first.experiment.seed + 1
-        steps.append(Step(_again(first, seed=seed), "another seed: the spread, and an interval"))
+        step = Step(_again(first, seed=seed), "another seed: the spread, and an interval")
+        steps.append(step.on(first))
     if first.scores and first.trained and labelled(first):
-        steps += _baselines(first, collection)
+        steps += [step.on(first) for step in _baselines(first, collection)]
     return list(dict.fromkeys(steps))
 
 
@@ -90,7 +104,7 @@ def compare_steps(collection: Collection) -> list[Step]:
                     continue
                 paths = " ".join(shlex.quote(str(g.first.folder.path)) for g in (a, b))
                 command = f"sslbench compare {paths} --protocol {protocol} --dataset {label}"
-                return [Step(command, "a paired test on the same test images")]
+                return [Step(command, "a paired test on the same test images").on(a.first)]
     return []
 
 

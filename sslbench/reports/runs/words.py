@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sslbench.engine.folder import NUMERICS
+from sslbench.plugins import described
 from sslbench.recipes import RECIPES
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.scales import SCALES
@@ -194,6 +195,7 @@ def facts(group: RunGroup) -> dict[str, str]:
         "numerics": f"{numerics} (stale: this version has {NUMERICS})"
         if any(map(stale, group.runs)) else numerics,
         "commit": _joined(group, "commit"),
+        "plugins": ", ".join(described(run.value("plugins") or {} for run in group.runs)),
         "encoder file": first.text("encoder_file", "name"),
     }  # fmt: skip
     return {name: fact for name, fact in found.items() if fact}
