@@ -34,6 +34,7 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
+    # Backends send memory as it lies, hence contiguous.
     return torch.cat(_all_gather_with_gradient(x.contiguous()))
 
 
@@ -42,6 +43,7 @@ def gather(x: Tensor) -> Tensor:
     """n×... on each process to (world n)×..., without gradient (keys, monitors)."""
     if world_size() == 1:
         return x
+    # Of this process's shape: all hold equally many rows, since batch_size divides over them.
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
@@ -61,7 +63,7 @@ def mean(x: Tensor) -> Tensor:
     """Mean over processes, without gradient, for logging."""
     if world_size() == 1:
         return x
-    x = x.clone()
+    x = x.clone()  # all_reduce overwrites
     dist.all_reduce(x)
     return x / world_size()
 

@@ -48,6 +48,7 @@ def load_checkpoint(path: Path, *, digest: str | None = None) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint.")
     try:
         _check_sums(path)
+        # On the CPU: a run may resume on another device than the one that wrote it.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever damaged or foreign bytes make the reader raise
         if isinstance(error, MemoryError):

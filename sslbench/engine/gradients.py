@@ -64,6 +64,7 @@ class GradientNorms:
         """Take in the gradients of one step; after the backward pass, before the optimiser."""
         if not self._parameters:
             return
+        # The norm of a layer is the root of its tensors' squared norms: one fused kernel for all.
         grads = [self._none if p.grad is None else p.grad for p in self._parameters]
         squares = torch.stack(torch._foreach_norm(grads)).float().square()
         norms = torch.zeros_like(self._sum).index_add_(0, self._places, squares).sqrt_()

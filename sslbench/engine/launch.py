@@ -34,7 +34,7 @@ def process_group(device: str) -> Iterator[str]:
                 f"Process {local} has no GPU of its own ({torch.cuda.device_count()} here); start "
                 "as many processes as there are GPUs."
             )
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(local)  # before NCCL, which uses the current device
         device = f"cuda:{local}"
     try:
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")

@@ -31,6 +31,7 @@ def build_optimizer(
     """
     scale = {"linear": batch_size / 256, "sqrt": math.sqrt(batch_size), "none": 1.0}[spec.scaling]
     made = [made for group in groups for made in _split(spec, group, scale)]
+    # torch refuses an optimiser without a group; an empty one will do.
     made = made or [{"params": [], "lr": spec.lr * scale, "base_lr": 0.0, "constant": True,
                      "adapt": False}]  # fmt: skip
     if isinstance(spec, LARSSpec):
@@ -72,7 +73,7 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
              if p.grad is not None]  # fmt: skip
     if grads:
         norms = torch.stack(torch._foreach_norm(grads))
-        # The small number keeps a gradient of zero as it is.
+        # The authors' 1e-6 keeps a gradient of zero as it is.
         factors = (longest / (norms + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(grads, list(factors.unbind()))
 
@@ -122,6 +123,7 @@ class LARS(torch.optim.Optimizer):
 
     def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
         grads = [p.grad for p in params if p.grad is not None]
+        # Decay before the ratio: it counts in the length that the step is scaled by.
         updates = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         if group["adapt"]:
             ratios = _trust_ratios(params, updates, group["trust_coefficient"])
@@ -140,6 +142,7 @@ def _trust_ratios(params: list[Tensor], updates: list[Tensor], coefficient: floa
     weight = torch.stack(torch._foreach_norm(params))
     update = torch.stack(torch._foreach_norm(updates))
     ratio = coefficient * weight / update
+    # A ratio of 0 would keep a weight that starts at 0 where it is.
     return list(torch.where((weight > 0) & (update > 0), ratio, 1.0).unbind())
 
 
@@ -148,6 +151,7 @@ def _split(spec: Optimizer, group: ParameterGroup, scale: float) -> list[dict[st
     trained = [p for _, p in group.parameters if p.requires_grad]
     if not spec.exclude_bias_and_norm:
         return _torch_groups(group, scale, spec.lr, trained, spec.weight_decay, adapt=True)
+    # By dimensions, as DINO's code: a ViT's class token and positions (1×T×D) count as weights.
     weights = [p for p in trained if p.ndim > 1]
     others = [p for p in trained if p.ndim <= 1]
     other_lr = spec.lr

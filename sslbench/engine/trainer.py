@@ -73,6 +73,7 @@ class Trainer:
         if device.type == "cpu":
             require_room(self.recipe, dataset.resolution)
         self.method: Method = build_method(experiment, dataset).to(device)
+        # Convolutions are faster with the channels last; the views come so as well.
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augmenter = Augmenter(
             self.recipe.views,
@@ -87,6 +88,7 @@ class Trainer:
         self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
         start = distributed.rank() * self.local_batch
+        # Places in the global batch: draws follow a sample's place, not the process that holds it.
         self._samples = torch.arange(start, start + self.local_batch, device=device)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._begun = -1
@@ -109,6 +111,8 @@ class Trainer:
     def _wrapped(self, compile_network: bool) -> nn.Module:
         network: nn.Module = self.method
         trained = any(p.requires_grad for p in network.parameters())
+        # Queues and synchronised norms are equal without a broadcast, and it would overwrite the
+        # statistics of local norms. DDP refuses a network that has nothing to train.
         if distributed.world_size() > 1 and trained:
             network = DistributedDataParallel(network, broadcast_buffers=False)
         return torch.compile(network) if compile_network else network  # type: ignore[return-value]
@@ -129,15 +133,17 @@ class Trainer:
         for part in range(parts):
             with nullcontext() if part == parts - 1 else self._unsynchronised():
                 output = self._forward(epoch, within * parts + part)
+                # A mean over the parts, as a loss is one over images; negatives and batch
+                # statistics are those of a part.
                 (output.loss / parts).backward()
             outputs.append(output)
-        self.gradients.update()
+        self.gradients.update()  # before any are dropped or clipped
         self.method.before_update(clock)
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
         if clip_norm is not None:
             clip_gradients(self.optimizer, clip_norm)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)  # None: what no loss reaches is not decayed
         self.method.after_update(outputs, clock)
         self.step_count += 1
         return mean_output(outputs)
@@ -192,6 +198,7 @@ class Trainer:
 
     def _seed_noise(self, purpose: str, *counters: int) -> None:
         """For drop path; views and order draw from streams."""
+        # The rank is in it: paths are drawn for a process's own images.
         noise = stream_key(self.seed, purpose, *counters, distributed.rank())
         torch.manual_seed(noise & _SEED_MASK)
 
@@ -232,7 +239,7 @@ class Trainer:
         if self._order[0] != epoch:
             order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
             self._order = (epoch, order.to(self.device))
-        return self._order[1][start + self._samples]
+        return self._order[1][start + self._samples]  # N int64
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""
@@ -250,11 +257,13 @@ class Trainer:
         if "gradients" in state:  # a run begun by an earlier version has none
             self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
+        # So that what precedes an epoch is done for the one that the run resumes in.
         self._begun = -1
 
 
 def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
     """Whole batches, accumulated ones counted once, in the images that the recipe trains on."""
+    # What is left of an epoch is dropped: batch norm's groups and queues need whole batches.
     count = len(dataset.train) if recipe.needs_labels else dataset.num_pretraining
     return count // (recipe.batch_size * recipe.accumulate)
 

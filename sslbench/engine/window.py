@@ -28,5 +28,6 @@ class LossWindow:
         """Losses of the steps since the last log point, each the mean over processes."""
         if not self.losses:
             return []
+        # Losses wait on the device: one transfer a log point, not one a step.
         values: list[float] = distributed.mean(torch.stack(self.losses).float()).tolist()
         return values

@@ -38,9 +38,11 @@ def run(protocol: AugmentedLinear, subject: Subject) -> Outcome:
     final = _Fit(subject, everything, settings, protocol)
     for epoch in range(choosing.plan.epochs):
         key = stream_key(protocol.order_seed, "linear probe views", epoch)
+        # N×D of this epoch's crops, encoded once for both fits.
         (x,) = subject.encode_views(subject.dataset.train.images, everything, views, key=key)
         for fit in (choosing, final):
             fit.epoch(x, labels, epoch)
+    # Chosen and tested on whole images, without augmentation.
     plain = subject.features.train[heldout].to(device)
     best, heldout_top1 = choosing.sweep.best(choosing.change(plain), labels[heldout.to(device)])
     test = final.change(subject.features.test.to(device))
@@ -57,6 +59,7 @@ class _Fit:
     ) -> None:  # fmt: skip
         self.rows, self.protocol = rows.to(subject.device), protocol
         plain = subject.features.train[rows].to(subject.device)
+        # By the features of whole images: the same change in every epoch and for the test.
         self.change = standardization(plain, protocol)
         self.sweep = Sweep(settings, num_features=plain.shape[1], num_classes=subject.num_classes,
                            momentum=protocol.momentum, device=subject.device)  # fmt: skip

@@ -79,6 +79,7 @@ def encode(
     """
     device = encoder_device(encoder, images.device)
     batches = []
+    # float32 also of a run in bf16: one cache for every protocol, on whatever machine.
     with evaluation_mode(encoder), torch.autocast(device.type, enabled=False):
         for batch in chunks(images, batch_size):
             batches.append(forward(encoder, normalize(batch.to(device), mean, std)).cpu())
@@ -131,6 +132,7 @@ def read_features(path: Path, *, key: str) -> Features | None:
 
     try:
         with safe_open(path, framework="pt") as file:
+            # The header alone is read before the key is known to fit.
             if (file.metadata() or {}).get("key") != key:
                 return None
             return Features(file.get_tensor("train"), file.get_tensor("test"))

@@ -85,7 +85,7 @@ def uniformity(z: Tensor, *, scale: float) -> float:
     rows = max(1, _PAIRS // len(z))
     for start in range(0, len(z), rows):
         cosines = z[start : start + rows] @ z[start:].T  # every pair from its earlier row
-        kernel = (2 * scale * (cosines - 1)).exp()
+        kernel = (2 * scale * (cosines - 1)).exp()  # |x - y|² = 2 - 2 cos
         total += kernel.triu(diagonal=1).sum(dtype=torch.float64)
     return float((total / (len(z) * (len(z) - 1) / 2)).log())
 
@@ -100,6 +100,7 @@ def tolerance(z: Tensor, labels: Tensor) -> float:
     Source: Wang and Liu 2021, "Understanding the behaviour of contrastive loss", Sec. 4.3.
     """
     num_classes = int(labels.max()) + 1
+    # The squared length of a class's sum is the sum of cosines over all its ordered pairs.
     sums = z.new_zeros(num_classes, z.shape[1], dtype=torch.float64)
     sums.index_add_(0, labels, z.double())
     counts = torch.bincount(labels, minlength=num_classes).double()

@@ -102,10 +102,11 @@ def votes(
     Returns:
         len(ks)×N×C float64.
     """
-    weights = ((neighbors.similarities.double() - 1) / temperature).exp()
-    total = weights.new_zeros(len(weights), num_classes)
+    weights = ((neighbors.similarities.double() - 1) / temperature).exp()  # N×k
+    total = weights.new_zeros(len(weights), num_classes)  # N×C
     sums, start = [], 0
     for k in ks:
+        # Each k goes on from the one before, in a sum of its own: not in place.
         total = total.scatter_add(1, neighbors.classes[:, start:k], weights[:, start:k])
         sums.append(total)
         start = k
@@ -125,7 +126,7 @@ def sweep(
     for part, part_labels in zip(neighbors.parts(), chunks(labels, _CHUNK), strict=True):
         for column, temperature in enumerate(temperatures):
             sums = votes(part, ks=ks, temperature=temperature, num_classes=num_classes)
-            correct[:, column] += (ranks(sums, part_labels) == 0).sum(-1)
+            correct[:, column] += (ranks(sums, part_labels) == 0).sum(-1)  # len(ks), over n
     return 100.0 * correct.double() / max(1, len(labels))
 
 
@@ -175,13 +176,14 @@ def choose(
     table = sweep(
         found, labels[heldout], ks=ks, temperatures=protocol.temperatures, num_classes=num_classes
     )
+    # Of equal settings the first: the fewest neighbours, then the first temperature.
     row, column = divmod(table.flatten().tolist().index(float(table.max())), table.shape[1])
     return ks[row], protocol.temperatures[column], float(table[row, column])
 
 
 def make_knn_monitor(
     dataset: Dataset, *, max_train: int = 2000, max_heldout: int = 500,
-    k: int = 20, temperature: float = 0.07,
+    k: int = 20, temperature: float = 0.07,  # DINO's
 ) -> Callable[[nn.Module], float]:  # fmt: skip
     """A cheap kNN for curves during training: fixed settings, held-out images, never the test set.
 

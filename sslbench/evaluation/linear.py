@@ -45,6 +45,7 @@ class Standardization:
         for part in chunks(x, 8192):
             square += (part.double() - mean).square().sum(0) / len(x)
         spread = square.sqrt()
+        # Relative to the feature's own size: beside a large mean a small spread is rounding.
         constant = spread <= least_spread * (square + mean.square()).sqrt()
         scale = torch.where(constant, 0.0, 1.0 / torch.where(constant, 1.0, spread))
         return cls(mean.float(), scale.float())
@@ -70,6 +71,7 @@ class Sweep:
     ) -> None:  # fmt: skip
         self.settings, self.num_classes, self.momentum = settings, num_classes, momentum
         columns = len(settings) * num_classes
+        # The problem is convex: zero is as good a start as any, and needs no seed.
         self._weights = torch.zeros(num_features + 1, columns, device=device)  # last row: biases
         self._velocity = torch.zeros_like(self._weights)
         rates, decays = torch.tensor(settings, device=device).T
@@ -78,7 +80,7 @@ class Sweep:
 
     def logits(self, x: Tensor) -> Tensor:
         """N×D features to S×N×C."""
-        out = torch.addmm(self._weights[-1], x, self._weights[:-1])
+        out = torch.addmm(self._weights[-1], x, self._weights[:-1])  # N×(S C)
         return out.view(len(x), len(self.settings), self.num_classes).transpose(0, 1)
 
     def logits_of(self, index: int, x: Tensor) -> Tensor:
@@ -88,11 +90,12 @@ class Sweep:
 
     def step(self, x: Tensor, labels: Tensor, *, factor: float) -> None:
         """One SGD step of all regressions on N×D features, rates times `factor`."""
+        # Softmax less one-hot, by hand: all S regressions in one product, without a graph.
         gradient = self.logits(x).transpose(0, 1).softmax(-1)  # N×S×C, of each sample's loss
         gradient[torch.arange(len(x), device=x.device), :, labels] -= 1
-        gradient = gradient.reshape(len(x), -1).div_(len(x))
+        gradient = gradient.reshape(len(x), -1).div_(len(x))  # N×(S C), a mean over samples
         self._velocity.mul_(self.momentum)
-        self._velocity[:-1].addmm_(x.T, gradient)
+        self._velocity[:-1].addmm_(x.T, gradient)  # D×(S C)
         self._velocity[-1] += gradient.sum(0)
         if self._decays is not None:
             self._velocity.addcmul_(self._weights, self._decays)
@@ -103,7 +106,7 @@ class Sweep:
         rows = max(1, _LOGITS // self._weights.shape[1])
         correct, loss = torch.zeros(2, len(self.settings), dtype=torch.float64, device=x.device)
         for part, part_labels in zip(chunks(x, rows), chunks(labels, rows), strict=True):
-            logits = self.logits(part)
+            logits = self.logits(part)  # S×n×C
             correct += (ranks(logits, part_labels) == 0).sum(-1)
             true = logits.gather(-1, part_labels.expand(logits.shape[:-1])[..., None])[..., 0]
             loss += (logits.logsumexp(-1) - true).sum(-1, dtype=torch.float64)
@@ -188,12 +191,13 @@ def linear(
     heldout = heldout.to(device)
     rest = complement(heldout, len(train)).to(device)
     settings = settings_of(protocol)
-    change = standardization(train[rest], protocol)
+    change = standardization(train[rest], protocol)  # the held-out part is unseen here too
     sweep = fit(change(train[rest]), train_labels[rest], settings,
                 num_classes=num_classes, protocol=protocol)  # fmt: skip
     best, heldout_top1 = sweep.best(change(train[heldout]), train_labels[heldout])
 
     change = standardization(train, protocol)
+    # The chosen setting alone, from the start, now on the held-out images as well.
     final = fit(change(train), train_labels, [settings[best]],
                 num_classes=num_classes, protocol=protocol)  # fmt: skip
     scores = final.logits_of(0, change(test))

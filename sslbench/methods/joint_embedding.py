@@ -88,12 +88,14 @@ class JointEmbedding(Method):
         num_views = max(2, 1 + max(views))
         reads = self.objective.reads(num_views)
         asked = [s for s in views if s in reads.online]
+        # A shared target is made of these same projections, also of views that it alone reads.
         if self.target.reads_projections:
             asked = [s for s in views if s in reads.online or s in reads.target]
         projections = self._project(views, asked)  # N×D of each
-        online = {s: self.predictor(z) for s, z in projections.items() if s in reads.online}
-        target = self.target(views, projections, reads.target, batch)
+        online = {s: self.predictor(z) for s, z in projections.items() if s in reads.online}  # N×D
+        target = self.target(views, projections, reads.target, batch)  # N×D of each
         output = self.objective(_listed(online, num_views), _listed(target, num_views), batch)
+        # The projection and not the prediction: what SimSiam's Fig. 2 looks for a collapse in.
         query = projections[0].detach()
         carry = (output.carry, query, batch.indices)
         return StepOutput(output.loss, query, detached(output.metrics), carry)
@@ -111,6 +113,8 @@ class JointEmbedding(Method):
 
     @torch.no_grad()
     def after_update(self, outputs: Sequence[StepOutput], clock: Clock) -> None:
+        # Prototypes are back on the sphere before the target's follow them; what is remembered
+        # comes last, for this step's losses have read the queue as it was.
         self.objective.after_update()
         momentum = self.target.momentum(clock)
         if momentum is not None:
@@ -126,6 +130,7 @@ class JointEmbedding(Method):
 
     def online_parameters(self) -> list[nn.Parameter]:
         """Parameters of the online encoder and projector, and of what a target follows beside."""
+        # Not of the predictor: no target has one.
         return parameters([self.encoder, self.projector]) + self.objective.followed()[1]
 
     def groups(self) -> list[ParameterGroup]:
@@ -164,12 +169,13 @@ class JointEmbedding(Method):
         if not views:
             return {}
         features: dict[int, Tensor] = {}
+        # One forward a resolution, as in the codes of SwAV and DINO.
         for shape in dict.fromkeys(view.shape for view in views.values()):
             same = [slot for slot, view in views.items() if view.shape == shape]
             together = self.encoder(torch.cat([views[slot] for slot in same]))  # (V n)×F
             features |= zip(same, together.chunk(len(same)), strict=True)
         projections: Tensor = self.projector(torch.cat([features[slot] for slot in views]))
-        return dict(zip(views, projections.chunk(len(views)), strict=True))
+        return dict(zip(views, projections.chunk(len(views)), strict=True))  # n×D each
 
 
 def _listed(slots: Mapping[int, Tensor], num_views: int) -> list[Tensor | None]:

@@ -99,6 +99,7 @@ def parameter_groups(method: nn.Module, *, heads: Mapping[str, MLP]) -> list[Par
             continue
         part = name.split(".")[0]
         spec = heads.get(part)
+        # Prototypes and a classifier go with the encoder: only heads may have a rate of their own.
         part = "encoder" if spec is None else part
         group = groups.setdefault(
             part,

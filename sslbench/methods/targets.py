@@ -89,10 +89,12 @@ class NetworkTarget(Target):
         super().__init__()
         self.spec, self.shuffle = spec, online.shuffle
         if isinstance(spec, EMA):
+            # MoCo's Algorithm 1: f_k starts as f_q.
             self.encoder: nn.Module = copy.deepcopy(online.encoder)
             self.projector: nn.Module = copy.deepcopy(online.projector)
         else:
             self.encoder, self.projector = online.draw()
+        # Drop path alone is off: in training mode batch norm has the target's own statistics.
         keep_all_paths(self.encoder)
         self.requires_grad_(False)
 
@@ -109,9 +111,11 @@ class NetworkTarget(Target):
         if not self.shuffle:
             return self.projector(self.encoder(view))
         count, start = len(view), distributed.rank() * len(view)
+        # From the step's key: every process draws the same one, over the global batch.
         order = permutation(batch.clock.key, count * distributed.world_size()).to(view.device)
-        mine = distributed.gather(view)[order][start : start + count]
-        keys = self.projector(self.encoder(mine))
+        mine = distributed.gather(view)[order][start : start + count]  # n×3×h×w
+        keys = self.projector(self.encoder(mine))  # n×D, of other images than this process's
+        # The inverse permutation: row i is again the key of query i.
         return distributed.gather(keys)[torch.argsort(order)][start : start + count]
 
     def networks(self) -> tuple[nn.Module, nn.Module] | None:
@@ -140,7 +144,7 @@ class BankTarget(Target):
         if batch.indices is None:
             raise UserError("A MemoryBank needs to know which images a batch holds.")
         assert self.bank is not None
-        rows = self.bank.entries[batch.indices]
+        rows = self.bank.entries[batch.indices]  # N×D
         return dict.fromkeys((slot for slot in wanted if slot < 2), rows)
 
     def remember(self, projections: Tensor, indices: Tensor | None) -> None:
@@ -177,5 +181,7 @@ def ema_update(target: Sequence[Tensor], online: Sequence[Tensor], momentum: flo
     Args:
         target, online: parameters in the same order and of the same shapes.
     """
+    # Parameters alone: running statistics are those of the target's own forwards, as in the codes
+    # of MoCo and DINO.
     if target:
         torch._foreach_lerp_(list(target), list(online), 1 - momentum)

@@ -31,14 +31,14 @@ class SmallAlexNetEncoder(nn.Module):
             )
         side = resolution
         for _ in range(3):
-            side = (side - 3) // 2 + 1
+            side = (side - 3) // 2 + 1  # of MaxPool2d(3, stride=2)
         self.num_features = 4096
         self.blocks = nn.Sequential(
-            _convolution(3, 96, pool=True),
-            _convolution(96, 192, pool=True),
+            _convolution(3, 96, pool=True),  # 64 px: N×96×31×31
+            _convolution(96, 192, pool=True),  # N×192×15×15
             _convolution(192, 384),
             _convolution(384, 384),
-            _convolution(384, 192, pool=True),
+            _convolution(384, 192, pool=True),  # N×192×7×7
             nn.Sequential(nn.Flatten(), *_full(192 * side * side, 4096)),
             nn.Sequential(*_full(4096, 4096)),
         )

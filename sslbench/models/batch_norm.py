@@ -46,15 +46,17 @@ class BatchNorm(_BatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         processes = world_size()
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        local_var, local_mean = torch.var_mean(values, dims, correction=0)
+        local_var, local_mean = torch.var_mean(values, dims, correction=0)  # C each
         # Two small sums rather than one of squares: no cancellation when the mean is large.
         global_mean = sum_with_gradient(local_mean) / processes
         global_var = sum_with_gradient(local_var + (local_mean - global_mean) ** 2) / processes
         count = processes * x.numel() // x.shape[1]
+        # The buffer keeps the unbiased variance, as torch's does; the batch has the biased one.
         self._follow(global_mean.detach(), global_var.detach() * (count / max(count - 1, 1)))
         scale = torch.rsqrt(global_var + self.eps)
         if self.affine:
             scale = scale * self.weight
+        # C numbers each: one multiplication and one addition over the input.
         shift = -global_mean * scale
         if self.affine:
             shift = shift + self.bias
@@ -68,7 +70,7 @@ class BatchNorm(_BatchNorm):
             )
         assert self.running_mean is not None
         # With momentum 1 a running buffer is the group's own statistic.
-        means = self.running_mean.new_zeros(groups, self.num_features)
+        means = self.running_mean.new_zeros(groups, self.num_features)  # groups×C
         variances = torch.ones_like(means)
         outputs = [
             F.batch_norm(part, group_mean, group_var, self.weight, self.bias, True, 1.0, self.eps)

@@ -81,6 +81,7 @@ def _build_mlp(spec: MLP, in_features: int) -> Head:
     head = Head(*layers, out_features=out)
     if spec.init == "trunc_normal":
         head.apply(_init_truncated)
+    # After the draw: a frozen head has the start that a trained one has.
     head.requires_grad_(spec.trainable)
     if spec.out_norm and spec.out_norm_affine and not spec.out_norm_shift:
         head[-1].bias.requires_grad_(False)  # stays 0, so that files have the same keys

@@ -35,7 +35,7 @@ def resample_positions(positions: Tensor, side: int, how: Resampling) -> Tensor:
 
         resampled: Tensor = resample_abs_pos_embed(positions, [side, side], [old, old])
         return resampled
-    grid = positions[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = positions[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)  # 1×D×old×old
     if how == "dino":  # its guard against a grid one too small also scales the coordinates
         factor = (side + 0.1) / old
         grid = functional.interpolate(grid, scale_factor=(factor, factor), mode="bicubic")

@@ -54,14 +54,16 @@ def align_uniform(
         raise UserError("AlignUniform with negatives 'queue' was given no queue.")
     alignments, uniformities = [], []
     pairs = directions(symmetric=spec.symmetric, num_views=len(online))
+    # Uniformity is of a view alone: once for it, however many targets it is aligned with.
     for view in dict.fromkeys(view for view, _ in pairs):
         z = select(online, view, name="online")
+        # Below 1 the cosines of bf16 are 0.004 apart: near pairs would have no distance.
         with torch.autocast(z.device.type, enabled=False):
             z = F.normalize(z, dim=1)
             for other in (other for anchor, other in pairs if anchor == view):
                 positive = select(target, other, name="target")
                 require_same_shape(z, positive)
-                distances = torch.linalg.vector_norm(z - F.normalize(positive, dim=1), dim=1)
+                distances = torch.linalg.vector_norm(z - F.normalize(positive, dim=1), dim=1)  # N
                 alignments.append(distances.pow(spec.align_power).mean())
             uniformities.append(_uniformity(spec, z, queue))
     alignment, uniformity = torch.stack(alignments).mean(), torch.stack(uniformities).mean()
@@ -71,19 +73,22 @@ def align_uniform(
 
 def _uniformity(spec: AlignUniform, z: Tensor, queue: Tensor | None) -> Tensor:
     """log mean exp(-t d^2), scalar, equal on all processes. z: N×D unit vectors of this one."""
-    n, everyone = len(z), gather_rows(z)
+    n, everyone = len(z), gather_rows(z)  # (world N)×D
     total = len(everyone)
     if total < 2:
         raise UserError("AlignUniform needs at least two images in a batch; raise batch_size.")
     places = torch.arange(total, device=z.device)
-    itself = places[rank() * n : (rank() + 1) * n, None] == places
+    itself = places[rank() * n : (rank() + 1) * n, None] == places  # N×(world N)
     # A pair is met from both of its ends, on two processes perhaps: half its weight at each.
     within = _exponents(spec, z, everyone).masked_fill(itself, -math.inf) - math.log(2)
     terms, count = [within.flatten()], total * (total - 1) / 2
     if queue is not None:
+        # A pair with an entry is met from one end only: its whole weight.
         terms.append(_exponents(spec, z, queue.to(z.dtype)).flatten())
         count += total * len(queue)
     local = torch.logsumexp(torch.cat(terms), dim=0)
+    # The log is of everyone's sum, not a mean of logs: sums are joined before it, with gradient,
+    # because the rows here move the value of every process.
     if world_size() > 1:
         local = torch.logsumexp(gather_with_gradient(local[None]), dim=0)
     return local - math.log(count)
@@ -91,7 +96,7 @@ def _uniformity(spec: AlignUniform, z: Tensor, queue: Tensor | None) -> Tensor:
 
 def _exponents(spec: AlignUniform, a: Tensor, b: Tensor) -> Tensor:
     """-t |a_i - b_j|^2 of unit vectors."""
-    return 2 * spec.uniform_scale * (a @ b.T - 1)
+    return 2 * spec.uniform_scale * (a @ b.T - 1)  # |a - b|² = 2 - 2 cos, N×M
 
 
 class AlignUniformLoss(Objective):
@@ -111,6 +116,7 @@ class AlignUniformLoss(Objective):
         if self.queue is None:
             return LossOutput(*align_uniform(self.spec, online, target))
         loss, metrics = align_uniform(self.spec, online, target, queue=self.queue.entries)
+        # The keys of view 1 alone, as MoCo's, also where both views are anchors.
         return LossOutput(loss, metrics, select(target, 1, name="target").detach())
 
     def remember(self, carry: Any, clock: Clock) -> None:

@@ -30,6 +30,7 @@ class Bank(nn.Module):
         super().__init__()
         self.momentum = momentum
         start = normal(stream_key(seed, "bank"), torch.arange(num_images), width)
+        # The direction of a normal vector is uniform on the sphere.
         self.register_buffer("entries", F.normalize(start, dim=1))
 
     @torch.no_grad()
@@ -42,7 +43,9 @@ class Bank(nn.Module):
             indices: N int64, the images of this process, each at most once in the global batch.
             embeddings: N×D, of any length.
         """
+        # Both of length 1 before they are mixed: how far a row turns depends on the angle alone.
         rows = gather(F.normalize(embeddings.float(), dim=1))
         places = gather(indices)
-        mixed = torch.lerp(rows, self.entries[places], self.momentum)
+        mixed = torch.lerp(rows, self.entries[places], self.momentum)  # momentum of the old
+        # Every process writes everyone's rows, so that the banks stay equal without a broadcast.
         self.entries.index_copy_(0, places, F.normalize(mixed, dim=1))

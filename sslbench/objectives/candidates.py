@@ -50,6 +50,7 @@ class Candidates:
 
     def negatives(self) -> Tensor:
         """A×C scores in which no positive counts."""
+        # Finite: `entropy` multiplies scores by probabilities, and 0 times -inf is NaN.
         least = torch.finfo(self.scores.dtype).min
         if self.anchor is None:
             return self.scores.scatter(1, self.own[:, None], least)
@@ -59,6 +60,8 @@ class Candidates:
         """B logarithms of the sum of exp(score) over a pair's positive and the negatives."""
         if self.anchor is None:
             return torch.logsumexp(self.scores, dim=1)
+        # An anchor's other positives are no negatives of this pair: the sum over negatives, which
+        # all its pairs share, and the pair's own positive.
         return torch.logaddexp(
             self.positive(), torch.logsumexp(self.negatives(), dim=1)[self.anchor]
         )
@@ -67,6 +70,7 @@ class Candidates:
         """The same pairs with a row of scores for each, the positive first where rows are made."""
         if self.anchor is None:
             return self
+        # B×(1 + C): an anchor's negatives once for each of its pairs.
         scores = torch.cat([self.positive()[:, None], self.negatives()[self.anchor]], dim=1)
         return Candidates(scores, torch.zeros_like(self.own), self.num_negatives)
 
@@ -74,14 +78,17 @@ class Candidates:
         """B bool: the positive scores above all negatives. A tie does not count: a collapsed
         encoder scores all candidates alike."""
         if self.anchor is None:
-            return (self.scores >= self.positive()[:, None]).sum(dim=1) == 1
+            return (self.scores >= self.positive()[:, None]).sum(dim=1) == 1  # itself alone
         return self.positive() > self.negatives().max(dim=1).values[self.anchor]
 
     def entropy(self, log_sum: Tensor) -> Tensor:
         """B entropies, nats, of the softmax over a pair's positive and the negatives."""
         if self.anchor is None:
+            # log sum_j e^s_j - E[s]; A×C probabilities, a row of them to each pair.
             probabilities = torch.exp(self.scores - log_sum[:, None])
             return log_sum - (probabilities * self.scores).sum(dim=1)
+        # The same, with E[s] split into the pair's positive and the negatives: their A×C softmax is
+        # the anchor's, not computed once more for each of its pairs.
         positive, negatives = self.positive(), self.negatives()
         below = torch.logsumexp(negatives, dim=1)
         mean = (torch.exp(negatives - below[:, None]) * negatives).sum(dim=1)[self.anchor]
@@ -129,7 +136,7 @@ def compare(spec: InfoNCE, online: Embeddings, target: Embeddings, *, memory: Me
     num_targets = len(target) if every else 2
     pairs = directions(symmetric=spec.symmetric, num_views=len(online), num_targets=num_targets)
     needed = range(num_targets) if every else sorted({other for _, other in pairs})
-    rows = {v: _unit(spec, select(target, v, name="target")) for v in needed}
+    rows = {v: _unit(spec, select(target, v, name="target")) for v in needed}  # N×D each
     parts = []
     if spec.negatives == "queue":
         # Every view of the global batch has draws of its own, before the queue's.
@@ -140,6 +147,8 @@ def compare(spec: InfoNCE, online: Embeddings, target: Embeddings, *, memory: Me
         return _concatenate(parts)
     if world_size() * len(rows[1]) < 2:
         raise UserError("InfoNCE needs at least two images in a batch; raise batch_size.")
+    # R×(world N)×D. SimCLR's candidates carry a gradient: as constants they would give the same
+    # loss and a smaller gradient.
     everyone = torch.stack([gather_rows(rows[view]) for view in sorted(rows)])
     if not every:
         for view, other in pairs:
@@ -168,7 +177,7 @@ def _own(anchors: Tensor) -> Tensor:
 
 def _with_batch(spec: InfoNCE, anchors: Tensor, rows: Tensor) -> Candidates:
     """Against one view of the global batch, M×D, the positive among them."""
-    logits = anchors @ rows.T / spec.temperature
+    logits = anchors @ rows.T / spec.temperature  # n×M
     return Candidates(logits, _own(anchors), len(rows) - 1)
 
 
@@ -178,7 +187,7 @@ def _with_all_views(
     """Anchors of `view` against R views of the global batch, R×M×D: the positives are their image
     in the views `others`, the negatives all views of other images."""
     num_views, count, width = rows.shape
-    logits = anchors @ rows.view(num_views * count, width).T / spec.temperature
+    logits = anchors @ rows.view(num_views * count, width).T / spec.temperature  # n×(R M)
     own = _own(anchors)
     if view < num_views:  # not with itself
         itself = (own + view * count)[:, None]
@@ -207,7 +216,9 @@ def _with_queue(
     if spec.transform is not None:
         # The moved query scores the negatives too, as in the authors' code.
         anchors, keys = extrapolate(spec.transform, anchors, keys, key=memory.key, view=view)
-    positive = (anchors * keys).sum(dim=1, keepdim=True)
+    # A key is compared with its own query only, not with the batch (MoCo's Algorithm 1, whose
+    # column 0 is the positive).
+    positive = (anchors * keys).sum(dim=1, keepdim=True)  # n×1
     logits = torch.cat([positive, anchors @ queue.to(anchors.dtype).T], dim=1) / spec.temperature
     own = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
     return Candidates(logits, own, len(queue))
@@ -216,7 +227,7 @@ def _with_queue(
 def _with_bank(spec: InfoNCE, anchors: Tensor, memory: Memory) -> Candidates:
     if memory.bank is None or memory.indices is None:
         raise UserError("InfoNCE with negatives 'bank' was given no memory bank.")
-    logits = anchors @ memory.bank.to(anchors.dtype).T / spec.temperature
+    logits = anchors @ memory.bank.to(anchors.dtype).T / spec.temperature  # n×M
     return Candidates(logits, memory.indices, len(memory.bank) - 1)
 
 

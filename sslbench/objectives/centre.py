@@ -30,4 +30,5 @@ class Centre(nn.Module):
 
         Call it after the backward pass: the loss reads the centre as it was.
         """
+        # Processes hold equally many rows: the mean of their means is the mean over all rows.
         self.value.lerp_(mean(scores.float().mean(dim=0)), 1 - self.momentum)

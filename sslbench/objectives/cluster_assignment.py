@@ -95,12 +95,14 @@ def cluster_assignment(
                 require_same_shape(scores, codes[other])
                 if spec.loss != "cross_entropy":
                     scores = scores.detach()  # read by the metrics only
-                predictions[view] = F.log_softmax(scores / spec.temperature, dim=2)
+                predictions[view] = F.log_softmax(scores / spec.temperature, dim=2)  # N×H×K
             cross.append(-(codes[other] * predictions[view]).sum(dim=2).mean())
         loss = cross_entropy = torch.stack(cross).mean()
         if spec.loss == "normalized_mse":
             loss = _normalized_mse(online, target, pairs, given)
         metrics = _metrics(torch.cat([*codes.values()]))
+        # KL = cross-entropy - entropy, which is taken over the codes: each is the target of equally
+        # many pairs.
         metrics["divergence"] = cross_entropy.detach() - metrics["assignment_entropy"]
     return loss, metrics
 
@@ -143,8 +145,9 @@ def _clusters(scores: Tensor, given: Assigned) -> Tensor:
 
 @torch.no_grad()
 def _metrics(codes: Tensor) -> dict[str, Tensor]:
-    winners = gather(codes.argmax(dim=2))
-    used = torch.zeros_like(codes[0]).scatter_(1, winners.T, 1.0)
+    # A prototype counts once, whichever process's image it is the largest of.
+    winners = gather(codes.argmax(dim=2))  # (world n)×H
+    used = torch.zeros_like(codes[0]).scatter_(1, winners.T, 1.0)  # H×K of 0 and 1
     could = min(codes.shape[2], len(winners))
     return {
         "assignment_entropy": torch.special.entr(codes).sum(dim=2).mean(),

@@ -87,7 +87,7 @@ class ClusterAssignmentLoss(Objective):
 
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         embedded = [z for z in target if z is not None]  # n×D of each global view that is read
-        scores = [None if z is None else self._target_scores(z) for z in target]
+        scores = [None if z is None else self._target_scores(z) for z in target]  # n×H×K
         loss, metrics = cluster_assignment(
             self.spec,
             [None if p is None else self.prototypes(p) for p in online],
@@ -112,7 +112,7 @@ class ClusterAssignmentLoss(Objective):
     def _stored_scores(self) -> list[Tensor] | None:
         """Scores of the queued embeddings by the prototypes as they are now, Q×H×K of each view."""
         entries = None if self.stored is None else self.stored.entries()
-        return None if entries is None else [self._target_scores(rows) for rows in entries]
+        return None if entries is None else [self._target_scores(rows) for rows in entries]  # Q×H×K
 
     def _clusters(self, indices: Tensor | None) -> Tensor | None:
         if self.memory is None:
@@ -125,10 +125,10 @@ class ClusterAssignmentLoss(Objective):
         if self.memory is None:
             return
         clustered = int(self.memory.epoch)  # waits for the device, once an epoch
-        if clustered < 0:
+        if clustered < 0:  # an empty memory: embeddings of the networks as they start
             for indices, views in sweep():
                 self.memory.update(indices, views)
-        if clustered < epoch:
+        if clustered < epoch:  # not twice where a run resumes inside the epoch
             self._cluster(self.memory, epoch)
 
     @torch.no_grad()
@@ -137,7 +137,7 @@ class ClusterAssignmentLoss(Objective):
         prototypes where there are any; k-means' centroids become the prototypes of both."""
         how = self.spec.assignment
         assert isinstance(how, KMeans | EpochSinkhorn)
-        vectors = F.normalize((self.target_prototypes or self.prototypes).weight, dim=2)
+        vectors = F.normalize((self.target_prototypes or self.prototypes).weight, dim=2)  # H×K×D
         vectors = memory.cluster(how, vectors, epoch=epoch, seed=self.seed)
         if isinstance(how, KMeans):
             for prototypes in (self.prototypes, self.target_prototypes):
@@ -146,6 +146,8 @@ class ClusterAssignmentLoss(Objective):
 
     def before_update(self, clock: Clock) -> None:
         if clock.epoch < self.frozen_epochs:
+            # None and not 0, as in the codes of SwAV and DINO: with a gradient of 0 the weights
+            # would still decay.
             self.prototypes.weight.grad = None
 
     def after_update(self) -> None:
@@ -158,6 +160,7 @@ class ClusterAssignmentLoss(Objective):
         if self.memory is not None:
             self.memory.update(indices, embedded)
         if self.centre is not None:
+            # Of all views that the teacher scored; the loss of this step had the centre before.
             self.centre.update(torch.cat(scores))
 
     def followed(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

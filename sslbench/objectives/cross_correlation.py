@@ -48,6 +48,7 @@ def cross_correlation(
     for view, other in _pairs(len(online)):
         first, second = select(online, view, name="online"), select(target, other, name="target")
         require_same_shape(first, second)
+        # In bf16 a diagonal near its goal of 1 would move in steps of 0.004.
         with torch.autocast(first.device.type, enabled=False):
             loss, of_pair = _one_pair(spec, first, second)
         losses.append(loss)
@@ -69,9 +70,10 @@ def _one_pair(
     num_images = world_size() * len(first)
     if num_images < 2 or first.shape[1] < 2:
         raise UserError("CrossCorrelation needs at least two images in a batch and two features.")
-    first, second = _normalize(spec, first), _normalize(spec, second)
-    correlation = sum_with_gradient(first.T @ second) / num_images
-    diagonal, rest = correlation.diagonal(), _off_diagonal(correlation)
+    first, second = _normalize(spec, first), _normalize(spec, second)  # N×D each
+    # Summed with gradient: one matrix of the global batch, whatever the number of processes.
+    correlation = sum_with_gradient(first.T @ second) / num_images  # D×D
+    diagonal, rest = correlation.diagonal(), _off_diagonal(correlation)  # D, (D-1)×D
     if spec.form == "cross_entropy":
         attraction = -torch.logsumexp(diagonal / spec.temperature, dim=0)
         redundancy = torch.logsumexp(rest.clamp_min(0).flatten() / spec.temperature, dim=0)
@@ -91,7 +93,7 @@ def _normalize(spec: CrossCorrelation, x: Tensor) -> Tensor:
     x = x - _global_mean(x)
     if spec.form == "covariance":
         return x
-    x = x * torch.rsqrt(_global_mean(x.square()) + EPSILON)
+    x = x * torch.rsqrt(_global_mean(x.square()) + EPSILON)  # biased, as batch norm's
     if spec.form == "feature_norm":
         x = F.normalize(x, dim=1) * x.shape[1] ** 0.5
         x = x - _global_mean(x)  # rows of other lengths than before: a covariance is centred
@@ -104,5 +106,7 @@ def _global_mean(x: Tensor) -> Tensor:
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
     """The D² - D entries off the diagonal, as (D-1)×D, without copying."""
+    # The authors' trick: without the last entry there are D-1 rows of D+1 entries, and each
+    # begins with one of the diagonal.
     d = len(matrix)
     return matrix.flatten()[:-1].view(d - 1, d + 1)[:, 1:]

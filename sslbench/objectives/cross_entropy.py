@@ -26,6 +26,6 @@ def cross_entropy(spec: CrossEntropy, logits: Tensor, labels: Tensor) -> Tensor:
             f"cross_entropy needs N×classes logits and N labels, got {tuple(logits.shape)} and "
             f"{tuple(labels.shape)}."
         )
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = logits if logits.dtype == torch.float64 else logits.float()  # of bf16 under autocast
     with torch.autocast(logits.device.type, enabled=False):
         return F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)

@@ -24,6 +24,7 @@ def log_denominator(spec: InfoNCE, candidates: Candidates) -> Tensor:
     logits, positive, n = candidates.negatives(), candidates.positive(), candidates.num_negatives
     log_sum = log_weighted_sum(logits, n, hardness=spec.hardness)
     if spec.class_prior > 0:
+        # The correction is of means, what stands in the softmax a sum: over n and back.
         log_mean = log_debiased_mean(
             log_sum - math.log(n),
             positive,
@@ -47,6 +48,7 @@ def log_weighted_sum(logits: Tensor, num_negatives: int, *, hardness: float) -> 
     """
     if hardness == 0:
         return torch.logsumexp(logits, dim=1)
+    # w_j = n e^(hardness l_j) / sum_k e^(hardness l_k): the n makes their mean 1.
     weighted = torch.logsumexp((1 + hardness) * logits, dim=1)
     return weighted - torch.logsumexp(hardness * logits, dim=1) + math.log(num_negatives)
 
@@ -66,6 +68,8 @@ def log_debiased_mean(
     Source: Chuang et al. 2020, arXiv:2007.00224, Eq. 7 and 8 with one positive.
     """
     log_false = math.log(class_prior) + positive - log_mean  # log of the share to subtract
+    # Masked twice: the branch that `where` drops has a gradient too, which is infinite at
+    # log1p(-1), and 0 times infinity is NaN.
     false = torch.exp(log_false.clamp(max=0))
     some_left = log_false < 0
     kept = torch.log1p(-torch.where(some_left, false, 0)) - math.log1p(-class_prior)

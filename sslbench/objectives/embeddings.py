@@ -45,6 +45,7 @@ def select(embeddings: Embeddings, view: int, *, name: str) -> Tensor:
         raise UserError(
             f"{name}: needs N×D embeddings or N×H×K scores, got shape {tuple(chosen.shape)}."
         )
+    # Networks may run in bf16, losses do not: softmaxes and sums over the batch need the digits.
     return chosen if chosen.dtype == torch.float64 else chosen.float()
 
 

@@ -52,9 +52,10 @@ class EpochMemory(nn.Module):
             indices: N int64, the images of this process, each at most once in the global batch.
             views: N×D of each global view, of any length.
         """
-        places = distributed.gather(indices)
+        places = distributed.gather(indices)  # world N
         for memory, view in zip(self.embeddings, views, strict=True):
-            rows = distributed.gather(F.normalize(view.float(), dim=1))
+            rows = distributed.gather(F.normalize(view.float(), dim=1))  # (world N)×D
+            # Everyone's rows on every process: each then scores any share of the images.
             memory.index_copy_(0, places, rows)
 
     @torch.no_grad()
@@ -80,11 +81,12 @@ class EpochMemory(nn.Module):
             prototypes = torch.stack(
                 [self._centroids(spec, prototypes[head], head, keys[head]) for head in heads]
             )
-            offsets = torch.zeros_like(prototypes[..., 0])
+            offsets = torch.zeros_like(prototypes[..., 0])  # H×K
         else:
             offsets = torch.stack([self._offsets(spec, prototypes[head], head) for head in heads])
         for head in heads:
             scores = self._scores(prototypes[head], head)
+            # The code is a softmax of these sums, and its largest entry theirs.
             best = [(part + offsets[head]).argmax(dim=1) for part in scores]
             self.assignments[:, head] = torch.cat(best)
         self.epoch.fill_(epoch)
@@ -93,6 +95,7 @@ class EpochMemory(nn.Module):
     def _centroids(self, spec: KMeans, like: Tensor, head: int, key: int) -> Tensor:
         """K×D, found by the first process."""
         centroids = torch.empty_like(like)
+        # Threads add up in any order, and k-means amplifies it: one process decides for all.
         if distributed.rank() == 0:
             rows = self.embeddings[head % 2].cpu()
             found = spherical_k_means(rows, len(like), iterations=spec.iterations, key=key)
@@ -108,6 +111,7 @@ class EpochMemory(nn.Module):
         def logits() -> Iterator[Tensor]:
             return (s / spec.epsilon for s in self._scores(weight, head, slice(rank, None, world)))
 
+        # Back from logits to cosines, which assignments compare.
         return spec.epsilon * prototype_potentials(logits, iterations=spec.iterations)
 
     def _scores(self, weight: Tensor, head: int, images: slice = _ALL) -> Iterator[Tensor]:
@@ -137,7 +141,7 @@ def spherical_k_means(rows: Tensor, count: int, *, iterations: int, key: int) ->
             count,
             niter=iterations,
             spherical=True,
-            seed=key & 0x7FFFFFFF,
+            seed=key & 0x7FFFFFFF,  # faiss takes a C int
             min_points_per_centroid=1,  # below its 39 faiss warns, above its 256 it draws a sample
             max_points_per_centroid=len(rows),
         )

@@ -33,5 +33,5 @@ def negative_cosine(
         require_same_shape(prediction, projection)
         with torch.autocast(prediction.device.type, enabled=False):
             similarities.append(F.cosine_similarity(prediction, projection, dim=1).mean())
-    similarity = torch.stack(similarities).mean()
+    similarity = torch.stack(similarities).mean()  # the two halves of SimSiam's Eq. 2
     return -spec.scale * similarity, {"positive_similarity": similarity.detach()}

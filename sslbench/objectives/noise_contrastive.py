@@ -56,10 +56,12 @@ def noise_contrastive(
                 for v in views
             ]
         )
+        # Of the drawn rows alone: the own row is no draw from the noise, and the largest.
         log_z = partition.from_first(logits[:, 1:], num_images=len(bank))
         # log of P over the noise's K / M, the log-odds of h.
         odds = logits - log_z.to(logits.dtype) - math.log(spec.num_negatives / len(bank))
-        own, noise = odds[:, 0], odds[:, 1:]
+        own, noise = odds[:, 0], odds[:, 1:]  # N, N×K
+        # -log h and -log(1 - h) from the log-odds: exact where h itself would round to 0 or 1.
         loss = F.softplus(-own).mean() + F.softplus(noise).sum(dim=1).mean()
     metrics = {
         "positive_similarity": logits[:, 0].detach().mean() * spec.temperature,
@@ -78,9 +80,10 @@ def _logits(
     takes longer as long as M < 80 K (one CPU core, D = 128), and K times D numbers a sample.
     """
     anchors, n = F.normalize(anchors, dim=1), len(anchors)
+    # By view, then by process: what one process would draw, and no draw twice.
     places = torch.arange(n, device=anchors.device) + (view * world_size() + rank()) * n
-    drawn = integers(key, places, spec.num_negatives, high=len(bank))
-    chosen = torch.cat([indices[:, None], drawn], dim=1)
+    drawn = integers(key, places, spec.num_negatives, high=len(bank))  # N×K
+    chosen = torch.cat([indices[:, None], drawn], dim=1)  # N×(1 + K)
     return (anchors @ bank.to(anchors.dtype).T).gather(1, chosen) / spec.temperature
 
 

@@ -24,7 +24,7 @@ class Prototypes(nn.Module):
     def __init__(self, spec: specs.Prototypes, width: int) -> None:
         super().__init__()
         self.weight_norm = spec.constraint == "weight_norm"
-        start = torch.randn(spec.heads, spec.count, width)
+        start = torch.randn(spec.heads, spec.count, width)  # uniform directions, once normalised
         self.weight = nn.Parameter(F.normalize(start, dim=2))
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -34,9 +34,11 @@ class Prototypes(nn.Module):
                 embeddings = embeddings.float()
             weight = self.weight.to(embeddings.dtype)
             if self.weight_norm:
+                # Weight norm: the gradient turns a vector, whose length counts for nothing.
                 weight = F.normalize(weight, dim=2)
             heads, count, width = weight.shape
-            scores = F.normalize(embeddings, dim=1) @ weight.view(heads * count, width).T
+            # Cosines: temperatures and Sinkhorn's epsilon are meant for values within ±1.
+            scores = F.normalize(embeddings, dim=1) @ weight.view(heads * count, width).T  # n×(H K)
             return scores.view(len(embeddings), heads, count)
 
     @torch.no_grad()

@@ -30,6 +30,7 @@ class Queue(nn.Module):
         self.normalize = normalize
         start = normal(stream_key(seed, "queue"), torch.arange(length), width)
         self.register_buffer("entries", F.normalize(start, dim=1))
+        # A tensor, so that a step waits for no device, and a resumed run goes on where it was.
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
@@ -44,13 +45,14 @@ class Queue(nn.Module):
             UserError: the global N does not divide the length.
         """
         keys = keys.float()
-        rows = gather(F.normalize(keys, dim=1) if self.normalize else keys)
+        rows = gather(F.normalize(keys, dim=1) if self.normalize else keys)  # (world N)×D
         length = len(self.entries)
         if len(rows) == 0 or length % len(rows):
             raise UserError(
                 f"the queue ({length}) must be a multiple of the batch ({len(rows)}); "
                 "change objective.queue or batch_size."
             )
+        # No wrap inside a batch: the pointer, too, is always a multiple of it.
         places = self.pointer + torch.arange(len(rows), device=rows.device)
         self.entries.index_copy_(0, places, rows)
         self.pointer.add_(len(rows)).remainder_(length)

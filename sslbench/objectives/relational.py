@@ -38,7 +38,7 @@ def relational(
     Source: Zheng et al. 2021, arXiv:2107.09282, Sec. 3.2, Eq. 4 to 6.
     """
     pairs = directions(symmetric=spec.symmetric, num_views=len(online))
-    teachers = {j: select(target, j, name="target").detach() for j in {j for _, j in pairs}}
+    teachers = {j: select(target, j, name="target").detach() for j in {j for _, j in pairs}}  # N×D
     with torch.autocast(queue.device.type, enabled=False):
         relations = {
             j: _log_relation(z, queue, spec.teacher_temperature).exp() for j, z in teachers.items()
@@ -52,13 +52,14 @@ def relational(
                 students[view] = _log_relation(student, queue, spec.temperature)
             losses.append(-(relations[other] * students[view]).sum(dim=1).mean())
         loss = torch.stack(losses).mean()
+        # entr is 0 at a probability that a low temperature has brought to 0; p log p would be NaN.
         entropy = torch.special.entr(torch.cat([*relations.values()])).sum(dim=1).mean()
     return loss, {"teacher_entropy": entropy, "divergence": loss.detach() - entropy}
 
 
 def _log_relation(embeddings: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """N×K log-probabilities, of embeddings N×D of any length and unit entries K×D."""
-    cosines = F.normalize(embeddings, dim=1) @ queue.to(embeddings.dtype).T
+    cosines = F.normalize(embeddings, dim=1) @ queue.to(embeddings.dtype).T  # N×K
     return F.log_softmax(cosines / temperature, dim=1)
 
 

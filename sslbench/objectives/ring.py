@@ -28,6 +28,6 @@ def in_ring(spec: Ring, candidates: Candidates, *, progress: float) -> Candidate
     candidates = candidates.one_each()
     spec.require_entries(candidates.num_negatives)
     ball, dropped = spec.counts(candidates.num_negatives, progress=progress)
-    ring = candidates.negatives().topk(ball, dim=1).values[:, dropped:]
+    ring = candidates.negatives().topk(ball, dim=1).values[:, dropped:]  # sorted: B×R
     scores = torch.cat([candidates.positive()[:, None], ring], dim=1)
     return Candidates(scores, torch.zeros_like(candidates.own), ball - dropped)

@@ -45,11 +45,12 @@ def simple_contrast(
         with torch.autocast(anchors.device.type, enabled=False):
             anchors = F.normalize(anchors, dim=1)
             rows = bank.to(anchors.dtype)
-            positives.append((anchors * rows[indices]).sum(dim=1))
+            positives.append((anchors * rows[indices]).sum(dim=1))  # N
             if spec.ring is None:
+                # The mean of cosines is the product with the mean row: no N×M scores.
                 means.append(anchors @ rows.mean(dim=0))
             else:
-                every = Candidates(anchors @ rows.T, indices, len(rows) - 1)
+                every = Candidates(anchors @ rows.T, indices, len(rows) - 1)  # N×M
                 chosen = in_ring(spec.ring, every, progress=progress)
                 means.append(chosen.scores.mean(dim=1))
     positive, mean = torch.cat(positives).mean(), torch.cat(means).mean()

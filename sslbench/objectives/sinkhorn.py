@@ -36,11 +36,12 @@ def sinkhorn(
     Source: Caron et al. 2020, arXiv:2006.09882, Sec. 3.1, Eq. 3 to 5, and the authors' code.
     """
     with torch.autocast(scores.device.type, enabled=False):
-        logits = _wide(scores) / epsilon
+        logits = _wide(scores) / epsilon  # N×H×K
         rows = logits
         if stored is not None:  # each process balances its share of them
             rows = torch.cat((logits, _wide(stored[rank() :: world_size()]) / epsilon))
         potentials = prototype_potentials(lambda: [rows], iterations=iterations)
+        # The last half step is the images': every code sums to 1, after however few iterations.
         return (logits + potentials).softmax(dim=-1)
 
 
@@ -63,8 +64,9 @@ def prototype_potentials(parts: Callable[[], Iterable[Tensor]], *, iterations: i
         for logits in parts():
             if potentials is not None:  # images sum to 1, after the first prototype step
                 logits = logits - (logits + potentials).logsumexp(dim=-1, keepdim=True)
-            sums.append(logits.logsumexp(dim=0))
-        here = torch.stack(sums).logsumexp(dim=0, keepdim=True)
+            sums.append(logits.logsumexp(dim=0))  # H×K
+        here = torch.stack(sums).logsumexp(dim=0, keepdim=True)  # 1×H×K
+        # A sum of 1 rather than 1/K is a constant for all, which the images' step cancels.
         potentials = -gather(here).logsumexp(dim=0)
     return torch.zeros(()) if potentials is None else potentials
 

@@ -37,7 +37,7 @@ def extrapolate(
     n = len(query)
     first = view * world_size() * n
     mine = torch.arange(n, device=query.device) + first + rank() * n
-    mu = 1 + _factors(spec, spec.positive_alpha, mine, query, first=first, key=key)
+    mu = 1 + _factors(spec, spec.positive_alpha, mine, query, first=first, key=key)  # N×D or 1×1
     return mu * query + (1 - mu) * key_rows, mu * key_rows + (1 - mu) * query
 
 
@@ -61,8 +61,10 @@ def interpolate(
     first = views * batch_size
     places = torch.arange(len(queue), device=queue.device) + first
     mu = _factors(spec, spec.negative_alpha, places, queue, first=first, key=key)
+    # Sorted uniforms are a permutation, the same on every process; their places are behind those
+    # of the factors.
     order = torch.argsort(uniform(key, places + len(queue), 1)[:, 0], stable=True)
-    return torch.lerp(queue[order], queue, mu)
+    return torch.lerp(queue[order], queue, mu)  # mu of each entry itself
 
 
 def _factors(

@@ -16,6 +16,7 @@ from sslbench.typed import describe, hints_of, is_union, typed
 
 S = TypeVar("S", bound="Spec")
 
+# Set while `but` walks: between two of its changes a spec may break its own rules.
 _CHECKED_LATER = ContextVar("checked later", default=False)
 _DIGEST = "digest"  # of a field's metadata
 
@@ -52,6 +53,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         for name, hint in hints_of(type(self)).items():
+            # The one way into a frozen dataclass.
             object.__setattr__(self, name, coerce(getattr(self, name), hint, where=name))
         if not _CHECKED_LATER.get():
             self.check()
@@ -131,6 +133,7 @@ class Spec:
 
     def digest(self) -> str:
         """Hex SHA-256 of the content; equal content, equal digest."""
+        # Sorted, so that fields may change places and a run keeps its folder.
         text = json.dumps(self.to_dict(for_digest=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -26,11 +26,13 @@ simclr = JointRecipe(
     ),
     views=PRESETS["simclr"],
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
+    # The norm of the output scales and does not shift, as in the authors' code.
     projector=MLP(hidden=(2048,), out=128, hidden_bias=False, out_bias=False, out_norm=True,
                   out_norm_shift=False),
     target=Shared(stop_gradient=False),
     objective=InfoNCE(temperature=0.1, negatives="both_views"),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
+    # At 4,096 images the linear rule and 0.075 sqrt(B) agree: 4.8.
     optimizer=LARS(lr=0.3, weight_decay=1e-6),
     schedule=Cosine(warmup_epochs=10),
     epochs=100,
@@ -58,7 +60,7 @@ moco_v1 = JointRecipe(
     objective=InfoNCE(temperature=0.07, negatives="queue", queue=65536, symmetric=False),
     batch_norm=BatchNorm(mode="split", splits=8, shuffle=True),
     optimizer=SGD(lr=0.03, weight_decay=1e-4, scaling="linear"),
-    schedule=Steps(milestones=(0.6, 0.8), factor=0.1),
+    schedule=Steps(milestones=(0.6, 0.8), factor=0.1),  # epochs 120 and 160
     epochs=200,
     batch_size=256,
 )
@@ -67,6 +69,7 @@ moco_v2 = moco_v1.but(
     name="moco-v2",
     source="Chen et al. 2020, arXiv:2003.04297, Table 1 (d)",
     views=PRESETS["mocov2"],
+    # Linear, ReLU, linear: unlike SimCLR's without batch norm.
     projector=MLP(hidden=(2048,), out=128, hidden_norm=False),
     schedule=Cosine(per="epoch"),
 ).but({"objective.temperature": 0.2})
@@ -86,12 +89,13 @@ moco_v3 = JointRecipe(
     views=PRESETS["mocov3"],
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
     projector=BN_HEAD,
+    # Without a norm at its end, unlike the ViT's.
     predictor=BN_HEAD.but(out=None, out_norm=False, out_norm_affine=True),
     target=EMA(momentum=0.99, schedule="cosine"),
     # Algorithm 1 sums two directions, each times twice the temperature.
     objective=InfoNCE(temperature=1.0, negatives="other_view", scale=4.0),
     batch_norm=BatchNorm(mode="synchronized"),
-    optimizer=LARS(lr=0.3, weight_decay=1e-6),
+    optimizer=LARS(lr=0.3, weight_decay=1e-6),  # 0.6 in the runs of 100 epochs
     schedule=Cosine(warmup_epochs=10),
     epochs=300,
     batch_size=4096,

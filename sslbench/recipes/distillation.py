@@ -33,9 +33,10 @@ byol = JointRecipe(
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
     projector=MLP(hidden=(4096,), out=256, out_bias=False),
     predictor=MLP(hidden=(4096,), out=None, out_bias=False),
-    target=EMA(momentum=0.99, schedule="cosine"),
+    target=EMA(momentum=0.99, schedule="cosine"),  # 0.996 in the runs of 1,000 epochs
     objective=NegativeCosine(scale=4.0),
     batch_norm=BatchNorm(mode="synchronized"),
+    # 1,000 epochs have 0.2 and 1.5e-6; biases and norms are neither adapted nor decayed.
     optimizer=LARS(lr=0.3, weight_decay=1e-6),
     schedule=Cosine(warmup_epochs=10),
     epochs=300,
@@ -50,12 +51,13 @@ simsiam = JointRecipe(
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
     projector=MLP(hidden=(2048, 2048), out=2048, hidden_bias=False, out_bias=False,
                   out_norm=True, out_norm_affine=False),
+    # "lr not decayed" of Table 1 (c), which the paper keeps from there on.
     predictor=MLP(hidden=(512,), out=None, hidden_bias=False, constant_learning_rate=True),
     target=Shared(stop_gradient=True),
     objective=NegativeCosine(scale=1.0),
     batch_norm=BatchNorm(mode="synchronized"),
-    optimizer=SGD(lr=0.05, weight_decay=1e-4, scaling="linear"),
-    schedule=Cosine(per="epoch"),
+    optimizer=SGD(lr=0.05, weight_decay=1e-4, scaling="linear"),  # biases and norms decay too
+    schedule=Cosine(per="epoch"),  # the authors' code sets the rate once an epoch
     epochs=100,
     batch_size=512,
 )  # fmt: skip
@@ -86,6 +88,7 @@ dino = JointRecipe(
         assignment=Centering(temperature=0.07, start_temperature=0.04, warmup_epochs=30),
     ),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
+    # 2e-3 at 1,024 images; the clipping is of each parameter tensor by itself.
     optimizer=AdamW(lr=5e-4, weight_decay=0.04, weight_decay_end=0.4, clip_norm=3.0,
                     scaling="linear"),
     schedule=Cosine(warmup_epochs=10, floor=5e-4),  # 1e-6 of 2e-3 at 1,024 images

@@ -30,7 +30,7 @@ align_uniform = JointRecipe(
     objective=AlignUniform(align_power=2.0, uniform_scale=2.0),
     batch_norm=BatchNorm(mode="synchronized", joint_views=True),
     optimizer=SGD(lr=0.12, weight_decay=1e-4, scaling="linear"),
-    schedule=Steps(milestones=(0.775, 0.85, 0.925), factor=0.1),
+    schedule=Steps(milestones=(0.775, 0.85, 0.925), factor=0.1),  # epochs 155, 170 and 185
     epochs=200,
     batch_size=768,
 )
@@ -54,6 +54,6 @@ align_uniform_queue = moco_v1.but(
         symmetric=False,
     ),
     batch_norm=BatchNorm(mode="split", splits=4, shuffle=True),
-    optimizer=SGD(lr=0.03, weight_decay=1e-4),
+    optimizer=SGD(lr=0.03, weight_decay=1e-4),  # at 128 images, not scaled
     batch_size=128,
 )

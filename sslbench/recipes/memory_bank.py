@@ -28,10 +28,10 @@ npid = JointRecipe(
     views=PRESETS["instdisc-one-view"],
     encoder=ResNet(arch="resnet50"),
     projector=MLP(hidden=(), out=128),
-    target=MemoryBank(momentum=0.5),
+    target=MemoryBank(momentum=0.5),  # of the authors' code
     objective=NoiseContrastive(temperature=0.07, num_negatives=4096, symmetric=False),
     optimizer=SGD(lr=0.03, weight_decay=1e-4, scaling="linear"),
-    schedule=Steps(milestones=(0.6, 0.8), factor=0.1),
+    schedule=Steps(milestones=(0.6, 0.8), factor=0.1),  # epochs 120 and 160
     epochs=200,
     batch_size=256,
 )
@@ -42,8 +42,8 @@ instdisc = npid.but(
     departures=("The recipe is the paper's on CIFAR-10, also at the scale of ImageNet.",),
     encoder=ResNet(arch="resnet18", stem="small"),
     objective=InfoNCE(temperature=0.07, negatives="bank", symmetric=False),
-    optimizer=SGD(lr=0.03, weight_decay=5e-4),
-    schedule=Steps(milestones=(0.8, 0.95), factor=0.1),
+    optimizer=SGD(lr=0.03, weight_decay=5e-4),  # 1e-4 on ImageNet-100
+    schedule=Steps(milestones=(0.8, 0.95), factor=0.1),  # epochs 160 and 190
     batch_size=128,
 )
 

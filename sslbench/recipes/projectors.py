@@ -15,7 +15,7 @@ directclr = simclr.but(
     name="directclr",
     source="Jing et al. 2021, arXiv:2110.09348, Sec. 6",
     departures=(_SAME,),
-    projector=Channels(out=360),
+    projector=Channels(out=360),  # of 2,048
 )
 
 simclr_linear_projector = simclr.but(

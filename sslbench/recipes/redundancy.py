@@ -26,8 +26,9 @@ barlow_twins = JointRecipe(
     encoder=ResNet(arch="resnet50", zero_init_residual=True),
     projector=MLP(hidden=(8192, 8192), out=8192, hidden_bias=False, out_bias=False),
     target=Shared(stop_gradient=False),
-    objective=CrossCorrelation(off_diagonal_weight=5e-3),
+    objective=CrossCorrelation(off_diagonal_weight=5e-3),  # the code's default is 0.0051
     batch_norm=BatchNorm(mode="synchronized"),
+    # Both per 256 images: 0.0048 is for biases and norms, which LARS does not adapt.
     optimizer=LARS(lr=0.2, bias_lr=0.0048, weight_decay=1e-6),
     schedule=Cosine(warmup_epochs=10, floor=0.001),
     epochs=300,

@@ -73,6 +73,7 @@ def resolve(
             current = apply(current, changes)
         except UserError as error:
             raise UserError(f"{recipe}, {name}: {error}") from None
+        # Leaf by leaf: a change of one field may bring others, such as those of a new kind.
         before, leaves = leaves, dict(current.leaves())
         provenance = _provenance(before, leaves, provenance, changes, name)
     experiment = Experiment(recipe=current, data=data or chosen.data, seed=seed, scale=scale)

@@ -22,11 +22,15 @@ from sslbench.recipes.specs import (
 moco_v3_vit = moco_v3.but(
     name="moco-v3-vit",
     source="Chen et al. 2021, arXiv:2104.02057, Sec. 4 and 5; the authors' code",
+    # 12 heads also at a width of 384, where DeiT-S has 6; the patches' projection stays random for
+    # the stability of training (Sec. 4.2).
     encoder=ViT(arch="small", patch=16, heads=12, positions="sincos", patch_projection="random",
                 init="mocov3"),
     projector=BN_HEAD.but(hidden=(4096, 4096)),
     predictor=BN_HEAD.but(out=None),
+    # Two directions, each times 2 x 0.2.
     objective=InfoNCE(temperature=0.2, negatives="other_view", scale=0.8),
+    # All parameters decay alike in the authors' code.
     optimizer=AdamW(lr=1.5e-4, weight_decay=0.1, exclude_bias_and_norm=False, scaling="linear"),
     schedule=Cosine(warmup_epochs=40),
 ).but({"views.*.crop.scale": (0.08, 1.0)})  # fmt: skip

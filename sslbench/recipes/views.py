@@ -11,6 +11,7 @@ _BICUBIC = Crop(scale=(0.08, 1.0), interpolation="bicubic")
 SIMCLR_VIEW = View(blur=Blur(probability=0.5))
 MOCOV2_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=_WEAK_JITTER,
                    order=("crop", "jitter", "grayscale", "blur", "flip"))  # fmt: skip
+# Grey first, and the jitter always: with four times the hue of MoCo v2's.
 INSTDISC_VIEW = View(
     crop=Crop(scale=(0.2, 1.0)),
     jitter=Jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4, probability=1.0),
@@ -24,6 +25,7 @@ WEAK_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=None, grayscale=0.0, blur=N
 CROP_FLIP_VIEW = View(crop=Crop(scale=(0.08, 1.0)), jitter=None, grayscale=0.0, blur=None)
 MAE_VIEW = View(crop=Crop(scale=(0.2, 1.0), interpolation="bicubic"),
                 jitter=None, grayscale=0.0, blur=None)  # fmt: skip
+# The two views differ in blur and solarisation alone; 23 is the odd number at a tenth of 224.
 BYOL_VIEW_1 = View(crop=_BICUBIC, jitter=_BYOL_JITTER, blur=Blur(probability=1.0, kernel=23))
 BYOL_VIEW_2 = View(crop=_BICUBIC, jitter=_BYOL_JITTER, blur=Blur(probability=0.1, kernel=23),
                    solarize=0.2)  # fmt: skip
@@ -39,10 +41,10 @@ PRESETS: dict[str, Views] = {
     "instdisc-one-view": Views(first=INSTDISC_VIEW, num_global=1),
     "align-uniform": Views(first=ALIGN_UNIFORM_VIEW),
     "byol": Views(first=BYOL_VIEW_1, second=BYOL_VIEW_2),
-    "byol-symmetric": Views(
+    "byol-symmetric": Views(  # BYOL's Table 17
         first=BYOL_VIEW_1.but({"blur.probability": 0.5, "solarize": 0.2}),
     ),
-    "mocov3": Views(
+    "mocov3": Views(  # of its ResNet; its ViT crops from 0.08
         first=BYOL_VIEW_1.but(crop=Crop(scale=(0.2, 1.0))),
         second=BYOL_VIEW_2.but(crop=Crop(scale=(0.2, 1.0))),
     ),
@@ -57,6 +59,7 @@ PRESETS: dict[str, Views] = {
         local=SIMCLR_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),
         num_local=6,
     ),
+    # The large crops from 0.08, as in the table of multi-crop.
     "swav-small": Views(
         first=SIMCLR_VIEW.but(size=160),
         local=SIMCLR_VIEW.but({"crop.scale": (0.05, 0.14), "size": 96}),

@@ -34,7 +34,7 @@ class Estimate:
         if constant:
             return cls(mean, points=points)
         if n < 2:
-            return cls(mean, math.inf, 1.0, points)
+            return cls(mean, math.inf, 1.0, points)  # one seed says nothing of the spread
         variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n
         return cls(mean, variance, n - 1.0, points)
 
@@ -72,6 +72,7 @@ def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> 
     if not math.isfinite(variance):
         return Contrast(value, math.inf, exact=False, margin=margin)
     half = t_quantile(dof) * math.sqrt(variance) if variance > 0 else 0.0
+    # Two or three seeds may agree by chance, and their interval is then too narrow.
     return Contrast(value, max(half, floor), exact=False, margin=margin)
 
 
@@ -101,6 +102,7 @@ def t_quantile(dof: float) -> float:
 def positive(c: Contrast) -> Outcome:
     """Is the contrast above 0? Undecided while its interval holds 0."""
     if c.exact:
+        # 1e-9: sums of printed decimals, such as 0.3 - 0.1 - 0.2, are not exactly 0.
         return "held" if c.value > 1e-9 else "not held"
     if c.value > c.half:
         return "held"

@@ -77,6 +77,7 @@ def _values(
         chance={key: table.column(key).value.chance(one) for key, one in chance.items()},
         shown=tuple((row.id, key) for row in table.rows for key in shown),
         alike=tuple((row.id, key) for row in table.rows for key in alike),
+        # To a claim baselines are rows too; they change nothing.
         changes={**{name: {} for name in BASELINES}, **changes},
         missing=missing,
     )

@@ -72,6 +72,7 @@ def _list(x: Any) -> list[Any]:
 
 def _pairs(p: Predicate, values: Values, sign: float, test: Test) -> Verdict:
     """a against b, by a margin, for every a of the first and b of the second argument."""
+    # a > factor b + by; with the other sign a < factor b - by.
     by, factor = float(p.options.get("by", 0)), float(p.options.get("factor", 1))
     left, right = (_list(side) for side in p.arguments)
     return all_of(
@@ -135,6 +136,7 @@ def _monotone(sign: float) -> Callable[[Predicate, Values], Verdict]:
             return compare(values, [(sign, b), (-sign, a)], 0, test)
 
         steps = [step(a, b, not_negative) for a, b in pairwise(p.arguments)]
+        # Each step may lose the margin that `not_negative` forgives: a flat series would pass.
         return all_of([*steps, step(p.arguments[0], p.arguments[-1], positive)])
 
     return evaluate
@@ -182,6 +184,7 @@ def _at_least_halfway(p: Predicate, values: Values) -> Verdict:
         if math.isnan(chance):
             return Verdict("not measured", f"chance is not defined for {cell}")
         verdicts += [
+            # cell > chance + (other - chance) / 2.
             compare(values, [(1, cell), (-0.5, other)], -chance / 2, positive)
             for other in values.column(cell)
             if values.get(other) is not None and values.place(other) != values.place(cell)
@@ -240,6 +243,7 @@ def _steadier(p: Predicate, values: Values) -> Verdict:
                     for c, d in permutations(p.options["than"], 2)
                 ]
             )
+            # Both signs of every difference: the largest of them is the range.
             for a, b in permutations(p.arguments, 2)
         ]
     )

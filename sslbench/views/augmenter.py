@@ -59,6 +59,7 @@ class Augmenter:
             key: from `streams.stream_key`, another one every step.
             samples: N int64 positions in the global batch, on the images' device.
         """
+        # In bf16 the products of the resampling would leave 8 bits of a pixel.
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             if not self._compile:
                 images = to_unit(images)  # once for all views; compiled code converts as it reads

@@ -37,18 +37,18 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     With the hue h in [0, 6], the channels are `low + chroma * clamp(w, 0, 1)` with w = |h-3| - 1
     for red, 2 - |h-2| for green and 2 - |h-4| for blue, so the six sectors need no branch.
     """
-    r, g, b = images.unbind(1)
+    r, g, b = images.unbind(1)  # N×H×W each
     value = torch.maximum(torch.maximum(r, g), b)
     low = torch.minimum(torch.minimum(r, g), b)
     chroma = value - low
-    divisor = torch.where(chroma == 0, 1.0, chroma)
+    divisor = torch.where(chroma == 0, 1.0, chroma)  # grey has no hue, and no chroma to show one
     hue = torch.where(
         value == r,
         (g - b).div_(divisor),
         torch.where(value == g, (b - r).div_(divisor).add_(2.0), (r - g).div_(divisor).add_(4.0)),
     )
     hue.add_(6.0 * shift[:, None, None])
-    hue.sub_(torch.floor(hue * (1 / 6)).mul_(6.0))
+    hue.sub_(torch.floor(hue * (1 / 6)).mul_(6.0))  # round the circle, into [0, 6)
     red = (hue - 3.0).abs_().sub_(1.0).clamp_(0.0, 1.0)
     green = (hue - 2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
     blue = (hue - 4.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
@@ -111,6 +111,6 @@ def _blend(images: Tensor, factors: Tensor, chosen: Tensor) -> Tensor:
     factor = own.prod(1)[:, None, None, None]
     rest = (1.0 - own)[:, :, None, None]
     grey = luminance(images)
-    mean = grey.mean((2, 3), keepdim=True)
+    mean = grey.mean((2, 3), keepdim=True)  # N×1×1×1, of the image as the steps before have left it
     grey.mul_(rest[:, SATURATION, None]).add_(mean * rest[:, CONTRAST, None])
     return torch.addcmul(grey, images, factor).clamp_(0.0, 1.0)

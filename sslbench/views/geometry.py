@@ -35,7 +35,7 @@ def crop_boxes(u: Tensor, crop: Crop, *, height: int, width: int) -> Tensor:
     w = torch.round(torch.sqrt(area * aspect))
     h = torch.round(torch.sqrt(area / aspect))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)  # N×10
-    first = fits & (fits.cumsum(1) == 1)
+    first = fits & (fits.cumsum(1) == 1)  # one attempt, or none
     any_fits = fits.any(1)
     central_h, central_w = _central_box(crop.ratio, height, width)
     h = torch.where(any_fits, (h * first).sum(1), float(central_h))
@@ -101,7 +101,7 @@ def resample(
         x = _add_rows(images, index, taps)
     else:
         rows = axis_weights(top, h, None, source=height, target=side, interpolation=interpolation)
-        x = _mix_rows(images, rows)
+        x = _mix_rows(images, rows)  # B×C×side×W
     columns = axis_weights(left, w, flipped, source=width, target=side, interpolation=interpolation)
     x = torch.bmm(x.reshape(len(boxes), c * side, width), columns.transpose(1, 2))
     return x.view(len(boxes), c, side, side)

@@ -106,6 +106,7 @@ class Pipeline:
         return Draws(torch.cat([streams.uniform(k, samples, NUM_COLUMNS) for k in keys]), noise)
 
     def __call__(self, frame: Frame, draws: Draws) -> Frame:
+        # A crop that comes first takes all L views from one image; any other step needs copies.
         if self.view.crop is None or self.steps[0] != "crop":
             frame = frame.repeat(len(draws.uniforms) // len(frame.images))
         for op in self.steps:
@@ -162,6 +163,7 @@ def _crop(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
     else:
         inner = geometry.crop_boxes(draws.of("crop"), view.crop, height=height, width=width)
         interpolation = view.crop.interpolation
+    # Mirrored weights cost nothing; a flip of its own is one more pass over the pixels.
     flipped = draws.chosen("flip", view.flip) if pipeline.flip_with_crop else None
     images = geometry.resample(frame.images, inner, flipped, side=side, interpolation=interpolation)
     if interpolation == "bicubic":
@@ -183,7 +185,7 @@ def _jitter(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
     assert jitter is not None
     chosen = draws.chosen("jitter", jitter.probability)
     factors = color.jitter_factors(u[:, 1:5], jitter)
-    identity = torch.where(torch.arange(4, device=u.device) == color.HUE, 0.0, 1.0)
+    identity = torch.where(torch.arange(4, device=u.device) == color.HUE, 0.0, 1.0)  # of no effect
     factors = torch.where(chosen[:, None], factors, identity)
     positions = color.jitter_positions(u[:, 5])
     images = color.color_jitter(frame.images, factors, positions, has_hue=jitter.hue > 0)
@@ -200,6 +202,7 @@ def _blur(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
     assert blur is not None
     low, high = blur.sigma
     sigma = low + (high - low) * draws.of("blur")[:, 1]
+    # Of this image's side, not of 224 pixels: SimCLR's rule is a tenth.
     kernel = blur.kernel or filters.blur_kernel_side(min(frame.images.shape[-2:]))
     chosen = draws.chosen("blur", blur.probability)
     return frame._replace(images=filters.gaussian_blur(frame.images, sigma, chosen, kernel=kernel))
@@ -218,6 +221,7 @@ def _cutout(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
 
 
 def _rotate(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:
+    # 0 is one of the four: a quarter of the chosen images stay upright.
     turns = torch.floor(draws.of("rotate")[:, 1] * 4).to(torch.int64)
     turns = torch.where(draws.chosen("rotate", pipeline.view.rotate), turns, 0)
     return frame._replace(images=filters.rotate(frame.images, turns))
