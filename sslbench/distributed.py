@@ -30,7 +30,7 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     """n×... on each process to (world n)×...; the gradient of every process's loss flows back.
 
     The backward pass sums over processes. With DDP's average of gradients and a loss that is a
-    mean over local rows, that is the gradient of the mean over all rows (methods.md, Sec. 0).
+    mean over local rows, that is the gradient of the mean over all rows.
     """
     if world_size() == 1:
         return x

@@ -90,7 +90,7 @@ class LARS(torch.optim.Optimizer):
         params: groups with `lr`, and optionally `weight_decay` and `adapt`.
         momentum: of the velocity.
         trust_coefficient: the paper's eta.
-    Source: You, Gitman and Ginsburg 2017, arXiv:1708.03888, Algorithm 1; methods.md, Sec. 0.
+    Source: You, Gitman and Ginsburg 2017, arXiv:1708.03888, Algorithm 1.
     """
 
     def __init__(

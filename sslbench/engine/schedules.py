@@ -20,7 +20,7 @@ def learning_rate_factor(
     `Cosine`: floor + (1 - floor) (1 + cos pi u) / 2, where u = (k - W) / (T - W) is the share of
     the rest that is done, with k at the start of its epoch under `per="epoch"` (SimSiam, MoCo v2).
     `Steps`: factor to the number of milestones reached; share m is reached at step round(m T).
-    Source: methods.md, Sec. 0; Loshchilov and Hutter 2017, Eq. 5, without restarts.
+    Source: Loshchilov and Hutter 2017, Eq. 5, without restarts.
     """
     total = total_epochs * steps_per_epoch
     warmup = spec.warmup_epochs * steps_per_epoch

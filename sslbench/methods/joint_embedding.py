@@ -24,7 +24,8 @@ from sslbench.recipes.specs import EMA, MLP
 
 
 class JointEmbedding(Method):
-    """One network pair and its objective.
+    """One network pair and its objective: z = g(f(v)), p = q(z), and of the target, which has no
+    predictor, z' = g'(f'(v)).
 
     Args:
         recipe: what is trained; its views, optimiser and schedule are not read here.
@@ -34,7 +35,6 @@ class JointEmbedding(Method):
     Raises:
         UserError: what remembers every image without the number of images, more prototypes than
             images, or a predictor of another width.
-    Source: methods.md, Sec. 0: z = g(f(v)), p = q(z), target z' = g'(f'(v)) without predictor.
     """
 
     def __init__(

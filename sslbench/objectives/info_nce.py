@@ -96,9 +96,9 @@ def _positive_weights(spec: InfoNCE, positive: Tensor, batch_size: int) -> Tenso
     apart, for a larger weight.
     """
     assert spec.positive_sigma is not None
-    by_direction = positive.view(-1, batch_size)  # directions×N
+    positives = positive.view(-1, batch_size)  # directions×N
     # Logits are over the temperature; sigma takes its place.
-    exponents = by_direction * spec.temperature / spec.positive_sigma
+    exponents = positives * spec.temperature / spec.positive_sigma
     everyone = gather(exponents.T)  # (world N)×directions
     log_mean = torch.logsumexp(everyone, dim=0) - math.log(len(everyone))
     return (2 - torch.exp(exponents - log_mean[:, None])).flatten()

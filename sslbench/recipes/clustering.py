@@ -1,4 +1,4 @@
-"""Clustering: SwAV, DeepCluster-v2 and SeLa-v2, ImageNet settings (methods.md, 2)."""
+"""Clustering: SwAV, DeepCluster-v2 and SeLa-v2, ImageNet settings."""
 
 from __future__ import annotations
 

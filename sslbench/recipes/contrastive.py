@@ -1,4 +1,4 @@
-"""Instance discrimination with negatives, ImageNet settings (methods.md, 1): SimCLR and MoCo."""
+"""Instance discrimination with negatives, ImageNet settings: SimCLR and MoCo."""
 
 from __future__ import annotations
 

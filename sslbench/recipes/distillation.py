@@ -1,4 +1,4 @@
-"""A student that predicts its teacher, ImageNet settings (methods.md, 3): BYOL, SimSiam, DINO."""
+"""A student that predicts its teacher, ImageNet settings: BYOL, SimSiam, DINO."""
 
 from __future__ import annotations
 

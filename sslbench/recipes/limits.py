@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from sslbench.errors import UserError
 from sslbench.memory import require_memory
 
-LARGEST = (
-    2**24
-)  # of a whole number that has no limit of its own; ImageNet-22k has 14 million images
+# Of a whole number that has no limit of its own; ImageNet-22k has 14 million images.
+LARGEST = 2**24
 LIMITS = {
     "epochs": 100_000,
     "batch_size": 2**17,

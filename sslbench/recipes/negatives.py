@@ -1,4 +1,4 @@
-"""Which negatives, and how much each counts: changes of SimCLR and MoCo (methods.md, 1)."""
+"""Which negatives, and how much each counts: changes of SimCLR and MoCo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redundancy reduction: Barlow Twins, ImageNet settings (methods.md, 4)."""
+"""Redundancy reduction: Barlow Twins, ImageNet settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relations between images, as a teacher sees them: ReSSL, ImageNet settings (methods.md, 3)."""
+"""Relations between images, as a teacher sees them: ReSSL, ImageNet settings."""
 
 from __future__ import annotations
 

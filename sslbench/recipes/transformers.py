@@ -1,6 +1,6 @@
 """On a Vision Transformer: MoCo v3, and what DINO was compared with.
 
-ImageNet settings (methods.md, 1 and 3).
+ImageNet settings.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def train(net, optimizer, steps):
 
 
 def lars_by_hand(net, *, steps, lr, momentum, decay, trust, excluded):
-    """methods.md, Sec. 0, one number at a time."""
+    """The rule, one number at a time."""
     weights = [p.detach().flatten().tolist() for p in net.parameters()]
     plain = [excluded and p.ndim == 1 for p in net.parameters()]
     velocity = [[0.0] * len(w) for w in weights]
