@@ -25,23 +25,20 @@ from sslbench.memory import require_memory
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import LibraryEncoder, Timm, Torchvision, Views
 
-# Our options by timm's names, and what makes its networks take other sizes where they can:
-# positions are resampled, windows need not divide the image.
 _TIMM_OPTIONS = {
     "patch": "patch_size",
     "output_stride": "output_stride",
     "pool": "global_pool",
     "drop_path": "drop_path_rate",
 }
-_ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}
+# Where a network of timm has a say in it, it takes any size (positions are resampled, windows need
+# not divide the image), and no dropout stands before the classifier that is left out.
+_USUAL = {"dynamic_img_size": True, "strict_img_size": False, "drop_rate": 0.0}
 
 
-class Unallocated(TorchFunctionMode):
-    """A context in which parameters get no memory.
-
-    Layers make them by `torch.empty`; all else stays real, since some networks compute their
-    shape by tensors (torchvision's RegNet), which `torch.device("meta")` forbids.
-    """
+class _Hollow(TorchFunctionMode):
+    """A context in which layers get no memory for their parameters, which they make by
+    `torch.empty`. All else is real: torchvision's RegNet computes its shape by tensors."""
 
     def __torch_function__(
         self, func: Callable, types: Iterable[type], args: Sequence = (), kwargs: Any = None
@@ -64,7 +61,7 @@ def build_library_encoder(spec: LibraryEncoder, resolution: int) -> nn.Module:
         what=f"{type(spec).__name__}: the weights of {spec.name}",
         remedy="choose a smaller network",
     )
-    network = _made(spec, resolution)
+    network: Any = _made(spec, resolution)
     network.num_features = width  # timm's own leaves out what some families put after the pooling
     return network
 
@@ -119,24 +116,25 @@ def _output(spec: LibraryEncoder, resolution: int, size: int, remedy: str | None
 def _hollow(spec: LibraryEncoder, resolution: int) -> nn.Module:
     """The network without memory, in training mode, in which it runs first. Raises UserError."""
     try:
-        with _asking():
+        with _asking(type(spec)):
             return _made(spec, resolution).to("meta").train()
     except UserError:
         raise
     except Exception as error:  # a library refuses in many ways
-        options = {name: value for name, value in _said(spec).items() if name != "name"}
-        what = ", ".join(f"{name}={value}" for name, value in options.items())
+        what = ", ".join(f"{name}={value}" for name, value in _options(spec).items())
         raise UserError(
             f"{type(spec).__name__}: {spec.name} cannot be built for images of {resolution} pixels"
-            f"{' with ' * bool(what)}{what} ({_reason(error)}); choose other options or another "
-            "encoder.name."
+            f"{' with ' * bool(what)}{what} ({_reason(error)}); choose "
+            f"{'other options or ' * bool(what)}another encoder.name."
         ) from None
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Nothing is allocated, and the generator that draws a run's start is left alone."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), Unallocated():
+def _asking(kind: type[LibraryEncoder]) -> Iterator[None]:
+    """Nothing is allocated, and the generator that draws a run's start is left alone. timm's
+    networks, some of which run a layer while they are made, lie on the meta device as a whole."""
+    device = "meta" if kind is Timm else "cpu"
+    with torch.random.fork_rng(devices=[]), torch.device(device), _Hollow():
         yield
 
 
@@ -149,13 +147,12 @@ def _timm(spec: Timm, resolution: int) -> nn.Module:
 
     _require_name(spec, timm.list_models(), "timm.list_models()")
     takes, options = _parameters(_timm_class(spec.name)), {}
-    for ours, value in _said(spec).items():
-        if ours != "name":
-            options[_TIMM_OPTIONS[ours]] = value
-            spec.require(_TIMM_OPTIONS[ours] in takes,
-                         f"{spec.name} has no {ours}; set encoder.{ours}=null.")  # fmt: skip
-    sized = {"img_size": resolution, **_ANY_SIZE}
-    options |= {name: value for name, value in sized.items() if name in takes}
+    for ours, value in _options(spec).items():
+        options[_TIMM_OPTIONS[ours]] = value
+        spec.require(_TIMM_OPTIONS[ours] in takes,
+                     f"{spec.name} has no {ours}; set encoder.{ours}=null.")  # fmt: skip
+    usual = {"img_size": resolution, **_USUAL}
+    options |= {name: value for name, value in usual.items() if name in takes}
     network: nn.Module = timm.create_model(spec.name, num_classes=0, **options)
     return network
 
@@ -164,7 +161,7 @@ def _timm(spec: Timm, resolution: int) -> nn.Module:
 def _timm_class(name: str) -> type[nn.Module]:
     import timm
 
-    with _asking():
+    with _asking(Timm):
         return type(timm.create_model(name, num_classes=0))
 
 
@@ -197,15 +194,15 @@ def _require_name(spec: LibraryEncoder, known: Sequence[str], listed: str) -> No
     spec.require(spec.name in known, f"no network '{spec.name}'{hint}")
 
 
-def _said(spec: LibraryEncoder) -> dict[str, Any]:
-    """Its fields that are not left to the library."""
-    return {name: value for name, value in spec.leaves() if value is not None}
+def _options(spec: LibraryEncoder) -> dict[str, Any]:
+    """What is not left to the library."""
+    return {name: value for name, value in spec.leaves() if name != "name" and value is not None}
 
 
 def _parameters(network: type[nn.Module]) -> set[str]:
     """Of its constructor, or of one that this one hands its arguments on to."""
     classes = network.__mro__[: network.__mro__.index(nn.Module)]
-    return {name for c in classes for name in inspect.signature(c.__init__).parameters}
+    return {name for c in classes for name in inspect.signature(c).parameters}
 
 
 def _reason(error: Exception) -> str:
