@@ -28,6 +28,7 @@ from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
 from sslbench.methods import METHODS, Method, StepOutput, mean_output
 from sslbench.models.libraries import require_views, unsaid_parameters
+from sslbench.models.strides import keep_strides_inside
 from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.specs import AdamW
@@ -77,6 +78,8 @@ class Trainer:
             require_room(self.recipe, resolution, unsaid=unsaid)
         self.method: Method = build_method(experiment, dataset).to(device)
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu" and precision is not None:
+            keep_strides_inside(self.method)
         self.augmenter = Augmenter(
             self.recipe.views,
             resolution=dataset.resolution,
