@@ -24,6 +24,6 @@ def keep_strides_inside(network: nn.Module) -> nn.Module:
     return network
 
 
-def _keep(module: nn.Module, given: tuple[Any, ...], *, stride: tuple[int, int]) -> None:
+def _keep(module: nn.Module, given: tuple[Any, ...], *, stride: tuple[int, ...]) -> None:
     height, width = given[0].shape[-2:]
     module.stride = (min(stride[0], height), min(stride[1], width))  # type: ignore[assignment]
