@@ -170,19 +170,26 @@ _VIT = re.compile(r"vit-([a-z]+)-([0-9]{1,4})")
 
 
 def encoder_spec(name: str, *, heads: int | None = None) -> Any:
-    """`resnet50`, `resnet18-small-pad2`, `vit-small-16` as an encoder spec. Raises UserError."""
-    from sslbench.recipes.specs import ResNet, ViT
+    """`resnet50`, `resnet18-small-pad2`, `vit-small-16`, `timm:resnet26` as an encoder spec.
+
+    Raises:
+        UserError: no such encoder, or heads of one that has none.
+    """
+    from sslbench.recipes.specs import ResNet, Timm, Torchvision, ViT
 
     if vit := _VIT.fullmatch(name):
         return ViT.from_dict({"arch": vit[1], "patch": vit[2], "heads": heads})
     if heads is not None:
         raise UserError(f"--heads is of a ViT, and {name} is none; leave it out.")
+    library, _, inside = name.partition(":")
+    if library in ("timm", "torchvision"):
+        return Timm(name=inside) if library == "timm" else Torchvision(name=inside)
     resnet = _RESNET.fullmatch(name)
     if resnet is None:
         raise UserError(
             f"--encoder: no '{name}'; known: resnet18, resnet34, resnet50, resnet101, "
             "wide_resnet50_2, each with -small, -small-pad1, -small-pad2 or -small-norelu, and "
-            "vit-tiny-16, vit-small-16, vit-base-16 with any patch."
+            "vit-tiny-16, vit-small-16, vit-base-16 with any patch, timm:NAME and torchvision:NAME."
         )
     spec = {"arch": resnet[1], "stem": "small" if resnet[2] else "imagenet"}
     if resnet[3]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def environment(device: torch.device, precision: torch.dtype | None) -> dict[str
         "precision": "fp32" if precision is None else str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "timm": version("timm"),
         "sslbench": sslbench.__version__,
         "commit": commit(),
     }

@@ -80,6 +80,8 @@ class Summary(TypedDict, total=False):
     precision: str
     threads: int
     torch: str
+    torchvision: str
+    timm: str
     sslbench: str
     commit: str | None
     error: str

@@ -27,6 +27,8 @@ from sslbench.engine.optimizers import (
 from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
 from sslbench.methods import METHODS, Method, StepOutput, mean_output
+from sslbench.models.libraries import require_views, unsaid_parameters
+from sslbench.models.strides import keep_strides_inside
 from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.specs import AdamW
@@ -71,10 +73,14 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
         if device.type == "cpu":
-            require_room(self.recipe, dataset.resolution)
+            resolution = dataset.resolution
+            unsaid = unsaid_parameters(self.recipe.encoder, resolution=resolution)
+            require_room(self.recipe, resolution, unsaid=unsaid)
         self.method: Method = build_method(experiment, dataset).to(device)
         # Convolutions are faster with the channels last; the views come so as well.
         self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu" and precision is not None:
+            keep_strides_inside(self.method)
         self.augmenter = Augmenter(
             self.recipe.views,
             resolution=dataset.resolution,
@@ -271,6 +277,8 @@ def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
 def build_method(experiment: Experiment, dataset: Dataset) -> Method:
     """The experiment's network at its seeded initialisation, on the CPU."""
     recipe = experiment.recipe
+    if recipe.epochs > 0:
+        require_views(recipe.encoder, recipe.views, resolution=dataset.resolution)
     with initialisation(experiment.seed):
         return METHODS[type(recipe)](
             recipe,

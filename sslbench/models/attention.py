@@ -21,7 +21,7 @@ def class_attention(encoder: nn.Module, images: Tensor) -> Tensor:
         n×A×h×w for A heads and h×w patches; a map sums to 1 less what the class token gives to
         itself.
     Raises:
-        UserError: another encoder, or one that pools without a class token.
+        UserError: another encoder, one that pools without a class token, or with other blocks.
     Source: Caron et al. 2021, arXiv:2104.14294, Fig. 1 and Sec. 4.2.2.
     """
     vit = _checked(encoder)
@@ -53,6 +53,12 @@ def _checked(encoder: nn.Module) -> Any:
     if encoder.cls_token is None or encoder.global_pool != "token":
         raise UserError(
             "Attention maps are the class token's, and this ViT averages its patches instead; "
-            "choose a run with encoder.pool=cls."
+            "choose a run with encoder.pool=cls, of a Timm network token."
+        )
+    layer = getattr(encoder.blocks[-1], "attn", None)
+    if type(layer).__name__ != "Attention":  # timm's others have gates, differences, rotations
+        raise UserError(
+            "Attention maps need plain attention, and the last block of this ViT has "
+            f"{type(layer).__name__}; choose a run with another encoder."
         )
     return cast("Any", encoder)

@@ -13,7 +13,8 @@ from sslbench.recipes import specs
 
 
 class BatchNorm(_BatchNorm):
-    """Batch norm over N×D or N×C×H×W, with torch's parameters, buffers and keys.
+    """Batch norm over N×D or N×C×H×W, with torch's parameters, buffers and keys, and what the layer
+    that it replaces does behind it: timm's has its activation inside.
 
     With `groups=None` statistics are those of the global batch: on every process the values,
     gradients and running statistics are the ones of one process with all rows, by all-reduced
@@ -28,10 +29,18 @@ class BatchNorm(_BatchNorm):
         self.weight, self.bias = like.weight, like.bias
         self.running_mean, self.running_var = like.running_mean, like.running_var
         self.num_batches_tracked = like.num_batches_tracked
+        for name, behind in like.named_children():
+            self.add_module(name, behind)
         self.train(like.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalised input, of its shape and dtype; evaluation uses the running statistics."""
+        output = self._normalized(input)
+        for behind in self.children():
+            output = behind(output)
+        return output
+
+    def _normalized(self, input: Tensor) -> Tensor:
         if self.training and self.groups is not None:
             return self._split(input, self.groups)
         if self.training:
@@ -95,7 +104,8 @@ def convert_batch_norm(module: nn.Module, spec: specs.BatchNorm) -> nn.Module:
     process. `split` counts groups of the *global* batch, so that N processes train what one does.
 
     Raises:
-        UserError: `splits` is not a multiple of the number of processes.
+        UserError: `splits` is not a multiple of the number of processes, or a layer that is no
+            batch norm has statistics of the batch.
     """
     groups: int | None = None
     if spec.mode == "local" or (spec.mode == "synchronized" and world_size() == 1):
@@ -115,6 +125,12 @@ def convert_batch_norm(module: nn.Module, spec: specs.BatchNorm) -> nn.Module:
 def _replace(module: nn.Module, groups: int | None) -> nn.Module:
     if isinstance(module, _BatchNorm):
         return BatchNorm(module, groups=groups)
+    if "running_var" in module._buffers:  # as timm's EvoNorm has
+        raise UserError(
+            f"{type(module).__name__} takes the statistics of the batch in a way of its own, over "
+            "each process; set batch_norm.mode=local and batch_norm.splits=1, or choose another "
+            "encoder."
+        )
     for name, child in module.named_children():
         setattr(module, name, _replace(child, groups))
     return module

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sslbench.errors import UserError
-from sslbench.models.layouts import NAMINGS, Found, find_encoders, without_seconds
+from sslbench.models.layouts import NAMINGS, Found, Naming, find_encoders, without_seconds
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import ViT
 
@@ -29,7 +29,12 @@ _OTHER_VITS = (
 
 
 def choose_encoder(
-    path: Path, tensors: Mapping[str, Tensor], spec: Spec, *, part: str | None
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    spec: Spec,
+    *,
+    namings: Sequence[Naming],
+    part: str | None,
 ) -> Found:
     """The encoder in a file that is to be judged.
 
@@ -37,12 +42,13 @@ def choose_encoder(
     one encoder are one.
 
     Args:
+        namings: in which the spec's parameters may be.
         part: the prefix of the encoder's keys, or its beginning; chooses among several.
     Raises:
         UserError: none of the spec's kind, several that no rule decides between, or none in the
             part.
     """
-    found = find_encoders(tensors, NAMINGS[type(spec)])
+    found = find_encoders(tensors, namings)
     if not found:
         _require_known_vit(path, tensors)
         raise UserError(f"{path}: {_what_it_holds(tensors, spec)}")

@@ -1,4 +1,5 @@
-"""Encoders by spec: torchvision ResNets, a narrow ResNet, timm ViTs, a small AlexNet, baselines."""
+"""Encoders by spec: torchvision ResNets, a narrow ResNet, timm ViTs, a small AlexNet, baselines,
+and any network of the two libraries by its name."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from torchvision.models.resnet import BasicBlock
 
 from sslbench.models.alexnet import SmallAlexNetEncoder
 from sslbench.models.baselines import ColorHistogramEncoder, RawPixelEncoder
+from sslbench.models.libraries import build_library_encoder
 from sslbench.models.vit import build_vit
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
@@ -18,6 +20,8 @@ from sslbench.recipes.specs import (
     RawPixels,
     ResNet,
     SmallAlexNet,
+    Timm,
+    Torchvision,
     ViT,
 )
 
@@ -39,8 +43,8 @@ def build_encoder(
     Returns:
         A module with `num_features`: N×3×H×W normalised images to N×num_features.
     Raises:
-        UserError: a ViT whose patch does not divide the resolution, or images too small for a
-            SmallAlexNet.
+        UserError: a ViT whose patch does not divide the resolution, images too small for a
+            SmallAlexNet, or a library's network that is not known or does not fit.
     """
     if isinstance(spec, ColorHistogram):
         return ColorHistogramEncoder(bins=spec.bins, mean=mean, std=std)
@@ -116,6 +120,8 @@ ENCODERS: dict[type[Spec], Callable[..., nn.Module]] = {
     NarrowResNet: lambda spec, resolution: NarrowResNetEncoder(spec),
     ViT: build_vit,
     SmallAlexNet: lambda spec, resolution: SmallAlexNetEncoder(resolution=resolution),
+    Timm: build_library_encoder,
+    Torchvision: build_library_encoder,
     RawPixels: lambda spec, resolution: RawPixelEncoder(resolution=resolution),
     ColorHistogram: lambda spec, resolution: ColorHistogramEncoder(bins=spec.bins),
 }

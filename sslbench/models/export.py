@@ -18,11 +18,11 @@ from sslbench.models.card import EncoderCard, card_of
 from sslbench.models.choosing import choose_encoder
 from sslbench.models.encoders import build_encoder
 from sslbench.models.files import Contents, read_contents, safetensors_bytes
-from sslbench.models.layouts import NAMINGS, PREFIXES, Found, to_torchvision_vit
+from sslbench.models.layouts import NAMINGS, PREFIXES, Found, namings_of, to_torchvision_vit
 from sslbench.models.positions import WAYS, Resampling, resample_positions
 from sslbench.models.unsaid import check_unsaid, resampling_of
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import NarrowResNet, ResNet, ViT
+from sslbench.recipes.specs import LibraryEncoder, NarrowResNet, ResNet, Timm, ViT
 
 Layout = Literal["torchvision", "timm"]
 _FIRST_LAYERS = ("conv1.weight", "patch_embed.proj.weight", "blocks.0.0.weight")
@@ -58,17 +58,24 @@ def export_encoder(
 
     Args:
         encoder: from `build_encoder(spec, ...)`.
-        layout: key names of torchvision's or timm's model. They differ for a ViT only. A mean-
-            pooled ViT is timm's with `global_pool="avg", fc_norm=False`.
+        layout: key names of torchvision's or timm's model. They differ for a ViT only, and a
+            library's network has its own. A mean-pooled ViT is timm's with `global_pool="avg",
+            fc_norm=False`.
         card: kept in the file, so that it can be imported without saying what it is.
     Raises:
-        UserError: an encoder without weights, no such layout, another suffix than
-            `.safetensors`, or a place that cannot be written.
+        UserError: an encoder without weights, no such layout or not this network's, another
+            suffix than `.safetensors`, or a place that cannot be written.
     """
-    if type(spec) not in NAMINGS:
+    if not isinstance(spec, LibraryEncoder) and type(spec) not in NAMINGS:
         raise UserError(f"{type(spec).__name__} has no weights to export.")
     if layout not in ("torchvision", "timm"):
         raise UserError(f"no layout '{layout}'; known: torchvision, timm")
+    usual = usual_layout(spec)
+    if isinstance(spec, LibraryEncoder) and layout != usual:
+        raise UserError(
+            f"{layout} has no key names for {spec.name}, which is {usual}'s; export it with "
+            f"--to {usual}."
+        )
     if path.suffix != ".safetensors" and not path.is_dir():
         raise UserError(f"{path}: encoders are written as safetensors; name a .safetensors file.")
     rename = isinstance(spec, ViT) and layout == "torchvision"
@@ -78,6 +85,11 @@ def export_encoder(
     }
     metadata = {"layout": layout, **(card.to_metadata() if card else {})}
     write_atomically(path, safetensors_bytes(state, metadata))
+
+
+def usual_layout(spec: Spec) -> Layout:
+    """torchvision's key names, unless the network is timm's."""
+    return "timm" if isinstance(spec, Timm) else "torchvision"
 
 
 def load_encoder_file(
@@ -104,11 +116,12 @@ def load_encoder_file(
     Raises:
         UserError: an unreadable file, no such encoder in it, several, or one of another shape.
     """
-    if type(spec) not in NAMINGS:
+    namings = namings_of(spec, resolution)
+    if not namings:
         raise UserError(f"{type(spec).__name__} has no weights to load.")
     contents = read_contents(path)
     tensors = contents.tensors
-    found = choose_encoder(path, tensors, spec, part=part)
+    found = choose_encoder(path, tensors, spec, namings=namings, part=part)
     _check_depth(path, spec, tensors)
     names = found.names(tensors)
     state = {ours: tensors[key] for ours, key in names.items()}
@@ -117,7 +130,8 @@ def load_encoder_file(
     _check_values(path, state, wanted)
     card = card_of(path, contents.metadata)
     own = card is not None and card.encoder == spec
-    how = positions or ("timm" if own else resampling_of(tensors, found))
+    timms = own or isinstance(spec, Timm)
+    how = positions or ("timm" if timms else resampling_of(tensors, found))
     notes = _resample(path, state, wanted, how)
     _check(path, spec, state, wanted, inside=found.naming.inside)
     if not own:
@@ -146,11 +160,12 @@ def layout_of(found: Found, contents: Contents) -> str:
 
 def _built(path: Path, spec: Spec, resolution: int) -> nn.Module:
     """The encoder, once it is known to fit the memory."""
-    with torch.device("meta"):
-        sizes = build_encoder(spec, resolution=resolution).state_dict().values()
-    num_bytes = sum(t.numel() * t.element_size() for t in sizes)
-    what = f"{path}: a {type(spec).__name__} for images of {resolution} pixels"
-    require_memory(num_bytes, what=what, remedy="use a machine with more")
+    if not isinstance(spec, LibraryEncoder):  # whose builder looks itself
+        with torch.device("meta"):
+            sizes = build_encoder(spec, resolution=resolution).state_dict().values()
+        num_bytes = sum(t.numel() * t.element_size() for t in sizes)
+        what = f"{path}: a {type(spec).__name__} for images of {resolution} pixels"
+        require_memory(num_bytes, what=what, remedy="use a machine with more")
     return build_encoder(spec, resolution=resolution)
 
 

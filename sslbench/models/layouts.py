@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from sslbench.models.libraries import library_keys
 from sslbench.recipes.base import Spec
-from sslbench.recipes.specs import NarrowResNet, ResNet, SmallAlexNet, ViT
+from sslbench.recipes.specs import LibraryEncoder, NarrowResNet, ResNet, SmallAlexNet, ViT
 
 PREFIXES: dict[str, str] = {
     "": "torchvision or timm",
@@ -171,6 +172,22 @@ NAMINGS: dict[type[Spec], tuple[Naming, ...]] = {
     ViT: _VITS,
     SmallAlexNet: _ALEXNETS,
 }
+
+
+def namings_of(spec: Spec, resolution: int) -> tuple[Naming, ...]:
+    """The ways in which files name an encoder's parameters; none for one without a known naming."""
+    if isinstance(spec, LibraryEncoder):
+        return (_library_naming(spec, library_keys(spec, resolution)),)
+    return NAMINGS.get(type(spec), ())
+
+
+def _library_naming(spec: LibraryEncoder, keys: list[str]) -> Naming:
+    """A library's network has one naming, its own. What lies in numbered places, as blocks do, is
+    inside; classifiers are not."""
+    anchor = next(a for a in keys if not any(key.endswith(f".{a}") for key in keys))
+    tops = {key.split(".")[0] for key in keys if re.match(r"\w+\.\d+\.", key)}
+    inside = "|".join(sorted(tops - {"classifier", "head", "heads"})) or "-"
+    return Naming(f"{type(spec).__name__} {spec.name}", anchor, _same, rf"({inside})\.")
 
 
 def find_encoders(keys: Iterable[str], namings: Iterable[Naming]) -> list[Found]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
 from sslbench.recipes.specs import ViT
 
@@ -52,13 +54,16 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
 
 
 def keep_all_paths(network: nn.Module) -> nn.Module:
-    """The network without stochastic depth, in place: a target drops nothing in training either.
+    """The network without stochastic depth and dropout, in place: a target drops nothing in
+    training either.
 
     Source: Caron et al. 2021 (DINO), whose teacher is built without it.
     """
     for module in network.modules():
         if hasattr(module, "drop_prob"):  # timm's DropPath, which is slow to import
             module.drop_prob = 0.0  # type: ignore[assignment]
+        if isinstance(module, StochasticDepth | _DropoutNd):
+            module.p = 0.0
     return network
 
 

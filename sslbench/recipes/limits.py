@@ -66,14 +66,18 @@ def require_parameters(recipe: Recipe) -> None:
         )
 
 
-def require_room(recipe: Recipe, resolution: int) -> None:
+def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
     """Raise UserError where training does not fit the memory of this machine: weights, gradients,
     momentum, and the views of a batch of images of that side. The activations, which are far more,
-    are not counted."""
+    are not counted.
+
+    Args:
+        unsaid: weights that the recipe does not tell of, as of a library's network.
+    """
     views = recipe.views.num_global + recipe.views.num_local
     side = recipe.views.first.size or resolution
     require_memory(
-        12 * num_parameters(recipe) + 12 * recipe.batch_size * views * side**2,
+        12 * (num_parameters(recipe) + unsaid) + 12 * recipe.batch_size * views * side**2,
         what=f"Training {recipe.name} in batches of {recipe.batch_size:,}",
         remedy="lower batch_size or the widths of the networks",
     )

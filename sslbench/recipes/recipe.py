@@ -71,10 +71,8 @@ class Recipe(Spec, interface=True):
             self.encoder.trainable or self.epochs == 0,
             f"{type(self.encoder).__name__} has nothing to train; set epochs=0.",
         )
-        for name in ("first", "second", "local") if self.views.num_local else ("first", "second"):
-            view = getattr(self.views, name)
-            if self.epochs > 0 and view is not None and view.size is not None:
-                self.encoder.require_view(view.size, where=f"views.{name}")
+        for where, size in self.views.sizes() if self.epochs > 0 else ():
+            self.encoder.require_view(size, where=where)
 
     @classmethod
     def in_order(cls) -> Sequence[Field[Any]]:

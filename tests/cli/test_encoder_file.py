@@ -16,7 +16,7 @@ from sslbench.cli.encoder_file import FileRequest, encoder_spec
 from sslbench.errors import UserError
 from sslbench.models import build_encoder
 from sslbench.models.card import NORMALIZATIONS, Normalization
-from sslbench.recipes.specs import NarrowResNet, ResNet, ViT
+from sslbench.recipes.specs import NarrowResNet, ResNet, Timm, Torchvision, ViT
 from tests.evaluation.conftest import finished
 
 Run = Callable[..., tuple[int, str, str]]
@@ -155,6 +155,8 @@ def test_an_export_to_where_none_can_be_is_one_sentence(run: Run, tmp_path: Path
         ("resnet18-small-pad2", ResNet(arch="resnet18", stem="small", stem_padding=2)),
         ("resnet18-small-norelu", ResNet(arch="resnet18", stem="small", stem_relu=False)),
         ("vit-small-16", ViT(arch="small", patch=16)),
+        ("timm:resnet26", Timm(name="resnet26")),
+        ("torchvision:mobilenet_v3_small", Torchvision(name="mobilenet_v3_small")),
     ],
 )
 def test_encoders_have_names(name: str, spec: Any) -> None:
@@ -164,7 +166,7 @@ def test_encoders_have_names(name: str, spec: Any) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "resnet50-foo", "resnet19", "resnet18-pad2", "small", "vit", "vit-small", "vit-huge-14",
-     "vit-small-16-foo", "resnet18-small-small", "vit-small-0"],
+     "vit-small-16-foo", "resnet18-small-small", "vit-small-0", "timm:", "timm:a.b", "keras:a"],
 )  # fmt: skip
 def test_names_of_no_encoder_are_refused(name: str) -> None:
     with pytest.raises(UserError):

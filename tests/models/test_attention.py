@@ -10,7 +10,7 @@ import torch
 from sslbench.errors import UserError
 from sslbench.models import build_encoder
 from sslbench.models.attention import class_attention
-from sslbench.recipes.specs import NarrowResNet, ViT
+from sslbench.recipes.specs import NarrowResNet, Timm, ViT
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,24 @@ def test_looking_leaves_the_encoder_as_it_was(vit):
     assert not vit.blocks[-1].attn._forward_pre_hooks
 
 
+def test_a_vit_of_timm_by_its_name_has_maps_too():
+    encoder = build_encoder(Timm(name="test_vit", patch=8), resolution=32).eval()
+    assert class_attention(encoder, torch.randn(2, 3, 32, 32)).shape == (2, 2, 4, 4)
+
+
 def test_images_of_another_size_have_maps_of_another_size(vit):
     assert class_attention(vit, torch.randn(1, 3, 48, 64)).shape == (1, 3, 6, 8)
 
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [(NarrowResNet(), "need a ViT"), (ViT(arch="tiny", patch=8, pool="mean"), "encoder.pool=cls")],
+    [
+        (NarrowResNet(), "need a ViT"),
+        (ViT(arch="tiny", patch=8, pool="mean"), "encoder.pool=cls"),
+        (Timm(name="test_vit", patch=8, pool="avg"), "of a Timm network token"),
+        (Timm(name="vit_small_patch16_18x2_224", patch=8), "the last block of this ViT has"),
+    ],
+    ids=lambda x: type(x).__name__,
 )
 def test_other_encoders_are_refused_in_a_sentence(spec, words):
     with pytest.raises(UserError, match=words):

@@ -12,6 +12,7 @@ from sslbench.errors import UserError
 from sslbench.models import build_encoder
 from sslbench.models.choosing import choose_encoder
 from sslbench.models.export import load_encoder_file
+from sslbench.models.layouts import NAMINGS
 from sslbench.recipes.specs import NarrowResNet, ViT
 
 NARROW = NarrowResNet(width=4, blocks=(1, 1))
@@ -46,7 +47,10 @@ def two(first: str, second: str, *, levels: tuple[float, float] = (1.0, 2.0)) ->
 )
 def test_of_a_known_pair_the_papers_encoder_is_judged_in_any_order(judged: str, other: str) -> None:
     for tensors in (two(judged, other), two(other, judged)):
-        assert choose_encoder(PATH, tensors, NARROW, part=None).prefix == judged
+        assert (
+            choose_encoder(PATH, tensors, NARROW, namings=NAMINGS[type(NARROW)], part=None).prefix
+            == judged
+        )
 
 
 @pytest.mark.parametrize(
@@ -55,11 +59,14 @@ def test_of_a_known_pair_the_papers_encoder_is_judged_in_any_order(judged: str, 
 def test_of_an_unknown_pair_both_are_named_and_part_chooses(a: str, b: str) -> None:
     tensors = two(f"{a}.", f"{b}.")
     with pytest.raises(UserError, match=f"2 encoders, '{a}', '{b}', .* --part"):
-        choose_encoder(PATH, tensors, NARROW, part=None)
+        choose_encoder(PATH, tensors, NARROW, namings=NAMINGS[type(NARROW)], part=None)
     for part in (a, b):
-        assert choose_encoder(PATH, tensors, NARROW, part=part).prefix == f"{part}."
+        assert (
+            choose_encoder(PATH, tensors, NARROW, namings=NAMINGS[type(NARROW)], part=part).prefix
+            == f"{part}."
+        )
     with pytest.raises(UserError, match=f"no encoder in the part 'x'; there is '{a}', '{b}'"):
-        choose_encoder(PATH, tensors, NARROW, part="x")
+        choose_encoder(PATH, tensors, NARROW, namings=NAMINGS[type(NARROW)], part="x")
 
 
 def test_part_chooses_the_second_of_a_known_pair_too(tmp_path: Path) -> None:
@@ -73,7 +80,10 @@ def test_part_chooses_the_second_of_a_known_pair_too(tmp_path: Path) -> None:
 
 def test_copies_of_one_encoder_are_one() -> None:
     tensors = two("backbone.", "online_net.0.", levels=(1.0, 1.0))
-    assert choose_encoder(PATH, tensors, NARROW, part=None).prefix == "backbone."
+    assert (
+        choose_encoder(PATH, tensors, NARROW, namings=NAMINGS[type(NARROW)], part=None).prefix
+        == "backbone."
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,4 +102,4 @@ def test_a_vit_that_none_here_is_like_is_named(key: str, says: str) -> None:
         tensors = build_encoder(VIT, resolution=16).state_dict()
     tensors[key] = torch.ones(2)
     with pytest.raises(UserError, match=f"{says}.*{re.escape(key)}.*cannot be judged"):
-        choose_encoder(PATH, tensors, VIT, part=None)
+        choose_encoder(PATH, tensors, VIT, namings=NAMINGS[type(VIT)], part=None)

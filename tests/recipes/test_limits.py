@@ -68,3 +68,5 @@ def test_more_than_there_is_memory_for_is_refused(monkeypatch: pytest.MonkeyPatc
     require_room(recipe, 16)
     with pytest.raises(UserError, match=r"Training simclr in batches of 4,096: about .* needed"):
         require_room(recipe.but(batch_size=4096), 16)
+    with pytest.raises(UserError, match=r"Training simclr in batches of .* needed"):
+        require_room(recipe, 16, unsaid=10**6)

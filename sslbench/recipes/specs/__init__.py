@@ -27,6 +27,7 @@ from sslbench.recipes.specs.encoders import (
     SmallAlexNet,
     ViT,
 )
+from sslbench.recipes.specs.libraries import LibraryEncoder, Timm, Torchvision
 from sslbench.recipes.specs.networks import MLP, BatchNorm, Channels, Projector, Prototypes
 from sslbench.recipes.specs.objective import ObjectiveSpec
 from sslbench.recipes.specs.objectives import (
@@ -79,6 +80,7 @@ __all__ = [
     "InfoNCE",
     "Jitter",
     "KMeans",
+    "LibraryEncoder",
     "MemoryBank",
     "NarrowResNet",
     "NegativeCosine",
@@ -101,6 +103,8 @@ __all__ = [
     "SmallAlexNet",
     "Steps",
     "TargetSpec",
+    "Timm",
+    "Torchvision",
     "ViT",
     "View",
     "Views",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,3 +109,10 @@ class Views(Spec):
         self.require(self.num_global == 2 or self.second is None, "one view has no second.")
         self.require(self.num_local >= 0, "num_local must be >= 0.")
         self.require(self.num_local == 0 or self.local is not None, "num_local needs a local view.")
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Path and side in pixels of every view that is drawn and has a side of its own."""
+        for name in ("first", "second", "local") if self.num_local else ("first", "second"):
+            view = getattr(self, name)
+            if view is not None and view.size is not None:
+                yield f"views.{name}", view.size
