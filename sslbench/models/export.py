@@ -68,7 +68,7 @@ def export_encoder(
     if type(spec) not in NAMINGS:
         raise UserError(f"{type(spec).__name__} has no weights to export.")
     if layout not in ("torchvision", "timm"):
-        raise UserError(f"no layout '{layout}'; known: torchvision, timm")
+        raise UserError(f"No layout '{layout}'; known: torchvision, timm.")
     if path.suffix != ".safetensors" and not path.is_dir():
         raise UserError(f"{path}: encoders are written as safetensors; name a .safetensors file.")
     rename = isinstance(spec, ViT) and layout == "torchvision"
