@@ -48,6 +48,28 @@ def test_help_and_list_answer_without_heavy_imports(words: list[str]) -> None:
     assert len(done.stdout.splitlines()) > 2
 
 
+def printed(code: str) -> set[str]:
+    """The words that a program prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_package_alone_imports_nothing_but_itself() -> None:
+    code = "import sys; old = set(sys.modules); import sslbench; print(*set(sys.modules) - old)"
+    found = printed(code)
+    assert {name for name in found if name.startswith("sslbench")} == {"sslbench"}
+    assert {name.partition(".")[0] for name in found} <= {"sslbench", *sys.stdlib_module_names}
+
+
+def test_names_in_python_answer_without_heavy_imports() -> None:
+    asked = "sslbench.recipe_names(), sslbench.table('byol-target')"
+    heavy = {*HEAVY, "typer", "rich"}
+    code = f"import sys, sslbench; {asked}; print(*{heavy!r} & set(sys.modules))"
+    assert printed(code) == set()
+
+
 def test_every_kind_has_an_implementation() -> None:
     from sslbench.methods import METHODS
     from sslbench.methods.targets import TARGETS

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from sslbench.cli import options as o
-from sslbench.cli import values
 from sslbench.errors import UserError, did_you_mean
 from sslbench.recipes.specs import Data
+from sslbench.requests import exists, find_data, known_scale
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
@@ -144,12 +144,12 @@ class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
         Raises:
             UserError: there is none of that name, or what is said of it does not fit.
         """
-        if values.exists(name, folder=False):
+        if exists(name, folder=False):
             return self._import(Path(name)), None
         self.refuse_for_run(name)
         folder = self.open_run(name)
-        scale = self.scale or values.known_scale(folder.experiment().scale)
-        return folder, values.parse_dataset(self.dataset, scale)
+        scale = self.scale or known_scale(folder.experiment().scale)
+        return folder, find_data(self.dataset, scale)
 
     def _import(self, file: Path) -> "RunFolder":
         from sslbench.evaluation.foreign import import_encoder_file
@@ -158,8 +158,8 @@ class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
 
         options = self.options()
         card = read_card(file)
-        scale = self.scale or (values.known_scale(card.scale) if card else "cifar")
-        data = values.parse_dataset(self.dataset, scale)
+        scale = self.scale or (known_scale(card.scale) if card else "cifar")
+        data = find_data(self.dataset, scale)
         if isinstance(data, ImageSet):  # the scale limits the number of images, not their size
             data = data.but(resolution=None)
         return import_encoder_file(file, options, data=data, root=self.data_root, runs=self.runs)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sslbench.cli import options as o
-from sslbench.cli import values
 from sslbench.cli.encoder_file import Opener
+from sslbench.requests import find_data, known_scale
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
@@ -61,8 +61,8 @@ class Transfer(Scoring):
         from sslbench.evaluation.transfer import transfer
 
         folder = self.open_run(self.run)
-        scale = values.known_scale(folder.experiment().scale)
-        sets = [values.parse_dataset(name.strip(), scale) for name in self.to.split(",")]
+        scale = known_scale(folder.experiment().scale)
+        sets = [find_data(name.strip(), scale) for name in self.to.split(",")]
         found = transfer(
             folder,
             [data for data in sets if data is not None],

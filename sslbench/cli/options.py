@@ -78,8 +78,9 @@ class Runs:
     def open_run(self, name: str) -> "RunFolder":
         """The run that a user named by its folder or the start of its name. Raises UserError."""
         from sslbench.engine.folder import RunFolder
+        from sslbench.requests import find_run
 
-        return RunFolder.open(values.find_run(name, self.runs))
+        return RunFolder.open(find_run(name, self.runs))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import typer
 from sslbench.cli import options as o
 from sslbench.cli import values
 from sslbench.recipes.resolve import Resolved
+from sslbench.requests import resolved
 from sslbench.typed import require_seconds
 
 if TYPE_CHECKING:
@@ -54,25 +55,28 @@ class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
 
     def __call__(self) -> None:
         """Train, resume, or find the finished run."""
-        resolved = values.resolved(
-            self.recipe, scale=self.scale, dataset=self.dataset, sets=self.set_, seed=self.seed
+        asked = resolved(
+            self.recipe,
+            scale=self.scale,
+            dataset=self.dataset,
+            changes=values.parse_sets(self.set_),
+            seed=self.seed,
         )
         if self.show:
-            show(resolved)
+            show(asked)
             return
-        folder = self._train(resolved)
+        folder = self._train(asked)
         if os.environ.get("RANK", "0") == "0":
             self._tell(folder)
 
-    def _train(self, resolved: Resolved) -> RunFolder:
+    def _train(self, asked: Resolved) -> RunFolder:
         self.prepare()
-        from sslbench.cli.progress import run_progress
-        from sslbench.data import load
         from sslbench.engine.launch import process_group
-        from sslbench.engine.pretrain import Options, pretrain
-        from sslbench.evaluation.knn import make_knn_monitor
+        from sslbench.engine.pretrain import Options
+        from sslbench.evaluation.monitored import pretrain_monitored
+        from sslbench.reports.progress import run_progress
 
-        experiment = resolved.experiment
+        experiment = asked.experiment
         title = f"{experiment.recipe.name} s{experiment.seed}"
         with process_group(self.device) as chosen:
             options = Options(
@@ -84,18 +88,14 @@ class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
                 tensorboard=self.tensorboard,
                 monitor_points=self.monitor_points,
             )
-            dataset = load(experiment.data, root=self.data_root)
-            monitor = make_knn_monitor(dataset) if dataset.train.labels is not None else None
             with run_progress(title) as progress:
-                return pretrain(
+                return pretrain_monitored(
                     experiment,
-                    provenance=resolved.provenance,
+                    provenance=asked.provenance,
                     runs=self.runs,
                     root=self.data_root,
                     options=options,
-                    monitor=monitor,
                     progress=progress,
-                    dataset=dataset,
                 )
 
     def _tell(self, folder: RunFolder) -> None:
@@ -121,12 +121,12 @@ class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
         _tell_next(path, self.data_root)
 
 
-def show(resolved: Resolved) -> None:
+def show(asked: Resolved) -> None:
     """The experiment as YAML; a comment behind each line names the layer of a changed field."""
     import yaml
 
-    typer.echo(yaml.safe_dump({"experiment": resolved.experiment.to_dict()}, sort_keys=False))
-    changed = {k: v for k, v in resolved.provenance.items() if v != "recipe"}
+    typer.echo(yaml.safe_dump({"experiment": asked.experiment.to_dict()}, sort_keys=False))
+    changed = {k: v for k, v in asked.provenance.items() if v != "recipe"}
     for path, layer in changed.items():
         typer.echo(f"# {path}: from {layer}")
 

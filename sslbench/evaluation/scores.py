@@ -38,10 +38,10 @@ class Score:
     """
 
     protocol: str
-    definition: str
+    definition: str = field(repr=False)
     dataset: str
-    fingerprint: str
-    encoder: str
+    fingerprint: str = field(repr=False)
+    encoder: str = field(repr=False)
     values: Mapping[str, Real]
     chosen: Mapping[str, float] = field(default_factory=dict)
     heldout: Mapping[str, float] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Score:
     num_test: int
     elapsed_seconds: float
     shared: int | None = None
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    source: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -179,10 +179,15 @@ def features_path(folder: RunFolder, dataset: Dataset) -> Path:
 
 def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:
     """Write a finished run's encoder as a file that says itself what it is. Raises UserError."""
+    encoder, card = encoder_of(folder)
+    export_encoder(encoder, card.encoder, path, layout, card)
+
+
+def encoder_of(folder: RunFolder) -> tuple[nn.Module, EncoderCard]:
+    """A finished run's encoder on the CPU, in evaluation mode, and what it is. Raises UserError."""
     if folder.status() != "finished":
         raise UserError(f"{folder.path} is {folder.status()}, not finished; finish it first.")
     experiment, summary = folder.experiment(), folder.summary()
-    spec = experiment.recipe.encoder
     if not {"resolution", "mean", "std"} <= summary.keys():
         raise UserError(
             f"{folder.summary_path} does not say what images the encoder was trained on; train it "
@@ -190,7 +195,7 @@ def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:
         )
     card = EncoderCard.from_dict(
         {
-            "encoder": spec,
+            "encoder": experiment.recipe.encoder,
             "views": experiment.recipe.views,
             "resolution": summary["resolution"],
             "normalization": {"mean": summary["mean"], "std": summary["std"]},
@@ -203,7 +208,7 @@ def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:
         folder, experiment.recipe, resolution=card.resolution, mean=normalization.mean,
         std=normalization.std,
     )  # fmt: skip
-    export_encoder(encoder, spec, path, layout, card)
+    return encoder, card
 
 
 def loaded_encoder(

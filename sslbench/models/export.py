@@ -69,7 +69,7 @@ def export_encoder(
     if not isinstance(spec, LibraryEncoder) and type(spec) not in NAMINGS:
         raise UserError(f"{type(spec).__name__} has no weights to export.")
     if layout not in ("torchvision", "timm"):
-        raise UserError(f"no layout '{layout}'; known: torchvision, timm")
+        raise UserError(f"No layout '{layout}'; known: torchvision, timm.")
     usual = usual_layout(spec)
     if isinstance(spec, LibraryEncoder) and layout != usual:
         raise UserError(

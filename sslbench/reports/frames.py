@@ -1,4 +1,4 @@
-"""Measured tables as pandas frames: long (one line per seed) and wide (as shown)."""
+"""Measured tables as pandas frames: long (one line per seed), wide (as shown), and in numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from sslbench.tables.results import Cell, MeasuredTable
 if TYPE_CHECKING:
     import pandas as pd
 
+_FACTS = ("title", "scale", "dataset", "seeds", "chance", "device", "device_class", "minutes",
+          "numerics", "stale", "torch", "commit")  # fmt: skip
+_NOTHING = Cell(state="missing")
 LONG_COLUMNS = (
     "table",
     "row",
@@ -62,6 +65,31 @@ def wide_frame(table: MeasuredTable) -> pd.DataFrame:
     texts = [[entry.text.replace("\n", "; ") for entry in line.entries] for line in shown.lines]
     index = pd.Index([line.label for line in shown.lines], name="row")
     return pd.DataFrame(texts, index=index, columns=columns)
+
+
+def number_frame(table: MeasuredTable, *, rows: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table's numbers, not rounded: a line a row by id, baselines last.
+
+    Args:
+        rows: the only rows wanted, beside the baselines.
+    Returns:
+        Columns by (key, part): of each `mean`, `interval`, `n` and `published`, NaN where there is
+        none. `attrs` has the `table`, and where and on what it was measured.
+    """
+    import pandas as pd
+
+    shown = [r for r in table.rows if rows is None or r.id in rows] + list(table.baselines)
+    parts = ("mean", "interval", "n", "published")
+    columns = pd.MultiIndex.from_product(
+        [[c.key for c in table.columns], parts], names=["column", "part"]
+    )
+    numbers = [
+        [getattr(row.cells.get(key, _NOTHING), part) for key, part in columns] for row in shown
+    ]
+    index = pd.Index([row.id for row in shown], name="row")
+    frame = pd.DataFrame(numbers, index=index, columns=columns, dtype=float)
+    frame.attrs.update({"table": table.id, **{name: getattr(table, name) for name in _FACTS}})
+    return frame
 
 
 def _long_lines(table: MeasuredTable) -> Iterator[dict[str, Any]]:

@@ -92,6 +92,11 @@ class Plan:
         """Estimated time of what is left, one run after the other."""
         return sum(run.seconds for run in self.todo)
 
+    def faults(self, finished: Finished) -> list[str]:
+        """The sentences of failures that are no result: a diverged run is one."""
+        by_name = {run.folder.path.name: run for run in self.runs}
+        return [text for name, text in finished.failed.items() if not by_name[name].diverged]
+
 
 @dataclass(frozen=True)
 class Event:

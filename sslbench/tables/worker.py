@@ -41,24 +41,22 @@ def execute(job: Job, tell: Tell) -> None:
         Interrupted: stopped by a signal.
     """
     from sslbench.engine.hardware import pick_device
-    from sslbench.engine.pretrain import Options, pretrain
+    from sslbench.engine.pretrain import Options
     from sslbench.evaluation.evaluate import evaluate
-    from sslbench.evaluation.knn import make_knn_monitor
+    from sslbench.evaluation.monitored import pretrain_monitored
 
     root = Path(job.root)
     dataset = _dataset(job.experiment.data, root)
-    labelled = dataset.train.labels is not None
 
     def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
         tell(JobResult("progress", job.name, step, steps, dict(metrics)))
 
-    folder = pretrain(
+    folder = pretrain_monitored(
         job.experiment,
         provenance=job.provenance,
         runs=Path(job.runs),
         root=root,
         options=Options(**job.options),
-        monitor=make_knn_monitor(dataset) if labelled else None,
         progress=progress,
         dataset=dataset,
     )

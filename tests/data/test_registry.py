@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from sslbench.cli.values import parse_dataset
 from sslbench.data import DATASETS, DatasetInfo, Raw, Split, fingerprint, load, packed
 from sslbench.data.registry import ANNOTATIONS
 from sslbench.errors import UserError
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import DrawnSpec, ImageSet
+from sslbench.requests import find_data
 
 READER = """
 import numpy as np
@@ -120,10 +120,10 @@ def test_a_changed_reader_reads_again(mine: Register, tmp_path: Path) -> None:
 def test_the_command_line_takes_the_name_and_a_folder(mine: Register, tmp_path: Path) -> None:
     write(tmp_path / "elsewhere")
     mine()
-    data = parse_dataset(f"mine:{tmp_path / 'elsewhere'}", "smoke")
+    data = find_data(f"mine:{tmp_path / 'elsewhere'}", "smoke")
     assert isinstance(data, ImageSet) and data.num_train == 2000
     assert len(load(data.but(resolution=16), root=tmp_path).train) == 6
-    assert parse_dataset("mine", "smoke") == SCALES["smoke"].dataset("mine")
+    assert find_data("mine", "smoke") == SCALES["smoke"].dataset("mine")
 
 
 def test_a_folder_that_is_not_there_is_named(mine: Register, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def _stripes(spec: Stripes) -> Raw:
 def test_a_drawn_set_of_ones_own_is_named_like_its_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = DatasetInfo(summary="Stripes", spec=Stripes, reader=_stripes)
     monkeypatch.setitem(DATASETS, "stripes", entry)
-    spec = parse_dataset("stripes", "smoke")
+    spec = find_data("stripes", "smoke")
     assert spec == Stripes(num_train=2000)
     data = load(spec.but(num_train=20, num_test=4), root=Path())
     assert data.name == "stripes" and len(data.train) == 20 and data.annotations == {"labels"}

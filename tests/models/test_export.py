@@ -97,7 +97,7 @@ def test_encoders_without_weights_and_unknown_layouts_are_refused(tmp_path: Path
     with pytest.raises(UserError, match="RawPixels has no weights"):
         load_encoder_file(path, RawPixels(), resolution=4)
     layout: Any = "keras"
-    with pytest.raises(UserError, match="no layout 'keras'"):
+    with pytest.raises(UserError, match="No layout 'keras'"):
         export_encoder(build_encoder(NARROW, resolution=8), NARROW, path, layout)
     assert not path.exists()
 

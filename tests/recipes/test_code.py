@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from sslbench import plugins
-from sslbench.cli.values import experiment_file
 from sslbench.data import Raw, load
 from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder, run_digest
@@ -21,6 +20,7 @@ from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.specs import ImageSet, NegativeCosine
+from sslbench.requests import experiment_file
 from tests.own import DATA, METHOD
 from tests.tiny import summary
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench.reports.frames import LONG_COLUMNS, long_frame, wide_frame
+from sslbench.reports.frames import LONG_COLUMNS, long_frame, number_frame, wide_frame
 from sslbench.tables.results import MeasuredTable
 
 
@@ -37,3 +37,22 @@ def test_wide_frame_is_the_table_as_shown(stop_grad: MeasuredTable) -> None:
     frame = wide_frame(stop_grad)
     assert frame.loc["w/ stop-grad", ("linear (%)", "published")] == "67.7 ± 0.1"
     assert frame.loc["raw pixels", ("linear (%)", "ours")] == "24.4 (exact)"
+
+
+def test_number_frame_has_the_cells_as_numbers(stop_grad: MeasuredTable) -> None:
+    frame = number_frame(stop_grad)
+    cell = stop_grad.cell("with", "top1")
+    shown = frame.loc["with", "top1"]
+    assert shown.to_dict() == {
+        "mean": pytest.approx(cell.mean),
+        "interval": pytest.approx(cell.interval),
+        "n": cell.n,
+        "published": cell.published,
+    }
+    assert frame.attrs["table"] == stop_grad.id and frame.attrs["scale"] == stop_grad.scale
+
+
+def test_number_frame_of_some_rows_keeps_the_baselines(stop_grad: MeasuredTable) -> None:
+    frame = number_frame(stop_grad, rows=["without"])
+    assert list(frame.index) == ["without", *(row.id for row in stop_grad.baselines)]
+    assert frame.loc["untrained", "top1"].isna()["published"]

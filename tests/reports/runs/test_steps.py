@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.cli.values import resolved
+from sslbench.cli.values import parse_sets
 from sslbench.engine.folder import NUMERICS, RunFolder
 from sslbench.engine.pretrain import run_folder
 from sslbench.recipes.specs import ImageSet
@@ -20,6 +20,7 @@ from sslbench.reports.runs.steps import (
     report_step,
     sentence_on_labels,
 )
+from sslbench.requests import resolved
 from tests.tiny import tiny
 
 
@@ -71,7 +72,7 @@ def test_an_unfinished_run_is_continued_from_its_own_file_and_a_failed_one_is_no
 def test_the_command_of_a_run_names_its_own_folder_again(kept, seed):
     experiment = read_run(one(kept, "simsiam-*")).experiment.but(seed=seed)
     file = str(one(kept, "simsiam-*") / "experiment.yaml")
-    again = resolved(file, scale="laptop", dataset=None, sets=None, seed=seed).experiment
+    again = resolved(file, scale="laptop", seed=seed).experiment
     folders = [run_folder(e, runs=kept, root=kept).path for e in (experiment, again)]
     assert folders[0] == folders[1]
     assert folders[0].exists() == (seed == 0)
@@ -85,7 +86,10 @@ def test_a_baselines_command_has_the_runs_data_and_encoder(kept, name, run):
     options = dict(zip(words[3::2], words[4::2], strict=True))
     sets = [value for key, value in zip(words[3::2], words[4::2], strict=True) if key == "--set"]
     made = resolved(
-        words[2], scale=options["--scale"], dataset=options.get("--dataset"), sets=sets, seed=0
+        words[2],
+        scale=options["--scale"],
+        dataset=options.get("--dataset"),
+        changes=parse_sets(sets),
     ).experiment
     assert made.data == own.experiment.data
     if name == "untrained":

@@ -1,4 +1,4 @@
-"""Text of options as values: what is changed, and which layer each field came from."""
+"""What is asked for by name: what is changed, and which layer each field came from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sslbench.cli.values import experiment_file, parse_sets, resolved
+from sslbench.cli.values import parse_sets
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import resolve
+from sslbench.requests import experiment_file, resolved, split_changes
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def kept(tmp_path: Path) -> Path:
 
 
 def changed(file: Path, *sets: str) -> dict[str, str]:
-    found = resolved(str(file), scale="laptop", dataset=None, sets=sets, seed=3)
+    found = resolved(str(file), scale="laptop", changes=parse_sets(sets), seed=3)
     return found.provenance
 
 
@@ -62,4 +63,5 @@ def test_layers_that_are_none_are_refused_with_the_file(kept: Path, layers: obje
 
 
 def test_changes_of_the_data_stand_apart():
-    assert parse_sets(["epochs=1", "data.num_train = 5"]) == ({"epochs": 1}, {"num_train": 5})
+    changes = parse_sets(["epochs=1", "data.num_train = 5"])
+    assert split_changes(changes) == ({"epochs": 1}, {"num_train": 5})

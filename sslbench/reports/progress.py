@@ -34,6 +34,12 @@ def describe(stats: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
+def watched() -> bool:
+    """Whether what goes to standard error is seen as it comes: by a terminal, or a notebook."""
+    console = Console(stderr=True)
+    return console.is_terminal or console.is_jupyter
+
+
 @contextlib.contextmanager
 def run_progress(title: str) -> Iterator[Report]:
     """A bar for one run; yields what the engine calls at every log point."""

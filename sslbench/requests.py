@@ -1,0 +1,216 @@
+"""What a user asks for by name, on the command line or from Python: experiments, runs, grids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslbench.data.registry import name_and_path
+from sslbench.engine.folder import RunFolder
+from sslbench.errors import UserError, did_you_mean
+from sslbench.files import entries, read_yaml
+from sslbench.recipes.recipe import Experiment, Recipe
+from sslbench.recipes.resolve import Resolved, find_scale, layered, resolve
+from sslbench.recipes.scales import SCALES
+from sslbench.recipes.specs import Data
+from sslbench.typed import typed
+
+if TYPE_CHECKING:
+    from sslbench.tables.grid import Plan
+    from sslbench.tables.results import MeasuredTable
+    from sslbench.tables.schema import Table
+
+Changes = Mapping[str, Any]
+
+
+def split_changes(changes: Changes | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The changes of the recipe, and those of the data without their `data.`."""
+    recipe: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for path, value in (changes or {}).items():
+        of_data = path.startswith("data.")
+        (data if of_data else recipe)[path.removeprefix("data.")] = value
+    return recipe, data
+
+
+def find_data(dataset: str | Data | None, scale: str) -> Data | None:
+    """NAME or NAME:PATH as the scale would use it; None keeps the scale's own set. Raises
+    UserError."""
+    if not isinstance(dataset, str):
+        return dataset
+    chosen = find_scale(scale)
+    name, path = name_and_path(dataset)
+    return chosen.dataset(name, path=path)
+
+
+def known_scale(name: str) -> str:
+    """The scale of that name, for other data sets; an imported encoder has none of its own."""
+    return name if name in SCALES else "cifar"
+
+
+def resolved(
+    recipe: str | Recipe,
+    *,
+    scale: str,
+    dataset: str | Data | None = None,
+    changes: Changes | None = None,
+    seed: int = 0,
+) -> Resolved:
+    """The experiment that is asked for.
+
+    Args:
+        recipe: a name; a YAML file, one that `--show` printed or a run's; or a recipe itself. The
+            last two are taken as they are, and the scale gives the data alone.
+        scale: smoke, laptop, cifar or paper.
+        dataset: as `find_data` takes it.
+        changes: dotted fields to values, as `--set` names them; `data.FIELD` changes the data.
+    Raises:
+        UserError: an unknown name or field, a wrong value, or pieces that do not fit.
+    """
+    own, of_data = split_changes(changes)
+    data = (find_data(dataset, scale) or find_scale(scale).data).but(of_data)
+    if isinstance(recipe, str) and not recipe.endswith((".yaml", ".yml")):
+        return resolve(recipe, scale=scale, layers=[("--set", own)], data=data, seed=seed)
+    if isinstance(recipe, Recipe):
+        written = dict.fromkeys((field for field, _ in recipe.leaves()), "Python")
+        changed, layers = layered(recipe, written, own, "--set")
+        return Resolved(Experiment(recipe=changed, data=data, seed=seed, scale=scale), layers)
+    kept = experiment_file(Path(recipe))
+    experiment = kept.experiment.but(seed=seed)
+    if dataset or of_data:
+        experiment = experiment.but(data=data)
+    changed, layers = layered(experiment.recipe, kept.provenance, own, "--set")
+    return Resolved(experiment.but(recipe=changed), layers)
+
+
+def experiment_file(path: Path) -> Resolved:
+    """An experiment from a YAML file. A run's file says which layer each field came from; of
+    another file's fields it is the file. Raises UserError that names the file and the field."""
+    document = read_yaml(path)
+    layers: Any = {}
+    if isinstance(document, dict) and "experiment" in document:
+        layers, document = document.get("provenance", {}), document["experiment"]
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no recipe; `sslbench pretrain NAME --show` prints one.")
+    try:
+        layers = typed(layers, Mapping[str, str], where="provenance")
+        if document.get("kind", "Experiment") == "Experiment":
+            experiment = Experiment.from_dict(document)
+        else:
+            experiment = Experiment(recipe=Recipe.from_dict(document))
+    except UserError as error:
+        if path.name == "experiment.yaml":  # a run's says in run.json what it needs
+            RunFolder(path.parent).require_plugins()
+        raise UserError(f"{path}: {error}") from None
+    fields = (field for field, _ in experiment.recipe.leaves())
+    return Resolved(experiment, {field: layers.get(field, str(path)) for field in fields})
+
+
+def exists(text: str, *, folder: bool) -> bool:
+    """Whether a file, or a folder, of that path is there. Raises UserError for what is no path."""
+    try:
+        return Path(text).is_dir() if folder else Path(text).is_file()
+    except (OSError, ValueError):
+        raise UserError(f"'{text[:40]}...' is not a path that can be read; check it.") from None
+
+
+def _names_weights(path: Path) -> bool:
+    from sslbench.models.files import SUFFIXES
+
+    return path.suffix in SUFFIXES
+
+
+def find_run(text: str, runs: Path) -> Path:
+    """A run folder by path, or by the start of its name under `runs`. Raises UserError."""
+    direct = Path(text)
+    if exists(text, folder=True):
+        return direct
+    if exists(text, folder=False):
+        raise UserError(
+            f"{text} is a file, and this needs a run; `sslbench eval {text} --dataset NAME` makes "
+            "one of an encoder file."
+        )
+    if _names_weights(direct):
+        raise UserError(f"{text}: no such file; check the path.")
+    names = [p.name for p in entries(runs) if p.is_dir()]
+    matches = [n for n in names if n.startswith(text)]
+    if len(matches) == 1:
+        return runs / matches[0]
+    if matches:
+        raise UserError(f"'{text}' could be {', '.join(matches)}; give more of the name.")
+    raise UserError(f"No run '{text}' under {os.fspath(runs)}{did_you_mean(text, names[:50])}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRequest:
+    """What is asked of the grid: some tables at a scale, and where runs and data lie.
+
+    Attributes:
+        seeds: how many (0, 1, ...), or which.
+        data: in place of the scale's own.
+        overrides: `--set` changes of the recipes.
+        rows: ids of the only rows wanted.
+    """
+
+    tables: tuple[Table, ...]
+    scale: str
+    seeds: int | Sequence[int]
+    data: Data | None
+    overrides: Changes
+    runs: Path
+    root: Path
+    rows: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tables: Sequence[Table],
+        *,
+        scale: str,
+        seeds: int | Sequence[int] | None,
+        rows: Sequence[str] | None,
+        dataset: str | Data | None,
+        changes: Changes | None,
+        runs: Path,
+        root: Path,
+    ) -> GridRequest:
+        """The request of a command or a call: `seeds` and `dataset` are the scale's where they are
+        None, `changes` as `resolved` takes them. Raises UserError with the nearest names."""
+        overrides, of_data = split_changes(changes)
+        chosen, data = find_scale(scale), find_data(dataset, scale)
+        if of_data:
+            data = (data or chosen.data).but(of_data)
+        return cls(
+            tables=tuple(tables),
+            scale=scale,
+            seeds=chosen.seeds if seeds is None else seeds,
+            data=data,
+            overrides=overrides,
+            runs=runs,
+            root=root,
+            rows=None if rows is None else tuple(rows),
+        )
+
+    def plan(self) -> Plan:
+        """The runs it takes. Raises UserError."""
+        from sslbench.tables.grid import plan
+
+        return plan(
+            self.tables, scale=self.scale, seeds=self.seeds, rows=self.rows, data=self.data,
+            overrides=self.overrides, runs=self.runs, root=self.root,
+        )  # fmt: skip
+
+    def measure(self) -> list[MeasuredTable]:
+        """The tables as far as they have been run. Raises UserError."""
+        from sslbench.tables.measure import measure
+
+        return [
+            measure(
+                table, scale=self.scale, seeds=self.seeds, runs=self.runs, root=self.root,
+                data=self.data, overrides=self.overrides,
+            )
+            for table in self.tables
+        ]  # fmt: skip
