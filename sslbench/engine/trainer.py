@@ -72,15 +72,7 @@ class Trainer:
         group = self.recipe.batch_size * self.recipe.accumulate
         self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
-        if device.type == "cpu":
-            resolution = dataset.resolution
-            unsaid = unsaid_parameters(self.recipe.encoder, resolution=resolution)
-            require_room(self.recipe, resolution, unsaid=unsaid)
-        self.method: Method = build_method(experiment, dataset).to(device)
-        # Convolutions are faster with the channels last; the views come so as well.
-        self.method = self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu" and precision is not None:
-            keep_strides_inside(self.method)
+        self.method: Method = self._placed(dataset)
         self.augmenter = Augmenter(
             self.recipe.views,
             resolution=dataset.resolution,
@@ -100,6 +92,18 @@ class Trainer:
         self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
+
+    def _placed(self, dataset: Dataset) -> Method:
+        """The network where it trains, once it is known to fit."""
+        recipe, resolution, on_cpu = self.recipe, dataset.resolution, self.device.type == "cpu"
+        if on_cpu:
+            unsaid = unsaid_parameters(recipe.encoder, resolution=resolution)
+            require_room(recipe, resolution, unsaid=unsaid)
+        method: Method = build_method(self.experiment, dataset).to(self.device)
+        if on_cpu and self.precision is not None:
+            keep_strides_inside(method)
+        # Convolutions are faster with the channels last; the views come so as well.
+        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _local_batch(self, count: int, name: str) -> int:
         batch, world = self.recipe.batch_size, distributed.world_size()
