@@ -3,10 +3,10 @@
     git worktree add --detach /tmp/before COMMIT
     python benchmarks/between.py /tmp/before
 
-At `laptop` scale, on one core, for four recipes that remember different things: SimCLR nothing,
-MoCo v2 a queue, SwAV prototypes, DINO a teacher and a centre. Each round starts a process of either
-checkout in turn, which warms up and times whole steps (views, forward, backward, update); printed
-are the medians over rounds of its median step.
+At `laptop` scale, on one core, in the precision that a run would take, for four recipes that remember
+different things: SimCLR nothing, MoCo v2 a queue, SwAV prototypes, DINO a teacher and a centre. Each
+round starts a process of either checkout in turn, which warms up and times whole steps (views,
+forward, backward, update); printed are the medians over rounds of its median step.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ import json, statistics, sys, time
 from pathlib import Path
 import torch
 from sslbench.data import load
+from sslbench.engine.hardware import pick_precision
 from sslbench.engine.trainer import Trainer
 from sslbench.recipes.resolve import resolve
 
 torch.set_num_threads(1)
+device = torch.device("cpu")
 medians = {}
 for name in sys.argv[2:]:
     experiment = resolve(name, scale="laptop").experiment
     dataset = load(experiment.data, root=Path("unused"))
-    trainer = Trainer(experiment, dataset, device=torch.device("cpu"))
+    trainer = Trainer(experiment, dataset, device=device, precision=pick_precision(device))
     seconds = []
     for _ in range(int(sys.argv[1])):
         begin = time.perf_counter()

@@ -280,11 +280,16 @@ def _children(node: yaml.Node) -> Iterable[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
+_WORDS = ("on", "off", "yes", "no")  # truth values to YAML 1.1, as keys words: a column has `on`
+
+
 def _check_keys(node: yaml.MappingNode) -> None:
     seen: set[Hashable] = set()
     for key, _ in node.value:
         if key.tag == "tag:yaml.org,2002:merge":
             continue
+        if isinstance(key, yaml.ScalarNode) and key.value.lower() in _WORDS:
+            key.tag = "tag:yaml.org,2002:str"
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
             raise _refusal(key, f"a key must be text, not {shown}; quote it")

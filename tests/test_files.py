@@ -25,7 +25,7 @@ BILLION_LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
 YAML_FAULTS = {
     "a: 1\nb: [2\n": "line 3, column 1: did not find",
     "a: 1\nb: 2\na: 3\n": "line 3, column 1: the key 'a' stands twice",
-    "on: 1\n": "a key must be text, not on; quote it",
+    "true: 1\n": "a key must be text, not true; quote it",
     "1: 2\n": "a key must be text",
     "? [a]\n: 2\n": "a key must be text, not a list",
     "!!python/object:os.system {}\n": "line 1, column 1: could not determine a constructor",
@@ -169,3 +169,8 @@ def test_a_write_that_fails_keeps_the_old_file_and_says_why(
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("word", ["on", "Off", "yes", "NO"])
+def test_what_yaml_reads_as_a_truth_value_is_a_word_as_a_key(word: str) -> None:
+    assert parse_yaml(f"{word}: cifar10\n") == {word: "cifar10"}
