@@ -3,10 +3,10 @@
     git worktree add --detach /tmp/before COMMIT
     python benchmarks/between.py /tmp/before
 
-At `laptop` scale, on one core, in the precision that a run would take, for four recipes that remember
-different things: SimCLR nothing, MoCo v2 a queue, SwAV prototypes, DINO a teacher and a centre. Each
-round starts a process of either checkout in turn, which warms up and times whole steps (views,
-forward, backward, update); printed are the medians over rounds of its median step.
+At `laptop` scale, on one core, in the precision that a run would take, for four recipes that
+remember different things: SimCLR nothing, MoCo v2 a queue, SwAV prototypes, DINO a teacher and a
+centre. Each round starts a process of either checkout in turn, which warms up and times whole
+steps (views, forward, backward, update); printed are the medians over rounds of its median step.
 """
 
 from __future__ import annotations
