@@ -160,6 +160,18 @@ def _keep(places: list[Path], tensors: dict[str, Tensor], header: Header) -> Non
     warnings.warn(DataWarning(sentence), stacklevel=3)
 
 
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each with memory of its own, as the file asks for: a reader may give halves of
+    one."""
+    seen: set[int] = set()
+    found = {}
+    for name, x in tensors.items():
+        place = x.untyped_storage().data_ptr()
+        found[name] = x.clone() if place in seen else x
+        seen.add(place)
+    return found
+
+
 def _write(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
     """To a temporary file first, so that a reader sees all of it or nothing; each process to its
     own, as several may pack one set."""
@@ -167,7 +179,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: Header) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     os.close(handle)
     try:
-        save_file(tensors, name, metadata=header.to_metadata())
+        save_file(_apart(tensors), name, metadata=header.to_metadata())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

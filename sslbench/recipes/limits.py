@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sslbench.errors import UserError
 from sslbench.memory import require_memory
+from sslbench.recipes.specs import EMA, LAMB, AdamW, ConstantRandom
 
 # Of a whole number that has no limit of its own; ImageNet-22k has 14 million images.
 LARGEST = 2**24
@@ -68,8 +69,8 @@ def require_parameters(recipe: Recipe) -> None:
 
 def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
     """Raise UserError where training does not fit the memory of this machine: weights, gradients,
-    momentum, and the views of a batch of images of that side. The activations, which are far more,
-    are not counted.
+    what the optimiser keeps of each, a separate target, and the views of a batch of images of that
+    side. The activations, which are far more, are not counted.
 
     Args:
         unsaid: weights that the recipe does not tell of, as of a library's network.
@@ -77,10 +78,18 @@ def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
     views = recipe.views.num_global + recipe.views.num_local
     side = recipe.views.first.size or resolution
     require_memory(
-        12 * (num_parameters(recipe) + unsaid) + 12 * recipe.batch_size * views * side**2,
+        4 * _copies(recipe) * (num_parameters(recipe) + unsaid)
+        + 12 * recipe.batch_size * views * side**2,
         what=f"Training {recipe.name} in batches of {recipe.batch_size:,}",
         remedy="lower batch_size or the widths of the networks",
     )
+
+
+def _copies(recipe: Recipe) -> int:
+    """Numbers that training keeps for each weight."""
+    moments = 2 if isinstance(recipe.optimizer, AdamW | LAMB) else 1
+    separate = isinstance(getattr(recipe, "target", None), EMA | ConstantRandom)
+    return 2 + moments + separate
 
 
 def num_parameters(recipe: Recipe) -> int:

@@ -94,6 +94,20 @@ def test_the_second_load_reads_all_of_it_from_the_packed_copy(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_halves_of_one_array_are_packed_apart(mine: Register, tmp_path: Path) -> None:
+    write(tmp_path / "mine")
+    one = READER.replace(
+        'return Raw(*halves, ("cat", "dog"))',
+        "x = torch.cat([h.images for h in halves])\n    n = len(halves[0].images)\n"
+        "    none = torch.zeros(2 * n, 2, dtype=torch.bool)\n    return Raw("
+        'Split(x[:n], multilabels=none[:n]), Split(x[n:], multilabels=none[n:]), ("cat", "dog"))',
+    )
+    data = load(mine(one, annotations={"multilabels"}), root=tmp_path)
+    assert not torch.equal(data.train.images, data.test.images)
+    again = load(mine(one, annotations={"multilabels"}), root=tmp_path)
+    assert torch.equal(data.test.images, again.test.images)
+
+
 def test_annotations_are_part_of_the_fingerprint(mine: Register, tmp_path: Path) -> None:
     write(tmp_path / "mine")
     before = load(mine(), root=tmp_path)

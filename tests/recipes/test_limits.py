@@ -70,3 +70,15 @@ def test_more_than_there_is_memory_for_is_refused(monkeypatch: pytest.MonkeyPatc
         require_room(recipe.but(batch_size=4096), 16)
     with pytest.raises(UserError, match=r"Training simclr in batches of .* needed"):
         require_room(recipe, 16, unsaid=10**6)
+
+
+def test_what_is_kept_of_each_weight_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed: list[int] = []
+    monkeypatch.setattr(
+        "sslbench.recipes.limits.require_memory", lambda count, **_: needed.append(count)
+    )
+    plain = RECIPES["simclr"].but(optimizer="SGD")
+    for recipe in (plain, plain.but(optimizer="AdamW"), plain.but(target="EMA")):
+        require_room(recipe, 224)
+    weights = 4 * num_parameters(plain)
+    assert [n - needed[0] for n in needed] == [0, weights, weights]
