@@ -1,7 +1,7 @@
 """A training step of this checkout over another one's: is a change of structure free?
 
-    git worktree add --detach /tmp/before COMMIT
-    python benchmarks/between.py /tmp/before
+    git worktree add --detach ../before COMMIT
+    python benchmarks/between.py ../before
 
 At `laptop` scale, on one core, in the precision that a run would take, for four recipes that
 remember different things: SimCLR nothing, MoCo v2 a queue, SwAV prototypes, DINO a teacher and a
