@@ -96,7 +96,7 @@ class JointEmbedding(Method):
         target = self.target(views, projections, reads.target, batch)  # N×D of each
         output = self.objective(_listed(online, num_views), _listed(target, num_views), batch)
         # The projection and not the prediction: what SimSiam's Fig. 2 looks for a collapse in.
-        query = projections[0].detach()
+        query = projections[min(projections)].detach()
         carry = (output.carry, query, batch.indices)
         return StepOutput(output.loss, query, detached(output.metrics), carry)
 
