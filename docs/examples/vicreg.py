@@ -73,7 +73,7 @@ RECIPES["vicreg"] = JointRecipe(
     epochs=1000,
     batch_size=2048,
 )
-# The best of eight tries of one seed at `smoke`: AdamW barely starts, SGD as BYOL has it there does.
+# The best of eight tries of one seed at `smoke`: AdamW barely starts, SGD as BYOL has it does.
 SCALES["laptop"].recipes["vicreg"] = {
     "projector.out": 256,
     "optimizer": {"kind": "SGD", "lr": 0.5, "scaling": "linear"},
