@@ -27,6 +27,7 @@ from sslbench.objectives.objective import (
     LossOutput,
     Objective,
     Reads,
+    anchors_alone,
     by_direction,
     stateless,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Queue",
     "Reads",
     "ViewQueues",
+    "anchors_alone",
     "by_direction",
     "cross_entropy",
     "stateless",

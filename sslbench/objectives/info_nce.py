@@ -17,7 +17,14 @@ from sslbench.distributed import gather
 from sslbench.objectives.candidates import NO_MEMORY, Candidates, Memory, compare
 from sslbench.objectives.denominator import log_denominator
 from sslbench.objectives.embeddings import Embeddings, select
-from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.objective import (
+    Given,
+    LossOutput,
+    Objective,
+    Reads,
+    anchors_alone,
+    by_direction,
+)
 from sslbench.objectives.queue import Queue
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import InfoNCE
@@ -139,8 +146,8 @@ class InfoNCELoss(Objective):
             # Every view is an anchor, and a negative of the other images' views.
             every = tuple(range(max(2, num_views)))
             return Reads(every, every)
-        found = by_direction(symmetric=self.spec.symmetric, num_views=num_views)
-        return Reads(found.online, () if self.spec.reads_bank else found.target)
+        reads = anchors_alone if self.spec.reads_bank else by_direction
+        return reads(symmetric=self.spec.symmetric, num_views=num_views)
 
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         memory = Memory(

@@ -11,7 +11,7 @@ from torch import Tensor
 from sslbench.batch import Batch
 from sslbench.distributed import rank, world_size
 from sslbench.objectives.embeddings import Embeddings, anchor_views, select
-from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, anchors_alone
 from sslbench.objectives.partition import Partition
 from sslbench.recipes.specs import NoiseContrastive
 from sslbench.streams import integers
@@ -97,9 +97,7 @@ class NoiseContrastiveLoss(Objective):
         self.partition = Partition()
 
     def reads(self, num_views: int) -> Reads:
-        return Reads(
-            by_direction(symmetric=self.spec.symmetric, num_views=num_views).online, target=()
-        )
+        return anchors_alone(symmetric=self.spec.symmetric, num_views=num_views)
 
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         assert batch.indices is not None  # the bank is of fixed images

@@ -135,6 +135,11 @@ def by_direction(*, symmetric: bool, num_views: int) -> Reads:
     return Reads(tuple(views), (0, 1) if symmetric else (1,))
 
 
+def anchors_alone(*, symmetric: bool, num_views: int) -> Reads:
+    """The same anchors and no target: they are compared with the rows of the memory bank."""
+    return Reads(by_direction(symmetric=symmetric, num_views=num_views).online, target=())
+
+
 class Stateless(Objective):
     """A function of the batch's embeddings alone.
 

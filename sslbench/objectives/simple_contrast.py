@@ -9,7 +9,7 @@ from torch import Tensor
 from sslbench.batch import Batch
 from sslbench.objectives.candidates import Candidates
 from sslbench.objectives.embeddings import Embeddings, anchor_views, select
-from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, by_direction
+from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, anchors_alone
 from sslbench.objectives.ring import in_ring
 from sslbench.recipes.specs import SimpleContrast
 
@@ -67,9 +67,7 @@ class SimpleContrastLoss(Objective):
         self.spec, self.bank = spec, given.bank
 
     def reads(self, num_views: int) -> Reads:
-        return Reads(
-            by_direction(symmetric=self.spec.symmetric, num_views=num_views).online, target=()
-        )
+        return anchors_alone(symmetric=self.spec.symmetric, num_views=num_views)
 
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         assert batch.indices is not None  # the bank is of fixed images
