@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,6 @@ from sslbench.errors import UserError
 if TYPE_CHECKING:
     from sslbench.tuning.record import Record
     from sslbench.tuning.request import TuneRequest
-    from sslbench.tuning.running import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +53,11 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
         if self.dry_run:
             self._tell_plans(request)
             return
+        from sslbench.reports.progress import study_progress
+
         records = []
         for name in request.recipes:
-            records.append(record := request.run(name, on_progress=_say))
+            records.append(record := request.run(name, on_progress=study_progress))
             if self.write:
                 typer.echo(str(request.write(record)), err=True)
         self._tell(records, request)
@@ -117,7 +117,3 @@ def _plain(record: Record) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(record)
-
-
-def _say(progress: Progress) -> None:
-    print(f"{progress.recipe}  {progress.text}", file=sys.stderr, flush=True)
