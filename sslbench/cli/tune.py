@@ -9,7 +9,7 @@ import typer
 
 from sslbench.cli import options as o
 from sslbench.cli import values
-from sslbench.errors import UserError
+from sslbench.errors import Interrupted, RunFailed, UserError
 
 if TYPE_CHECKING:
     from sslbench.tuning.record import Record
@@ -48,19 +48,41 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
     ] = False
 
     def __call__(self) -> None:
-        """Raises UserError, RunFailed and Interrupted as `TuneRequest.run`."""
+        """A study that fails does not keep the others from being run.
+
+        Raises:
+            UserError: something that is asked for is wrong, before anything is run.
+            RunFailed: at the end, where studies failed.
+            Interrupted: stopped by a signal.
+        """
         request = self._request()
         if self.dry_run:
             self._tell_plans(request)
             return
+        for name in request.recipes:
+            request.definition(name, planned=len(self.recipes) > 1)
+        records, failed = [], []
+        for name in request.recipes:
+            try:
+                records.append(self._study(name, request))
+            except Interrupted:
+                raise
+            except UserError as error:
+                if len(request.recipes) == 1:
+                    raise
+                failed.append(str(error))
+        self._tell(records, request)
+        if failed:
+            raise RunFailed(f"{len(failed)} of {len(request.recipes)} studies failed: "
+                            f"{' '.join(failed)}")  # fmt: skip
+
+    def _study(self, name: str, request: TuneRequest) -> Record:
         from sslbench.reports.progress import study_progress
 
-        records = []
-        for name in request.recipes:
-            records.append(record := request.run(name, on_progress=study_progress))
-            if self.write:
-                typer.echo(str(request.write(record)), err=True)
-        self._tell(records, request)
+        record = request.run(name, on_progress=study_progress)
+        if self.write:
+            typer.echo(str(request.write(record)), err=True)
+        return record
 
     def _request(self) -> TuneRequest:
         from sslbench.requests import split_changes, wanted_data

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from sslbench.errors import RunFailed
+from sslbench.tuning.request import TuneRequest
+
 QUICK = ["--scale", "smoke", "--trials", "2", "--seeds", "1", "--device", "cpu",
          "--set", "epochs=1", "--set", "data.num_train=160", "--set", "data.num_test=60",
          "--set", "data.resolution=16", "--set", "encoder.width=4"]  # fmt: skip
@@ -43,7 +46,7 @@ def test_a_study_is_printed_and_kept(run, tmp_path) -> None:
     [
         (["simsam"], "No recipe 'simsam'; did you mean 'simsiam'"),
         (["raw-pixels"], "raw-pixels has nothing to tune"),
-        (["untrained"], "untrained has nothing to tune"),
+        (["simclr", "untrained"], "untrained has nothing to tune"),
         (["simclr", "--trials", "0"], "--trials must be 1 to"),
         (["simclr", "--seeds", "0"], "--seeds must be at least 1"),
         (["simclr", "--seed", "-1"], "--seed -1: needs a whole number from 0"),
@@ -62,6 +65,19 @@ def test_bad_input_is_a_sentence(run, words, sentence) -> None:
     code, out, err = run("tune", *words)
     assert code == 2 and not out
     assert sentence in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_study_that_fails_does_not_keep_the_others_from_being_run(run, monkeypatch) -> None:
+    asked = []
+
+    def fail(self, recipe, **more):
+        asked.append(recipe)
+        raise RunFailed(f"{recipe} failed.")
+
+    monkeypatch.setattr(TuneRequest, "run", fail)
+    code, _, err = run("tune", "simclr", "byol", "--scale", "smoke")
+    assert code == 3 and asked == ["simclr", "byol"]
+    assert "2 of 2 studies failed: simclr failed. byol failed." in err
 
 
 def test_all_of_the_space_fixed_is_nothing_to_tune(run) -> None:

@@ -96,7 +96,6 @@ def test_over_two_workers_it_is_the_same(tmp_path: Path) -> None:
     alone, shared = (
         request(tmp_path / str(jobs), jobs=jobs, **few).run("simclr") for jobs in (1, 2)
     )
-    assert {t.state for t in alone.trials} == {"finished", "stopped"}
     assert content(alone) == content(shared)
 
 
