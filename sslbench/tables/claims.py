@@ -5,10 +5,11 @@
 An operand is "row" (first column), "row.column", or a number; `untrained` and `raw-pixels` are
 rows of every table. `holds` applies to the published values and to ours; where a small scale must
 be asked differently, `published` and `ours` stand instead. A claim that the paper states without
-numbers has `words` (why) and only `ours`. `by` is the margin a comparison must have (a negative
-one allows as much), `factor` multiplies its second operand; a list of operands means each of them.
-In a table of several data sets ours is judged on the one measured; a claim about one of them names
-it (`dataset`) and is judged there only.
+numbers has `words` (why) and only `ours`. `by` is how much a comparison must be won by, `factor`
+multiplies its second operand; a list of operands means each of them. Words that begin with "not"
+or "among" forgive a stated `margin`; all others are strict. In a table of several data sets ours
+is judged on the one measured; a claim about one of them names it (`dataset`) and is judged there
+only.
 """
 
 from __future__ import annotations
@@ -18,27 +19,32 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sslbench.errors import UserError, did_you_mean
-from sslbench.tables.predicates import VOCABULARY, Predicate
+from sslbench.tables.predicate import Predicate
+from sslbench.tables.predicates import VOCABULARY
 from sslbench.typed import read_as, typed
 
+# What forgives a margin, which the claim must state.
+LENIENT = ("not_below", "not_above", "among_best", "among_worst", "not_decreasing",
+           "not_increasing")  # fmt: skip
 REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
-            "steeper": ("along",)}  # fmt: skip
-LEAST = {"argmax_inside": 3, "order": 2, "within": 2, "increasing": 2, "decreasing": 2}
-MARGINS = ("greater", "less", "at_least", "at_most")  # take numbers, and lists of operands
+            "steeper": ("along",), **dict.fromkeys(LENIENT, ("margin",))}  # fmt: skip
+SERIES = ("increasing", "decreasing", "not_increasing", "not_decreasing")
+LEAST = {"argmax_inside": 3, "order": 2, "within": 2, **dict.fromkeys(SERIES, 2)}
+PAIRS = ("greater", "less", "not_below", "not_above")  # take numbers, and lists of operands
 NUMBERS = ("order", "within")  # take numbers
 _CELLS: Any = tuple[str, ...]
 _NUMBERS: Any = tuple[str | float, ...]
-_MARGIN: Any = tuple[str | float | tuple[str | float, ...], ...]
+_PAIR: Any = tuple[str | float | tuple[str | float, ...], ...]
 _OPTIONS: dict[str, Any] = {
-    "by": float, "factor": float, "tolerance": float, "along": str,
+    "by": float, "factor": float, "margin": float, "tolerance": float, "along": str,
     "among": Literal["all"] | tuple[str, ...],
 }  # fmt: skip
+POSITIVE = ("by", "factor", "margin", "tolerance")
 _THAN: dict[str, Any] = {
     "less_sensitive": tuple[str, str] | tuple[tuple[str, str], ...],
     "steadier": tuple[str, ...],
     "steeper": str,
 }
-PAIRS = ("greater", "less", "at_least", "at_most", "less_sensitive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +117,20 @@ def parse(data: Any, *, where: str) -> Predicate:
         if key not in options:
             raise UserError(f"{where}: {kind} needs '{key}'.")
     arguments = data[kind] if isinstance(data[kind], list) else [data[kind]]
-    if kind in PAIRS and len(arguments) != 2:
+    if kind in (*PAIRS, "less_sensitive") and len(arguments) != 2:
         raise UserError(f"{where}: {kind} needs two operands, got {len(arguments)}.")
     for key, value in options.items():
         hint = _THAN[kind] if key == "than" else _OPTIONS[key]
         typed(value, hint, where=f"{where}, {kind}: {key}")
+        if key in POSITIVE and value <= 0:
+            lenient = "; what is forgiven is the margin of not_below" if key == "by" else ""
+            raise UserError(f"{where}, {kind}: {key} {value} must be above 0{lenient}.")
     least = LEAST.get(kind, 1)
     if len(arguments) < least:
         raise UserError(f"{where}: {kind} needs {least} operands or more, got {len(arguments)}.")
     if kind in ("all", "any"):
         arguments = [parse(item, where=where) for item in arguments]
     else:
-        hint = _MARGIN if kind in MARGINS else _NUMBERS if kind in NUMBERS else _CELLS
+        hint = _PAIR if kind in PAIRS else _NUMBERS if kind in NUMBERS else _CELLS
         typed(arguments, hint, where=f"{where}, {kind}")
     return Predicate(kind, tuple(arguments), options)
