@@ -108,8 +108,10 @@ def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, .
         claim = claim if claim.dataset else claim.renamed(rename)
         theirs = None if claim.published is None else judge(claim.published, published).outcome
         found, about = verdict(claim), sets_of(table, claim)
+        contradicted = claim.note if theirs == "not held" else ""
+        detail = ". ".join(part for part in (found.detail, contradicted) if part)
         return ClaimResult(
-            claim.id, claim.says, theirs, found.outcome, found.detail, measured.dataset, about
+            claim.id, claim.says, theirs, found.outcome, detail, measured.dataset, about
         )
 
     return tuple(result(claim) for claim in table.claims)

@@ -144,7 +144,8 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim's outcome on the published values and on ours; `detail` says what decided ours.
+    """A claim's outcome on the published values and on ours; `detail` says what decided ours, and
+    what is known of printed values that contradict the sentence.
 
     `published` is None where the paper states the claim in words only. `judged_on` is the data set
     that ours was measured on, `about` the sets that the sentence's own values are of.

@@ -124,6 +124,7 @@ def test_a_table_of_several_sets_is_judged_on_the_one_measured_on_both_sides() -
     found = judged("dcl-batch-size", printed, on="cifar100")
     for claim in ("dcl-steadier", "gap-shrinks-with-batch", "gap-shrinks-at-every-step"):
         assert (found[claim].published, found[claim].ours) == ("not held", "not held"), claim
+        assert "CIFAR-100" in found[claim].detail  # the claim's note
     assert found["dcl-helps-small-batch"].ours == "held"
     found = judged("dcl-batch-size", gains(5, 4, 3, 2, 1))
     assert {claim.published for claim in found.values()} == {"held"}
