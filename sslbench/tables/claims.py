@@ -7,15 +7,16 @@ rows of every table. `holds` applies to the published values and to ours; where 
 be asked differently, `published` and `ours` stand instead. A claim that the paper states without
 numbers has `words` (why) and only `ours`. `by` is how much a comparison must be won by, `factor`
 multiplies its second operand; a list of operands means each of them. Words that begin with "not"
-or "among" forgive a stated `margin`; all others are strict. In a table of several data sets ours
-is judged on the one measured; a claim about one of them names it (`dataset`) and is judged there
-only.
+or "among" forgive a stated `margin`; all others are strict. In a table of several data sets a
+claim is written about the rows of the first and judged, printed and ours, on those of the one
+measured; a claim about one of them names it (`dataset`) and is judged there only. A claim that the
+printed values contradict says so in its `note`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sslbench.errors import UserError, did_you_mean
@@ -91,6 +92,11 @@ class Claim:
             note=form.note,
             dataset=form.dataset,
         )
+
+    def renamed(self, name: Callable[[str], str]) -> Claim:
+        """The same about other cells."""
+        published, ours = (form and form.renamed(name) for form in (self.published, self.ours))
+        return replace(self, published=published, ours=ours)
 
     def operands(self) -> set[str]:
         """The names of all cells in both forms."""

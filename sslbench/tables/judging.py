@@ -92,18 +92,20 @@ def _values(
 
 
 def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:
-    """Every claim of the table, judged on both: ours on the rows of the data set measured."""
+    """Every claim of the table, judged on both: in a table of several data sets on the rows of the
+    one measured, printed and ours, so that one verdict stands beside the other."""
     ours, published = measured_values(table, measured), published_values(table)
-    rename = _renaming(table, measured.dataset)
+    rename = renaming(table, measured.dataset)
 
     def verdict(claim: Claim) -> Verdict:
         if claim.ours is None:
             return Verdict("not measured", claim.words or "it has no form for measured values")
         if claim.dataset and claim.dataset != measured.dataset:
             return Verdict("not measured", f"it is about {claim.dataset}")
-        return judge(claim.ours.renamed(rename), ours)
+        return judge(claim.ours, ours)
 
     def result(claim: Claim) -> ClaimResult:
+        claim = claim if claim.dataset else claim.renamed(rename)
         theirs = None if claim.published is None else judge(claim.published, published).outcome
         found, about = verdict(claim), sets_of(table, claim)
         return ClaimResult(
@@ -123,21 +125,21 @@ def judged(measured: MeasuredTable) -> MeasuredTable:
 
 def sets_of(table: Table, claim: Claim) -> tuple[str, ...]:
     """The data sets that a claim's published values are of, as the table names them: those of the
-    rows that it speaks of, or of the table's setting. None for a table of our own."""
+    rows that it speaks of, or of the table's setting where these are of none. None for a table of
+    our own."""
     if claim.dataset:
         return (claim.dataset,)
     form = claim.published or claim.ours
     operands = () if form is None else form.operands()
     rows = {find_cell(table, operand)[0] for operand in operands} - set(BASELINES)
-    named = [row.dataset for row in table.rows if row.id in rows]
+    named = [row.dataset for row in table.rows if row.id in rows and row.dataset]
     setting = str(table.setting.get("dataset", ""))
-    if not table.datasets or None in named:
-        return (setting,) if setting else ()
-    return tuple(dict.fromkeys(name for name in named if name))
+    return tuple(dict.fromkeys(named)) or ((setting,) if setting else ())
 
 
-def _renaming(table: Table, dataset: str) -> Callable[[str], str]:
-    """From an operand about a row of another data set to the same row of the one measured."""
+def renaming(table: Table, dataset: str) -> Callable[[str], str]:
+    """From an operand about a row of another data set to the same row of the one measured, or of
+    the first where that is none of the table's."""
     fitting = {row.stem: row.id for row in table.rows_on(dataset) if row.dataset}
     moved = {row.id: fitting.get(row.stem, row.id) for row in table.rows if row.dataset}
 
