@@ -22,7 +22,8 @@ every_claim = pytest.mark.parametrize(
 # "at most 2 points", "by more than a point", "within 30 %", "less than a fifth", "2 to 5 points".
 LIMIT = re.compile(r"(?:at most|more than|within|less than) (\d+(?:\.\d+)?|a point\b)( %)?")
 RANGE = re.compile(r"\b(\d+) to (\d+)(?: points|\))")
-FACTORS = {"than twice": 2.0, "than three times": 3.0, "than a fifth": 5.0, "than a tenth": 10.0}
+FACTORS = {"than twice": 2.0, "than three times": 3.0, "than five times": 5.0,
+           "than a fifth": 5.0, "than a tenth": 10.0}  # fmt: skip
 STRICT = re.compile(
     r"\b(beats?|better|best|worse|worst|above|below|falls?|hurts?|drops?|smoother|steadier|helps?"
     r"|increases?|decreases?|grows?|improves?|rescues?|loses (?:less|more)|gains (?:least|most)"
