@@ -6,8 +6,8 @@ An operand is "row" (first column), "row.column", or a number; `untrained` and `
 rows of every table. `holds` applies to the published values and to ours; where a small scale must
 be asked differently, `published` and `ours` stand instead. A claim that the paper states without
 numbers has `words` (why) and only `ours`. `by` is how much a comparison must be won by, `factor`
-multiplies its second operand; a list of operands means each of them. Words that begin with "not"
-or "among" forgive a stated `margin`; all others are strict. In a table of several data sets a
+multiplies its second operand; a list of operands means each of them. `not_below` and `not_above`
+forgive a stated `margin`; all others are strict. In a table of several data sets a
 claim is written about the rows of the first and judged, printed and ours, on those of the one
 measured; a claim about one of them names it (`dataset`) and is judged there only. A claim that the
 printed values contradict says so in its `note`.
@@ -25,13 +25,11 @@ from sslbench.tables.predicates import VOCABULARY
 from sslbench.typed import read_as, typed
 
 # What forgives a margin, which the claim must state.
-LENIENT = ("not_below", "not_above", "among_best", "among_worst", "not_decreasing",
-           "not_increasing")  # fmt: skip
+LENIENT = ("not_below", "not_above")
 REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
             "steeper": ("along",), **dict.fromkeys(LENIENT, ("margin",))}  # fmt: skip
-SERIES = ("increasing", "decreasing", "not_increasing", "not_decreasing")
-LEAST = {"argmax_inside": 3, "order": 2, "within": 2, **dict.fromkeys(SERIES, 2)}
-PAIRS = ("greater", "less", "not_below", "not_above")  # take numbers, and lists of operands
+LEAST = {"argmax_inside": 3, "order": 2, "within": 2, "increasing": 2, "decreasing": 2}
+PAIRS = ("greater", "less", *LENIENT)  # take numbers, and lists of operands
 NUMBERS = ("order", "within")  # take numbers
 _CELLS: Any = tuple[str, ...]
 _NUMBERS: Any = tuple[str | float, ...]

@@ -1,8 +1,8 @@
 """The vocabulary of claims: predicates over cells, each judged by intervals.
 
 Every rule reduces to weighted sums of cells that must be above a threshold. Strict words forgive
-nothing: equal values never hold. Words that begin with "not" or "among" forgive the margin that
-the claim states, in the unit of its cells.
+nothing: equal values never hold. `not_below` and `not_above` forgive the margin that the claim
+states, in the unit of its cells.
 """
 
 from __future__ import annotations
@@ -26,22 +26,15 @@ def _list(x: Any) -> list[Any]:
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
-def _test(p: Predicate) -> Test:
-    """Strict, unless the claim states a margin."""
-    return NotNegative(float(p.options["margin"])) if "margin" in p.options else positive
-
-
 def _pairs(p: Predicate, values: Values, sign: float) -> Verdict:
-    """a against b, for every a of the first and b of the second argument."""
+    """a against b, for every a of the first and b of the second argument; strict, unless the claim
+    states a margin."""
     # a > factor b + by; with the other sign a < factor b - by.
     by, factor = float(p.options.get("by", 0)), float(p.options.get("factor", 1))
+    test: Test = NotNegative(float(p.options["margin"])) if "margin" in p.options else positive
     left, right = (_list(side) for side in p.arguments)
     return all_of(
-        [
-            compare(values, [(sign, a), (-sign * factor, b)], -by, _test(p))
-            for a in left
-            for b in right
-        ]
+        [compare(values, [(sign, a), (-sign * factor, b)], -by, test) for a in left for b in right]
     )
 
 
@@ -65,19 +58,16 @@ def _less(p: Predicate, values: Values) -> Verdict:
     return _pairs(p, values, -1.0)
 
 
-def _order(p: Predicate, values: Values) -> Verdict:
-    steps = pairwise(p.arguments)
-    return all_of([compare(values, [(1, a), (-1, b)], 0, positive) for a, b in steps])
-
-
 def _extreme(sign: float) -> Callable[[Predicate, Values], Verdict]:
     """One of the cells beats every cell that is not among them (or is beaten by it)."""
 
     def evaluate(p: Predicate, values: Values) -> Verdict:
         others = _others(p, values)
+        if not others:
+            return Verdict("not measured", "there is no other cell")
         return any_of(
             [
-                all_of([compare(values, [(sign, a), (-sign, o)], 0, _test(p)) for o in others])
+                all_of([compare(values, [(sign, a), (-sign, o)], 0, positive) for o in others])
                 for a in p.arguments
             ]
         )
@@ -90,7 +80,7 @@ def _monotone(sign: float) -> Callable[[Predicate, Values], Verdict]:
 
     def evaluate(p: Predicate, values: Values) -> Verdict:
         steps = pairwise(p.arguments)
-        return all_of([compare(values, [(sign, b), (-sign, a)], 0, _test(p)) for a, b in steps])
+        return all_of([compare(values, [(-sign, a), (sign, b)], 0, positive) for a, b in steps])
 
     return evaluate
 
@@ -245,15 +235,11 @@ VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "less": (_less, ("by", "factor")),
     "not_below": (_greater, ("margin",)),
     "not_above": (_less, ("margin",)),
-    "order": (_order, ()),
+    "order": (_monotone(-1.0), ()),
     "best": (_extreme(1.0), ("among",)),
     "worst": (_extreme(-1.0), ("among",)),
-    "among_best": (_extreme(1.0), ("among", "margin")),
-    "among_worst": (_extreme(-1.0), ("among", "margin")),
     "increasing": (_monotone(1.0), ()),
     "decreasing": (_monotone(-1.0), ()),
-    "not_decreasing": (_monotone(1.0), ("margin",)),
-    "not_increasing": (_monotone(-1.0), ("margin",)),
     "near_chance": (_near_chance, ("factor",)),
     "collapsed": (_collapsed, ("factor",)),
     "above_untrained": (_above_untrained, ()),

@@ -54,21 +54,8 @@ HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"best": ["b", "a"]}, {"best": ["b"]}),
     ({"best": ["a"], "among": "all"}, {"best": ["a.y"], "among": "all"}),
     ({"worst": ["c"]}, {"worst": ["b"], "among": ["c", "a"]}),
-    ({"among_best": ["b"], "margin": 5}, {"among_best": ["b"], "margin": 2}),
-    (
-        {"among_worst": ["w64"], "among": ["w16"], "margin": 6},
-        {"among_worst": ["w64"], "among": ["w16"], "margin": 5},
-    ),
     ({"increasing": ["c", "b", "a"]}, {"increasing": ["c", "a", "b"]}),
     ({"decreasing": ["a", "b", "c"]}, {"decreasing": ["c", "a"]}),
-    (
-        {"not_decreasing": ["a", "w256", "a"], "margin": 2},
-        {"not_decreasing": ["a", "w256", "a"], "margin": 1},
-    ),
-    (
-        {"not_increasing": ["w256", "a", "b"], "margin": 2},
-        {"not_increasing": ["w256", "a", "b"], "margin": 1},
-    ),
     ({"near_chance": ["c"]}, {"near_chance": ["c"], "factor": 1}),
     ({"collapsed": ["c"]}, {"collapsed": ["c", "b"]}),
     ({"above_untrained": ["a", "b"]}, {"above_untrained": ["c"]}),
@@ -150,6 +137,10 @@ NOISY = {"a": (70.0, 71.0, 70.5), "b": (70.2, 71.3, 69.8), "c": (11.0, 12.0, 11.
 )
 def test_predicates_on_seeds(predicate: dict[str, Any], outcome: Outcome) -> None:
     assert judge(parse(predicate, where="test"), values(dict(NOISY))).outcome == outcome
+
+
+def test_nothing_is_the_best_of_one() -> None:
+    assert judge(parse({"best": ["a"]}, where=""), values({"a": 70.0})).outcome == "not measured"
 
 
 def test_row_ids_may_contain_dots() -> None:
