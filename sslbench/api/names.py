@@ -21,7 +21,7 @@ def recipe(name: str, *, scale: str = "laptop", changes: Changes | None = None) 
     """A recipe as a scale has it: a frozen value, to read, to change by `.but`, and to train.
 
     Args:
-        scale: smoke, laptop, cifar or paper; the last one has the published settings.
+        scale: smoke, laptop, desktop, cifar or paper; the last one has the published settings.
         changes: dotted fields to values, as `pretrain` takes them.
     Raises:
         UserError: an unknown name or field, or a wrong value.

@@ -25,7 +25,7 @@ from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
-GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
+GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "desktop": 800.0, "cifar": 3600.0, "paper": 400_000.0}
 MAX_SEEDS = 1000
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
@@ -135,7 +135,7 @@ def plan(
 
     Args:
         tables: one or more; runs that they share are trained once.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         seeds: how many (0, 1, ...), or which.
         runs: parent of all run folders.
         root: where data sets lie (their fingerprint is part of a run's name).

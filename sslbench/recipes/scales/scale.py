@@ -79,7 +79,8 @@ class Settings:
 class Scale:
     """One scale: `scale.yaml` and the families' files beside it.
 
-    `seeds` is how many runs a table gets by default. `base` is a scale whose settings come before
+    `seeds` is how many runs a table gets by default, `measured_on` the sets, best first, on which
+    tables are measured where they are at hand, in place of its own `data`. `base` is a scale whose settings come before
     all of this one's. `common` changes every recipe, where it has the field; `when` and `found` are
     as in `Settings`; `recipes` holds the entries of all families. `small_axes` are the axes of
     tables published on small images, where a batch of 256 is large. `as_published`: it changes
@@ -90,6 +91,7 @@ class Scale:
     summary: str
     data: Data
     seeds: int = 3
+    measured_on: tuple[str, ...] = ()
     resolution: int | None = None
     num_train: int | None = None
     base: Scale | None = None
