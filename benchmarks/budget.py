@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,9 +36,11 @@ from sslbench.evaluation.linear import fit, settings_of, standardization
 from sslbench.evaluation.protocols import KNN, Linear, find_protocol
 from sslbench.files import write_atomically
 from sslbench.recipes.specs import ImageSet
+from sslbench.reports import plots
 from sslbench.requests import resolved
 
 ALL = ImageSet(name="cifar10", resolution=32)
+RECIPES = ("simclr", "byol", "swav")
 STEP_MOMENTUM, STEP_BATCH = 0.8, 64  # BYOL's at `laptop`: a target follows by the step
 
 
@@ -54,8 +56,9 @@ class Point:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What it changes of the recipe at `laptop`. The warm-up keeps its share of the run; the
-        rate follows the batch, as the recipes' `scaling: linear` has it."""
+        """What it changes of the recipe at `laptop`. The warm-up keeps its share of the run, and
+        so do SwAV's steps with frozen prototypes; the rate follows the batch, as the recipes'
+        `scaling: linear` has it."""
         out: dict[str, Any] = {
             "data.num_train": self.images,
             "epochs": self.epochs,
@@ -66,31 +69,42 @@ class Point:
         if self.recipe == "byol":
             momentum = STEP_MOMENTUM ** (self.batch / STEP_BATCH)
             out["target.momentum"] = round(momentum, 4)
+        if self.recipe == "swav":
+            out["prototypes.frozen_epochs"] = round(self.epochs / 12, 4)
         return out
 
 
 def points() -> Iterator[Point]:
-    """Equal cost first, then twice, four and eight times of it; the widest spread of choices for
-    SimCLR, the cheapest."""
-    for recipe in ("simclr", "byol", "swav"):
+    """Equal cost first, then twice, four and eight times of it; most choices for SimCLR, the
+    cheapest."""
+    for recipe in RECIPES:
         yield Point(recipe, 8_000, 12)
-        yield Point(recipe, 16_000, 6)
         yield Point(recipe, 50_000, 2)
-        yield Point(recipe, 50_000, 2, batch=128)
         yield Point(recipe, 50_000, 1, width=32)
-    yield Point("simclr", 32_000, 3)
-    yield Point("simclr", 50_000, 2, batch=256)
-    yield Point("simclr", 32_000, 2, width=24)
-    yield Point("simclr", 16_000, 3, width=32)
-    for recipe in ("simclr", "byol", "swav"):
+    yield Point("simclr", 16_000, 6)
+    yield Point("simclr", 50_000, 2, batch=128)
+    for recipe in RECIPES:
         yield Point(recipe, 50_000, 4)
         yield Point(recipe, 50_000, 2, width=32)
-    yield Point("simclr", 50_000, 8)
+    yield Point("simclr", 32_000, 2, width=24)
     yield Point("simclr", 50_000, 4, width=32)
+    yield Point("simclr", 50_000, 8)
     yield Point("simclr", 50_000, 8, width=32)
     yield Point("simclr", 50_000, 3, width=64)
+    yield Point("swav", 50_000, 2, batch=128)
+    yield Point("byol", 50_000, 2, batch=128)
+    yield Point("simclr", 50_000, 2, batch=256)
     yield Point("byol", 50_000, 4, width=32)
     yield Point("swav", 50_000, 4, width=32)
+
+
+KINDS: dict[str, tuple[str, Callable[[Point], bool]]] = {
+    "o": ("8,000 or 16,000 images, width 16", lambda p: p.images < 50_000 and p.width == 16),
+    "s": ("50,000 images, width 16", lambda p: p.images == 50_000 and p.width == 16),
+    "v": ("32,000 images, width 24", lambda p: p.width == 24),
+    "^": ("50,000 images, width 32", lambda p: p.width == 32),
+    "D": ("50,000 images, width 64", lambda p: p.width == 64),
+}
 
 
 @dataclass(frozen=True)
@@ -109,21 +123,29 @@ class Measured:
 
 
 class Ledger:
-    """CPU seconds of training by run, kept beside the runs: one that goes on adds to its own."""
+    """What is known of runs by their names, kept beside them: CPU seconds of training, to which one
+    that goes on adds its own, then of scoring, and the accuracies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        self.known: dict[str, dict[str, float]] = (
+            json.loads(path.read_text()) if path.exists() else {}
+        )
+
+    def keep(self, name: str, **values: float) -> None:
+        """Write values of a run down."""
+        self.known[name] = {**self.known.get(name, {}), **values}
+        write_atomically(self.path, json.dumps(self.known, indent=1) + "\n")
 
     @contextmanager
-    def counted(self, name: str) -> Iterator[None]:
-        """Add what the block takes of this process's CPU time, also where it is stopped."""
+    def training(self, name: str) -> Iterator[None]:
+        """Count the CPU time of this process in the block, also where it is stopped."""
         before = time.process_time()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - before
-            write_atomically(self.path, json.dumps(self.seconds, indent=1) + "\n")
+            spent = self.known.get(name, {}).get("training", 0.0)
+            self.keep(name, training=spent + time.process_time() - before)
 
 
 def main() -> None:
@@ -136,37 +158,38 @@ def main() -> None:
     chosen = parser.parse_args()
     hardware.prepare_process(1)
     images = load(ALL, root=chosen.data_root)
-    ledger = Ledger(chosen.runs / "cpu-seconds.json")
+    ledger = Ledger(chosen.runs / "budget.json")
     measured: list[Measured] = []
     for point in points():
-        found = measure(point, images, ledger, root=chosen.data_root)
-        measured.append(found)
-        print(json.dumps({**asdict(found.point), **asdict(found)} | {"point": None}), flush=True)
+        measured.append(measure(point, images, ledger, root=chosen.data_root))
+        print(measured[-1], flush=True)
         write(measured)
 
 
 def measure(point: Point, images: Dataset, ledger: Ledger, *, root: Path) -> Measured:
-    """Train a point, or find it, and judge its encoder."""
+    """Train a point and judge its encoder, or find both."""
     runs = ledger.path.parent
     asked = resolved(point.recipe, scale="laptop", dataset="cifar10", changes=point.changes)
-    name = run_folder(asked.experiment, runs=runs, root=root).path.name
-    if (runs / name).exists() and name not in ledger.seconds:
-        raise SystemExit(f"{runs / name} was trained without its CPU time; delete it.")
-    if name not in ledger.seconds or RunFolder(runs / name).status() != "finished":
-        with ledger.counted(name):
+    folder = run_folder(asked.experiment, runs=runs, root=root)
+    name = folder.path.name
+    if folder.path.exists() and name not in ledger.known:
+        raise SystemExit(f"{folder.path} was trained without its CPU time; delete it.")
+    if folder.status() != "finished":
+        with ledger.training(name):
             pretrain(point.recipe, dataset="cifar10", changes=point.changes, runs=runs, root=root,
                      threads=1, progress=False)  # fmt: skip
-    folder = RunFolder(runs / name)
-    before = time.process_time()
-    linear_top1, knn_top1 = heldout_accuracy(folder, images, root=root)
-    final = folder.summary()["final"]
+    if "linear" not in ledger.known[name]:
+        before = time.process_time()
+        linear, knn = heldout_accuracy(folder, images, root=root)
+        ledger.keep(name, linear=linear, knn=knn, scoring=time.process_time() - before)
+    known, final = ledger.known[name], folder.summary()["final"]
     return Measured(
         point=point,
         run=name,
-        minutes=round(ledger.seconds[name] / 60, 3),
-        scoring_minutes=round((time.process_time() - before) / 60, 3),
-        linear=round(linear_top1, 2),
-        knn=round(knn_top1, 2),
+        minutes=round(known["training"] / 60, 3),
+        scoring_minutes=round(known["scoring"] / 60, 3),
+        linear=round(known["linear"], 2),
+        knn=round(known["knn"], 2),
         monitor=final["knn"],
         loss=final["loss"],
     )
@@ -190,7 +213,7 @@ def heldout_accuracy(folder: RunFolder, images: Dataset, *, root: Path) -> tuple
     return linear_top1, knn_top1
 
 
-def write(measured: list[Measured]) -> None:
+def write(measured: Sequence[Measured]) -> None:
     """The record and its picture."""
     folder = RESULTS / hardware.device_class(torch.device("cpu"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,6 +225,36 @@ def write(measured: list[Measured]) -> None:
         "points": [asdict(m) for m in measured],
     }
     (folder / "budget.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "budget.svg").write_text(picture(measured))
+
+
+def picture(measured: Sequence[Measured]) -> str:
+    """An SVG of the linear probe against core-minutes: colours are recipes, marks are what the
+    minutes went to, hollow where a step has more images than 64."""
+    figure, axes = plots.new_figure(6.4, 3.6)
+    for index, recipe in enumerate(RECIPES):
+        own = [m for m in measured if m.point.recipe == recipe]
+        for mark, (_, belongs) in KINDS.items():
+            line = sorted((m for m in own if belongs(m.point)), key=lambda m: m.minutes)
+            steps = [m for m in line if m.point.batch == 64]
+            x, y = [m.minutes for m in steps], [m.linear for m in steps]
+            joined = mark in ("s", "^")  # the same images and width, more epochs
+            colour = plots.colour(index)
+            axes.plot(x, y, mark, linestyle="-" if joined else "", color=colour, markersize=5)
+            larger = [m for m in line if m.point.batch > 64]
+            x, y = [m.minutes for m in larger], [m.linear for m in larger]
+            axes.plot(x, y, mark, color=colour, markerfacecolor="none", markersize=5)
+    for index, recipe in enumerate(RECIPES):
+        axes.plot([], [], "-", color=plots.colour(index), label=recipe)
+    for mark, (label, _) in KINDS.items():
+        axes.plot([], [], mark, color=plots.INK, markersize=5, label=label)
+    axes.plot([], [], "s", color=plots.INK, markerfacecolor="none", label="batch 128 or 256")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5),
+                labelcolor=plots.INK)  # fmt: skip
+    axes.set_xlabel("core-minutes of training")
+    axes.set_ylabel("linear probe, held-out part of CIFAR-10 (%)")
+    plots.log2_axis(axes, [1, 2, 4, 8, 16])
+    return plots.on_any_page(plots.to_svg(figure, "budget"))
 
 
 if __name__ == "__main__":

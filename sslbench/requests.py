@@ -59,7 +59,7 @@ def usual_data(scale: str, *, root: Path) -> tuple[Data | None, str]:
     for name in chosen.measured_on:
         if not missing(name, root / name):
             return chosen.dataset(name), (
-                f"Data: {name}, which lies under {folder}; `--dataset {own}` takes this scale's own."
+                f"Data: {name}, which lies under {folder}; --dataset {own} takes this scale's own."
             )
     if not chosen.measured_on:
         return None, f"Data: {own}, the set of this scale."

@@ -206,6 +206,11 @@ class Scale(Rules):
         on = self.on.get(dataset or "", OnSet())
         return {**before, **self.own_axes(published_at), **on.own_axes(published_at)}
 
+    def usual_epochs(self, dataset: str) -> int:
+        """How many a run on that set has, unless its recipe or table says otherwise."""
+        common = {**self.common, **self.on.get(dataset, OnSet()).common}
+        return int(common.get("epochs", 100))
+
     def dataset(self, name: str, *, path: str | None = None) -> Data:
         """A named set at this scale: at most `num_train` training images, files at `resolution`."""
         num_train = self.on.get(name, OnSet()).num_train or self.num_train
