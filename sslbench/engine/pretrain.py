@@ -83,6 +83,7 @@ def pretrain(
         if folder.status() == "finished":
             return folder
         dataset = dataset or load(experiment.data, root=root)
+        dataset = dataset.without_heldout() if experiment.without_heldout else dataset
         run = _Run(folder, experiment, dataset, options, monitor, progress)
         if distributed.rank() == 0:
             folder.write_experiment(experiment, dict(provenance))

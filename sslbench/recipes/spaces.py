@@ -86,7 +86,10 @@ class Spaces:
         ]
         named += [(f"narrowed.{r}.{n}", one.rule) for r, ones in self.narrowed.items()
                   for n, one in ones.items() if one.rule is not None]  # fmt: skip
-        return next((f"{w}: {p}" for w, rule in named if (p := rule.problem())), None)
+        found = [f"{w}: {p}" for w, rule in named if (p := rule.problem())]
+        found += [f"inherits.{r}: {one.parent} has a parent itself; name that one."
+                  for r, one in self.inherits.items() if one.parent in self.inherits]  # fmt: skip
+        return next(iter(found), None)
 
 
 @dataclass(frozen=True, kw_only=True)

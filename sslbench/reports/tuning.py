@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sslbench.tuning.definition import Definition
 from sslbench.tuning.estimate import Plan
 from sslbench.tuning.record import Gain, Record, Trial
 
@@ -32,6 +33,8 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
     console.print(table)
     for name, why in own.whole.left_out.items():
         console.print(f"Left out: {name}, as {why}.", highlight=False)
+    if own.parent is not None:
+        console.print(_begins(own), highlight=False)
     budget = own.budget
     rungs = ", ".join(map(str, own.rungs)) or "none"
     console.print(
@@ -41,6 +44,22 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
         f"{_time(plan.most / jobs)}, with --jobs {jobs}"
         + ("." if plan.measured else "; a guess, as nothing was trained here yet."),
         highlight=False,
+    )
+
+
+def _begins(own: Definition) -> str:
+    """Where a recipe with a parent begins, in words."""
+    parent = own.parent
+    assert parent is not None
+    if not parent.digest:
+        return (
+            f"It begins where the study of {parent.recipe}, which is not run yet, is after "
+            f"{parent.trials} trials."
+        )
+    point = ", ".join(f"{name} {_short(x)}" for name, x in own.base.items())
+    return (
+        f"It begins where the study of {parent.recipe} was after {parent.trials} trials, at its "
+        f"trial {parent.trial}: {point or 'the present setting'}."
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,29 @@ class Definition:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def start_of(recipe: str, *, scale: str, data: Data, fixed: Mapping[str, Any]) -> Resolved:
+    """Where a study begins: the recipe as the scale has it without what studies found.
+
+    A recipe that trains on labels does without the held-out images, on which it is compared.
+    """
+    start = resolve(recipe, scale=scale, layers=[("--set", fixed)], data=data, tuned=False)
+    labelled = start.experiment.recipe.needs_labels
+    return Resolved(start.experiment.but(without_heldout=labelled), start.provenance)
+
+
+def whole_space(recipe: str, start: Resolved, fixed: Mapping[str, Any]) -> Space:
+    """What may be changed of a recipe, but for the fields that are fixed. Raises UserError."""
+    space = space_of(recipe, start.experiment.recipe)
+    free = tuple(d for d in space if not any(_fixed(path, fixed) for path in d.paths))
+    if not free:
+        raise UserError(f"{recipe} has nothing to tune: --set fixes all of its space.")
+    return Space(dimensions=free, left_out=space.left_out)
+
+
+def _fixed(path: str, fixed: Mapping[str, Any]) -> bool:
+    return any(fnmatch(path, f) or path.startswith(f"{f}.") for f in fixed)
+
+
 def define(
     recipe: str,
     *,
@@ -106,17 +130,22 @@ def define(
     """The study of a recipe that has no parent.
 
     Raises:
-        UserError: an unknown recipe, scale or field, data that are not there or have no labels, or
-            a recipe with nothing to tune.
+        UserError: an unknown recipe, scale or field, data that are not there, or a recipe with
+            nothing to tune.
     """
-    start = resolve(recipe, scale=scale, layers=[("--set", fixed)], data=data, tuned=False)
-    whole = space_of(recipe, start.experiment.recipe)
-    free = tuple(d for d in whole if not any(path in fixed for path in d.paths))
-    if not free:
-        raise UserError(f"{recipe} has nothing to tune: --set fixes all of its space.")
-    whole = Space(dimensions=free, left_out=whole.left_out)
+    start = start_of(recipe, scale=scale, data=data, fixed=fixed)
+    whole = whole_space(recipe, start, fixed)
     return Definition(
-        recipe=recipe, scale=scale, data=data, fingerprint=fingerprint(data, root=root),
-        fixed=fixed, budget=budget, seed=seed, start=start, whole=whole, space=whole, base={},
+        recipe=recipe,
+        scale=scale,
+        data=data,
+        fingerprint=fingerprint(data, root=root),
+        fixed=fixed,
+        budget=budget,
+        seed=seed,
+        start=start,
+        whole=whole,
+        space=whole,
+        base={},
         num_trials=budget.trials,
-    )  # fmt: skip
+    )

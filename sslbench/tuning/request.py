@@ -11,11 +11,13 @@ from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import PROTOCOLS, require
 from sslbench.recipes.resolve import find_recipe, find_scale
+from sslbench.recipes.spaces import read_spaces
 from sslbench.recipes.specs import Data
 from sslbench.tuning.budget import Budget
 from sslbench.tuning.definition import Definition, define
 from sslbench.tuning.estimate import Plan, plan_of
-from sslbench.tuning.record import Record, record_path
+from sslbench.tuning.inheritance import inherited
+from sslbench.tuning.record import Record, load_record, record_path
 from sslbench.tuning.running import Backend, Progress, Runner
 from sslbench.tuning.settings import write_setting
 from sslbench.tuning.study import run_study
@@ -63,7 +65,7 @@ class TuneRequest:
             find_recipe(name)
         require(PROTOCOLS["linear.features.v1"], _annotations(data), dataset=data.set_name)
         return cls(
-            recipes=tuple(dict.fromkeys(recipes)), scale=find_scale(scale).name, data=data,
+            recipes=parents_first(recipes), scale=find_scale(scale).name, data=data,
             fixed=fixed, budget=Budget(trials=trials, seeds=seeds), seed=seed, results=results,
             runner=Runner(runs=runs, root=root, jobs=jobs, backend=backend, device=device,
                           threads=threads),
@@ -74,14 +76,31 @@ class TuneRequest:
         return record_path(self.results, scale=self.scale, dataset=self.data.set_name,
                            recipe=recipe)  # fmt: skip
 
-    def definition(self, recipe: str) -> Definition:
-        """The study of a recipe. Raises UserError."""
-        return define(recipe, scale=self.scale, data=self.data, root=self.runner.root,
-                      fixed=self.fixed, budget=self.budget, seed=self.seed)  # fmt: skip
+    def definition(self, recipe: str, *, planned: bool = False) -> Definition:
+        """The study of a recipe.
+
+        Args:
+            planned: to see what would be done; a parent's study need not be there.
+        Raises:
+            UserError: as `define` and `inherited`, or the parent's study is not there.
+        """
+        own = define(recipe, scale=self.scale, data=self.data, root=self.runner.root,
+                     fixed=self.fixed, budget=self.budget, seed=self.seed)  # fmt: skip
+        how = read_spaces().inherits.get(recipe)
+        if how is None:
+            return own
+        record = load_record(self.path(how.parent))
+        if record is None and not planned:
+            raise UserError(
+                f"{recipe} begins at the study of {how.parent}, and {self.path(how.parent)} is not "
+                f"there; run `sslbench tune {how.parent}` with the same options first, or give "
+                "both."
+            )
+        return inherited(own, how, record)
 
     def plan(self, recipe: str) -> Plan:
         """What a study would take. Raises UserError."""
-        return plan_of(self.definition(recipe), runs=self.runner.runs)
+        return plan_of(self.definition(recipe, planned=True), runs=self.runner.runs)
 
     def run(
         self, recipe: str, *, on_progress: Callable[[Progress], None] = lambda progress: None
@@ -93,6 +112,12 @@ class TuneRequest:
     def write(self, record: Record) -> Path:
         """Make a winner the setting of the scale; the file. Raises UserError."""
         return write_setting(record)
+
+
+def parents_first(recipes: Sequence[str]) -> tuple[str, ...]:
+    """Each once; those that begin at another's study last."""
+    inherits = read_spaces().inherits
+    return tuple(sorted(dict.fromkeys(recipes), key=lambda name: name in inherits))
 
 
 def _annotations(data: Data) -> frozenset[str]:

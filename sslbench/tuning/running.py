@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import RunFailed, UserError
@@ -68,18 +68,18 @@ class Runner:
         self,
         definition: Definition,
         todo: Sequence[Resolved],
-        options: Mapping[str, int],
+        options: Mapping[str, Any],
         *,
         what: str,
         heldout: bool = False,
     ) -> None:
-        work = []
-        for resolved in todo:
-            name = self.folder(definition, resolved).path.name
-            work.append(
-                Job(name, resolved.experiment, dict(resolved.provenance), (), str(self.runs),
-                    str(self.root), {"device": self.device, **options}, heldout=heldout)
-            )  # fmt: skip
+        options = {"device": self.device, **options}
+        by_name = {self.folder(definition, r).path.name: r for r in todo}  # equal trials are one
+        work = [
+            Job(name, r.experiment, dict(r.provenance), (), str(self.runs), str(self.root),
+                options, heldout=heldout)
+            for name, r in by_name.items()
+        ]  # fmt: skip
         failed: dict[str, str] = {}
         done = 0
 

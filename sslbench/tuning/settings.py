@@ -15,9 +15,9 @@ import yaml
 from sslbench.errors import UserError
 from sslbench.files import exists, read_yaml, write_atomically
 from sslbench.recipes import RECIPES
-from sslbench.recipes.resolve import resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.scales.reading import FOLDER
+from sslbench.tuning.definition import start_of
 from sslbench.tuning.record import Record, load_record, record_path
 
 RESULTS = "results"  # as the files name it
@@ -98,8 +98,8 @@ def _problem(record: Record, recipe: str, digest: str, changes: Mapping[str, Any
 
 def _start(record: Record) -> str:
     data = SCALES[record.scale].dataset(record.dataset)
-    resolved = resolve(record.recipe, scale=record.scale, data=data, tuned=False)
-    return resolved.experiment.digest()
+    start = start_of(record.recipe, scale=record.scale, data=data, fixed={})
+    return start.experiment.digest()
 
 
 def _named(record: Record) -> Path:
