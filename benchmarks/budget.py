@@ -98,6 +98,8 @@ def points() -> Iterator[Point]:
     yield Point("swav", 50_000, 4, width=32)
 
 
+HEADINGS = ("recipe", "images", "epochs", "width", "batch", "core-minutes", "to score",
+            "linear (%)", "kNN (%)")  # fmt: skip
 KINDS: dict[str, tuple[str, Callable[[Point], bool]]] = {
     "o": ("8,000 or 16,000 images, width 16", lambda p: p.images < 50_000 and p.width == 16),
     "s": ("50,000 images, width 16", lambda p: p.images == 50_000 and p.width == 16),
@@ -215,17 +217,30 @@ def heldout_accuracy(folder: RunFolder, images: Dataset, *, root: Path) -> tuple
 
 def write(measured: Sequence[Measured]) -> None:
     """The record and its picture."""
-    folder = RESULTS / hardware.device_class(torch.device("cpu"))
+    cpu = torch.device("cpu")
+    folder, precision = RESULTS / hardware.device_class(cpu), hardware.pick_precision(cpu)
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         "benchmark": "budget",
         "command": "python benchmarks/budget.py",
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(None),
+        "machine": machine(None) | {"precision": str(precision).removeprefix("torch.")},
+        "headings": HEADINGS,
+        "rows": [cells(m) for m in measured],
         "points": [asdict(m) for m in measured],
     }
     (folder / "budget.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / "budget.svg").write_text(picture(measured))
+
+
+def cells(measured: Measured) -> list[str]:
+    """A point as the README shows it."""
+    point = measured.point
+    counts = (point.images, point.epochs, point.width, point.batch)
+    minutes = (measured.minutes, measured.scoring_minutes)
+    top1 = (measured.linear, measured.knn)
+    return [point.recipe, *(f"{n:,}" for n in counts), *(f"{m:.2f}" for m in minutes),
+            *(f"{a:.1f}" for a in top1)]  # fmt: skip
 
 
 def picture(measured: Sequence[Measured]) -> str:
