@@ -37,6 +37,7 @@ from sslbench.evaluation.protocols import KNN, Linear, find_protocol
 from sslbench.files import write_atomically
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports import plots
+from sslbench.reports.markdown import on_any_page
 from sslbench.requests import resolved
 
 ALL = ImageSet(name="cifar10", resolution=32)
@@ -270,7 +271,7 @@ def picture(measured: Sequence[Measured]) -> str:
     axes.set_xlabel("core-minutes of training")
     axes.set_ylabel("linear probe, held-out part of CIFAR-10 (%)")
     plots.log2_axis(axes, [1, 2, 4, 8, 16])
-    return plots.on_any_page(plots.to_svg(figure, "budget"))
+    return on_any_page(plots.to_svg(figure, "budget"))
 
 
 if __name__ == "__main__":

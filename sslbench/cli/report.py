@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sslbench.tables.results import MeasuredTable
 
 RUN_FORMATS = ("terminal", "html", "markdown")
+NO_TABLES = ("benchmarks", "tuning")  # folders of results that hold something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Report(o.Results, o.Runs):
 
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
+        from sslbench.reports.tuning_figures import load_records
         from sslbench.reports.write import FORMATS, write_reports
 
         if self.format_ not in (known := ["terminal", *FORMATS]):
@@ -101,9 +103,10 @@ class Report(o.Results, o.Runs):
         if where and self.format_ == "html":
             for sentence in unread_runs(measured, where):
                 _warn(sentence)
+        tuning = load_records(self.results, tell=_warn) if not names else []
         written = write_reports(
             measured, out=self._folder(), formats=[self.format_], runs=where,
-            analyses=self.analyses,
+            analyses=self.analyses, tuning=tuning,
         )  # fmt: skip
         for path in written:
             typer.echo(str(path))
@@ -196,7 +199,7 @@ def _result_files(results: Path, scale: str | None = None) -> list[Path]:
     return [
         path
         for folder in entries(results)
-        if folder.name == scale or (scale is None and folder.name != "benchmarks")
+        if folder.name == scale or (scale is None and folder.name not in NO_TABLES)
         for device in entries(folder)
         for path in entries(device)
         if path.suffix == ".json" and not path.name.startswith(".")

@@ -38,6 +38,9 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
         str,
         typer.Option(help="local, or ray for a cluster (extra `ray`; --device cuda: a GPU each)."),
     ] = "local"
+    on: Annotated[
+        str, typer.Option(help="What trials are compared on: heldout, never the test images.")
+    ] = "heldout"
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the space, the budget and the time.")
     ] = False
@@ -64,6 +67,12 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
         from sslbench.tuning.request import TuneRequest
 
         fixed, of_data = split_changes(values.parse_sets(self.set_))
+        if self.on != "heldout":
+            raise UserError(
+                f"--on {self.on}: a study compares trials on the held-out part of the training "
+                "images and never reads the test images; leave --on out, and measure the winner "
+                "with `sslbench ablate` or `sslbench leaderboard`."
+            )
         if self.backend not in ("local", "ray"):
             raise UserError(f"No backend '{self.backend}'; known: local, ray.")
         return TuneRequest.of(

@@ -32,6 +32,7 @@ from sslbench.reports.display import (
 from sslbench.reports.embedded import embedded_figures
 from sslbench.reports.panels import short_names
 from sslbench.reports.time_plot import MAX_NAMED, time_plot
+from sslbench.reports.tuning_figures import Studies, studies_context
 from sslbench.tables.results import MeasuredTable
 
 if TYPE_CHECKING:
@@ -44,23 +45,30 @@ OUTCOMES = ("held", "not held", "undecided", "not measured")
 
 
 def html_report(
-    tables: Sequence[MeasuredTable], *, runs: Path | None = None, analyses: Path | None = None
+    tables: Sequence[MeasuredTable],
+    *,
+    runs: Path | None = None,
+    analyses: Path | None = None,
+    tuning: Sequence[Studies] = (),
 ) -> str:
-    """The page: an index, then every table with its claims, plots and company, then analyses.
+    """The page: an index, then every table with its claims, plots and company, then analyses and
+    studies.
 
     Args:
         tables: in the order to show them.
         runs: the folder of run folders, for the training curves and the figures of `sslbench
             analyze` beside each table's runs; None leaves them out.
         analyses: a folder of such figures of several runs, for the end of the page.
+        tuning: studies, after those.
     """
     template = page_template("report.html.j2")
     names = unique_names(tables)
     views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
     caption, figures = ("", []) if analyses is None else embedded_figures([("", analyses)])
     page = template.render(
-        views=views, analyses=figures, caption=caption, marks=MARKS, outcomes=OUTCOMES
-    )
+        views=views, analyses=figures, caption=caption, marks=MARKS, outcomes=OUTCOMES,
+        **studies_context(tuning),
+    )  # fmt: skip
     return page + "\n"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, not_measured, notes
 from sslbench.reports.display import MARKS, Grid, Heading, grid, unique_names
 from sslbench.reports.time_plot import time_plot
@@ -40,11 +39,16 @@ def markdown_report(tables: Sequence[MeasuredTable], *, figures: Collection[str]
 def markdown_figures(tables: Sequence[MeasuredTable]) -> dict[str, str]:
     """File name to SVG of each table's plot of accuracy against time."""
     names = zip(unique_names(tables), tables, strict=True)
-    return {_figure_file(n): plots.on_any_page(svg) for n, t in names if (svg := time_plot(t))}
+    return {_figure_file(n): on_any_page(svg) for n, t in names if (svg := time_plot(t))}
 
 
 def _figure_file(name: str) -> str:
     return f"{name}-time.svg"
+
+
+def on_any_page(svg: str) -> str:
+    """A file of its own cannot take its ink from the page: a grey that reads on white and black."""
+    return svg.replace("<svg ", '<svg style="color: #7d8590; font-family: sans-serif" ', 1) + "\n"
 
 
 def markdown_table(table: MeasuredTable) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from sslbench.errors import UserError, did_you_mean
 from sslbench.files import write_atomically
 from sslbench.reports.display import unique_names
+from sslbench.reports.tuning_figures import studies
 from sslbench.tables.results import MeasuredTable
+from sslbench.tuning.record import Record
 
 FORMATS = ("html", "markdown", "csv", "latex")
 
@@ -20,6 +22,7 @@ def write_reports(
     formats: Collection[str] = FORMATS,
     runs: Path | None = None,
     analyses: Path | None = None,
+    tuning: Sequence[Record] = (),
 ) -> list[Path]:
     """Write report.html, report.md (with <table>-time.svg where a table has minutes), cells.csv
     (every seed) and <table>.tex under `out`.
@@ -29,6 +32,7 @@ def write_reports(
         formats: of FORMATS.
         runs: the folder of run folders, for the training curves of the HTML page.
         analyses: a folder of figures of `sslbench analyze`, for the end of the HTML page.
+        tuning: studies, for the end of both pages.
     Returns:
         The files written.
     Raises:
@@ -42,7 +46,7 @@ def write_reports(
     written: dict[Path, str] = {}
     for name in FORMATS:
         if name in formats:
-            texts = _texts(name, tables, runs, analyses)
+            texts = _texts(name, tables, runs, analyses, tuning)
             written |= {out / file: text for file, text in texts.items()}
     for path, text in written.items():
         write_atomically(path, text)
@@ -50,17 +54,23 @@ def write_reports(
 
 
 def _texts(
-    name: str, tables: Sequence[MeasuredTable], runs: Path | None, analyses: Path | None
+    name: str,
+    tables: Sequence[MeasuredTable],
+    runs: Path | None,
+    analyses: Path | None,
+    tuning: Sequence[Record],
 ) -> dict[str, str]:
     """File name to content."""
     if name == "html":
         from sslbench.reports.html import html_report
 
-        return {"report.html": html_report(tables, runs=runs, analyses=analyses)}
+        page = html_report(tables, runs=runs, analyses=analyses, tuning=studies(tuning))
+        return {"report.html": page}
     if name == "markdown":
         from sslbench.reports.markdown import markdown_files
+        from sslbench.reports.tuning_markdown import with_studies
 
-        return markdown_files(tables)
+        return with_studies(markdown_files(tables), tuning)
     if name == "csv":
         from sslbench.reports.frames import long_frame
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
+from sslbench.engine.folder import NUMERICS
 from sslbench.errors import UserError
 from sslbench.recipes.spaces import RATE, Inherits, Space
 from sslbench.tuning.definition import Definition, start_of, whole_space
@@ -60,6 +61,11 @@ def own_dimensions(whole: Space, parent: Space, named: Collection[str]) -> list[
 
 
 def _best(own: Definition, record: Record, taken: int) -> Trial:
+    if (record.fingerprint, record.numerics) != (own.fingerprint, NUMERICS):
+        raise UserError(
+            f"The study of {record.recipe}, at which {own.recipe} begins, was on other images or "
+            "of an earlier version's numerics; run it again."
+        )
     if dict(record.fixed) != dict(own.fixed):
         raise UserError(
             f"The study of {record.recipe}, at which {own.recipe} begins, had other --set changes; "

@@ -45,6 +45,11 @@ def write_setting(record: Record, *, folder: Path = FOLDER) -> Path:
         )
     if not exists(folder / record.scale / "scale.yaml"):
         raise UserError(f"{folder} has no scale '{record.scale}'.")
+    if record.start != _start(record):
+        raise UserError(
+            f"The study of {record.recipe} began at another setting, or on other images, than "
+            f"{record.scale} has now on {record.dataset}; run it again to write its winner."
+        )
     path = folder / record.scale / record.dataset / "tuned.yaml"
     entries = dict((read_yaml(path) or {}) if exists(path) else {})
     entries[record.recipe] = {

@@ -49,7 +49,9 @@ def run_study(definition: Definition, runner: Runner, *, results: Path) -> Recor
                             "it, or stop it first.") from None  # fmt: skip
         raise
     record.save(path)
-    return record
+    kept = load_record(path)  # as whoever reads it later has it
+    assert kept is not None
+    return kept
 
 
 def current_record(definition: Definition, path: Path) -> Record | None:
@@ -152,7 +154,8 @@ def _record(definition: Definition, trials: Sequence[Trial], runner: Runner) -> 
     several = definition.budget.seeds > 1
     finished = [t for t in trials if t.state == "finished" and (not several or len(t.seeds) > 1)]
     winner = max(finished, key=lambda t: (*t.mean(confirming=several), -t.number))
-    spent = sum(t.minutes + sum(s.minutes for s in t.seeds[1:]) for t in trials)
+    spent = {t.run: t.minutes for t in trials}  # equal trials are one run
+    spent |= {s.run: s.minutes for t in trials for s in t.seeds}
     return Record(
         recipe=definition.recipe,
         scale=definition.scale,
@@ -171,7 +174,7 @@ def _record(definition: Definition, trials: Sequence[Trial], runner: Runner) -> 
         winner=winner.number,
         changes=winner.changes,
         gain=_gain(winner, trials[0], definition.budget.seeds),
-        minutes=round(spent, 1),
+        minutes=round(sum(spent.values()), 1),
         numerics=NUMERICS,
         commit=commit(),
         device_class=device_class(pick_device(runner.device)),
