@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from bench import HERE, RESULTS, machine
@@ -28,6 +28,7 @@ from sslbench.data import Dataset, load
 from sslbench.engine import hardware
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import run_folder
+from sslbench.errors import Interrupted
 from sslbench.evaluation.accuracy import complement
 from sslbench.evaluation.evaluate import open_subject
 from sslbench.evaluation.features import encode
@@ -38,6 +39,9 @@ from sslbench.files import write_atomically
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports import plots
 from sslbench.reports.markdown import on_any_page
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 from sslbench.requests import resolved
 
 ALL = ImageSet(name="cifar10", resolution=32)
@@ -159,29 +163,42 @@ def main() -> None:
     )
     parser.add_argument("--data-root", type=Path, default=HERE.parent / "data")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "budget")
+    parser.add_argument("--finished", action="store_true",
+                        help="write what is finished, and train nothing")  # fmt: skip
     chosen = parser.parse_args()
     hardware.prepare_process(1)
     images = load(ALL, root=chosen.data_root)
     ledger = Ledger(chosen.runs / "budget.json")
     measured: list[Measured] = []
     for point in points():
-        measured.append(measure(point, images, ledger, root=chosen.data_root))
+        folder = folder_of(point, runs=chosen.runs, root=chosen.data_root)
+        if chosen.finished and folder.status() != "finished":
+            continue
+        try:
+            measured.append(measure(point, folder, images, ledger, root=chosen.data_root))
+        except Interrupted as stopped:
+            raise SystemExit(str(stopped)) from None
         print(measured[-1], flush=True)
         write(measured)
 
 
-def measure(point: Point, images: Dataset, ledger: Ledger, *, root: Path) -> Measured:
-    """Train a point and judge its encoder, or find both."""
-    runs = ledger.path.parent
+def folder_of(point: Point, *, runs: Path, root: Path) -> RunFolder:
+    """Where a point's run lies."""
     asked = resolved(point.recipe, scale="laptop", dataset="cifar10", changes=point.changes)
-    folder = run_folder(asked.experiment, runs=runs, root=root)
+    return run_folder(asked.experiment, runs=runs, root=root)
+
+
+def measure(
+    point: Point, folder: RunFolder, images: Dataset, ledger: Ledger, *, root: Path
+) -> Measured:
+    """Train a point and judge its encoder, or find both."""
     name = folder.path.name
     if folder.path.exists() and name not in ledger.known:
         raise SystemExit(f"{folder.path} was trained without its CPU time; delete it.")
     if folder.status() != "finished":
         with ledger.training(name):
-            pretrain(point.recipe, dataset="cifar10", changes=point.changes, runs=runs, root=root,
-                     threads=1, progress=False)  # fmt: skip
+            pretrain(point.recipe, dataset="cifar10", changes=point.changes,
+                     runs=folder.path.parent, root=root, threads=1, progress=False)  # fmt: skip
     if "linear" not in ledger.known[name]:
         before = time.process_time()
         linear, knn = heldout_accuracy(folder, images, root=root)
@@ -246,32 +263,44 @@ def cells(measured: Measured) -> list[str]:
 
 
 def picture(measured: Sequence[Measured]) -> str:
-    """An SVG of the linear probe against core-minutes: colours are recipes, marks are what the
+    """An SVG of both accuracies against core-minutes: colours are recipes, marks are what the
     minutes went to, hollow where a step has more images than 64."""
-    figure, axes = plots.new_figure(6.4, 3.6)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name, key in ((left, "linear probe", "linear"), (right, "kNN", "knn")):
+        plots.house_style(axes)
+        for index, recipe in enumerate(RECIPES):
+            draw(axes, [m for m in measured if m.point.recipe == recipe], key, plots.colour(index))
+        axes.set_xlabel("core-minutes of training")
+        axes.set_ylabel(f"{name}, held-out top-1 (%)")
+        longest = max(m.minutes for m in measured)
+        plots.log2_axis(axes, [float(2**n) for n in range(5) if 2**n < 2 * longest])
     for index, recipe in enumerate(RECIPES):
-        own = [m for m in measured if m.point.recipe == recipe]
-        for mark, (_, belongs) in KINDS.items():
-            line = sorted((m for m in own if belongs(m.point)), key=lambda m: m.minutes)
-            steps = [m for m in line if m.point.batch == 64]
-            x, y = [m.minutes for m in steps], [m.linear for m in steps]
-            joined = mark in ("s", "^")  # the same images and width, more epochs
-            colour = plots.colour(index)
-            axes.plot(x, y, mark, linestyle="-" if joined else "", color=colour, markersize=5)
-            larger = [m for m in line if m.point.batch > 64]
-            x, y = [m.minutes for m in larger], [m.linear for m in larger]
-            axes.plot(x, y, mark, color=colour, markerfacecolor="none", markersize=5)
-    for index, recipe in enumerate(RECIPES):
-        axes.plot([], [], "-", color=plots.colour(index), label=recipe)
-    for mark, (label, _) in KINDS.items():
-        axes.plot([], [], mark, color=plots.INK, markersize=5, label=label)
-    axes.plot([], [], "s", color=plots.INK, markerfacecolor="none", label="batch 128 or 256")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5),
-                labelcolor=plots.INK)  # fmt: skip
-    axes.set_xlabel("core-minutes of training")
-    axes.set_ylabel("linear probe, held-out part of CIFAR-10 (%)")
-    plots.log2_axis(axes, [1, 2, 4, 8, 16])
+        right.plot([], [], "-", color=plots.colour(index), label=recipe)
+    for mark, (label, belongs) in KINDS.items():
+        if any(belongs(m.point) for m in measured):
+            right.plot([], [], mark, color=plots.INK, markersize=5, label=label)
+    right.plot([], [], "s", color=plots.INK, markerfacecolor="none", label="more than 64 a step")
+    right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5),
+                 labelcolor=plots.INK)  # fmt: skip
     return on_any_page(plots.to_svg(figure, "budget"))
+
+
+def draw(axes: Axes, measured: Sequence[Measured], key: str, colour: str) -> None:
+    """One recipe's points; those of all images that differ in epochs alone are joined."""
+    for mark, (_, belongs) in KINDS.items():
+        for larger in (False, True):
+            line = sorted(
+                (m.minutes, getattr(m, key))
+                for m in measured
+                if belongs(m.point) and (m.point.batch > 64) == larger
+            )
+            joined = "-" if mark in ("s", "^") and not larger else ""
+            face = "none" if larger else colour
+            axes.plot(*zip(*line, strict=True) if line else ([], []), marker=mark, color=colour,
+                      linestyle=joined, markerfacecolor=face, markersize=5)  # fmt: skip
 
 
 if __name__ == "__main__":
