@@ -231,6 +231,7 @@ def test_claims_are_judged_on_what_was_measured(small: sslbench.TableHandle) -> 
     small.measure(scale="smoke", seeds=3)
     claims = small.claims()
     assert claims.loc["order", "published"] == claims.loc["order", "ours"] == "held"
+    assert claims.loc["order", "judged_on"] == "shapes" and claims.loc["order", "about"] == ()
 
 
 def test_a_plan_trains_nothing_and_knows_what_is_there(small: sslbench.TableHandle) -> None:

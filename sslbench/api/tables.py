@@ -147,7 +147,8 @@ class TableHandle:
 
     def claims(self) -> pd.DataFrame:
         """What became of the claims, by id: what each `says`, whether it held on the `published`
-        values and on `ours` (held, not held, undecided, not measured), and in `detail` why.
+        values and on `ours` (held, not held, undecided, not measured), in `detail` why, and which
+        data set it was `judged_on` and the sentence is `about`.
 
         Raises:
             UserError: nothing was measured yet.
@@ -156,7 +157,7 @@ class TableHandle:
 
         if self.measured is None:
             raise UserError(f"Table {self.table.id} is not measured yet; call measure() first.")
-        columns = ["says", "published", "ours", "detail"]
+        columns = ["says", "published", "ours", "detail", "judged_on", "about"]
         found = self.measured.claims
         lines = [[getattr(claim, name) for name in columns] for claim in found]
         index = pd.Index([claim.id for claim in found], name="claim")

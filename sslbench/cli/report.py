@@ -159,7 +159,8 @@ def load_results(
     scale: str | None,
     tell: Callable[[str], None] | None = None,
 ) -> list[MeasuredTable]:
-    """Measured tables under results/<scale>/<device class>/.
+    """Measured tables under results/<scale>/<device class>/, with today's claims judged on their
+    cells.
 
     Args:
         tell: is told of a damaged file, which is then left out; None raises.
@@ -167,6 +168,7 @@ def load_results(
         UserError: an unknown scale, no tables, or a named one is missing.
     """
     from sslbench.recipes.resolve import find_scale
+    from sslbench.tables.judging import judged
     from sslbench.tables.results import MeasuredTable
 
     if scale is not None:
@@ -182,7 +184,7 @@ def load_results(
     for path in paths:
         if not tables or path.stem in tables:
             try:
-                found.append(MeasuredTable.load(path))
+                found.append(judged(MeasuredTable.load(path)))
             except UserError as error:
                 if tell is None:
                     raise
@@ -235,8 +237,8 @@ def without_definition(table: MeasuredTable) -> str:
     if table.id in TABLES or is_leaderboard(table.id):
         return ""
     return (
-        f"Of table {table.id} there is the result only, so curves over its rows are left out; name "
-        "its file instead, such as my-table.yaml."
+        f"Of table {table.id} there is the result only, so curves over its rows are left out and "
+        "its claims are as they were judged then; name its file instead, such as my-table.yaml."
     )
 
 

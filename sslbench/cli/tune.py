@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +9,11 @@ import typer
 
 from sslbench.cli import options as o
 from sslbench.cli import values
-from sslbench.errors import UserError
+from sslbench.errors import Interrupted, RunFailed, UserError
 
 if TYPE_CHECKING:
     from sslbench.tuning.record import Record
     from sslbench.tuning.request import TuneRequest
-    from sslbench.tuning.running import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +48,41 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
     ] = False
 
     def __call__(self) -> None:
-        """Raises UserError, RunFailed and Interrupted as `TuneRequest.run`."""
+        """A study that fails does not keep the others from being run.
+
+        Raises:
+            UserError: something that is asked for is wrong, before anything is run.
+            RunFailed: at the end, where studies failed.
+            Interrupted: stopped by a signal.
+        """
         request = self._request()
         if self.dry_run:
             self._tell_plans(request)
             return
-        records = []
         for name in request.recipes:
-            records.append(record := request.run(name, on_progress=_say))
-            if self.write:
-                typer.echo(str(request.write(record)), err=True)
+            request.definition(name, planned=len(self.recipes) > 1)
+        records, failed = [], []
+        for name in request.recipes:
+            try:
+                records.append(self._study(name, request))
+            except Interrupted:
+                raise
+            except UserError as error:
+                if len(request.recipes) == 1:
+                    raise
+                failed.append(str(error))
         self._tell(records, request)
+        if failed:
+            raise RunFailed(f"{len(failed)} of {len(request.recipes)} studies failed: "
+                            f"{' '.join(failed)}")  # fmt: skip
+
+    def _study(self, name: str, request: TuneRequest) -> Record:
+        from sslbench.reports.progress import study_progress
+
+        record = request.run(name, on_progress=study_progress)
+        if self.write:
+            typer.echo(str(request.write(record)), err=True)
+        return record
 
     def _request(self) -> TuneRequest:
         from sslbench.requests import split_changes, wanted_data
@@ -117,7 +139,3 @@ def _plain(record: Record) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(record)
-
-
-def _say(progress: Progress) -> None:
-    print(f"{progress.recipe}  {progress.text}", file=sys.stderr, flush=True)

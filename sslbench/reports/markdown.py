@@ -103,7 +103,7 @@ def _claims(table: MeasuredTable) -> str:
     lines = ["| claim | published | ours | decided by |", "| :-- | :-- | :-- | :-- |"]
     for claim in table.claims:
         published = f"{MARKS[claim.published]} {claim.published}" if claim.published else "in words"
-        ours = f"{MARKS[claim.ours]} {claim.ours}"
+        ours = f"{MARKS[claim.ours]} {escape(claim.verdict)}"
         cells = (escape(claim.says), published, ours, escape(claim.detail).replace("\n", " "))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

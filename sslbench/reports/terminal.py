@@ -146,4 +146,4 @@ def _claim(claim: ClaimResult) -> Text:
     text = Text(f"{MARKS[claim.ours]} ", style=_COLOURS[claim.ours])
     text.append(f"{claim.says} ", style="default")
     detail = f": {claim.detail}" if claim.detail else ""
-    return text.append(f"{claim.ours}{detail}", style=_COLOURS[claim.ours])
+    return text.append(f"{claim.verdict}{detail}", style=_COLOURS[claim.ours])

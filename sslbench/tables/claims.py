@@ -5,40 +5,45 @@
 An operand is "row" (first column), "row.column", or a number; `untrained` and `raw-pixels` are
 rows of every table. `holds` applies to the published values and to ours; where a small scale must
 be asked differently, `published` and `ours` stand instead. A claim that the paper states without
-numbers has `words` (why) and only `ours`. `by` is the margin a comparison must have (a negative
-one allows as much), `factor` multiplies its second operand; a list of operands means each of them.
-In a table of several data sets ours is judged on the one measured; a claim about one of them names
-it (`dataset`) and is judged there only.
+numbers has `words` (why) and only `ours`. `by` is how much a comparison must be won by, `factor`
+multiplies its second operand; a list of operands means each of them. `not_below` and `not_above`
+forgive a stated `margin`; all others are strict. In a table of several data sets a
+claim is written about the rows of the first and judged, printed and ours, on those of the one
+measured; a claim about one of them names it (`dataset`) and is judged there only. A claim that the
+printed values contradict says so in its `note`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sslbench.errors import UserError, did_you_mean
-from sslbench.tables.predicates import VOCABULARY, Predicate
+from sslbench.tables.predicate import Predicate
+from sslbench.tables.predicates import VOCABULARY
 from sslbench.typed import read_as, typed
 
+# What forgives a margin, which the claim must state.
+LENIENT = ("not_below", "not_above")
 REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
-            "steeper": ("along",)}  # fmt: skip
+            "steeper": ("along",), **dict.fromkeys(LENIENT, ("margin",))}  # fmt: skip
 LEAST = {"argmax_inside": 3, "order": 2, "within": 2, "increasing": 2, "decreasing": 2}
-MARGINS = ("greater", "less", "at_least", "at_most")  # take numbers, and lists of operands
+PAIRS = ("greater", "less", *LENIENT)  # take numbers, and lists of operands
 NUMBERS = ("order", "within")  # take numbers
 _CELLS: Any = tuple[str, ...]
 _NUMBERS: Any = tuple[str | float, ...]
-_MARGIN: Any = tuple[str | float | tuple[str | float, ...], ...]
+_PAIR: Any = tuple[str | float | tuple[str | float, ...], ...]
 _OPTIONS: dict[str, Any] = {
-    "by": float, "factor": float, "tolerance": float, "along": str,
+    "by": float, "factor": float, "margin": float, "tolerance": float, "along": str,
     "among": Literal["all"] | tuple[str, ...],
 }  # fmt: skip
+POSITIVE = ("by", "factor", "margin", "tolerance")
 _THAN: dict[str, Any] = {
     "less_sensitive": tuple[str, str] | tuple[tuple[str, str], ...],
     "steadier": tuple[str, ...],
     "steeper": str,
 }
-PAIRS = ("greater", "less", "at_least", "at_most", "less_sensitive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,11 @@ class Claim:
             dataset=form.dataset,
         )
 
+    def renamed(self, name: Callable[[str], str]) -> Claim:
+        """The same about other cells."""
+        published, ours = (form and form.renamed(name) for form in (self.published, self.ours))
+        return replace(self, published=published, ours=ours)
+
     def operands(self) -> set[str]:
         """The names of all cells in both forms."""
         forms = (self.published, self.ours)
@@ -111,17 +121,20 @@ def parse(data: Any, *, where: str) -> Predicate:
         if key not in options:
             raise UserError(f"{where}: {kind} needs '{key}'.")
     arguments = data[kind] if isinstance(data[kind], list) else [data[kind]]
-    if kind in PAIRS and len(arguments) != 2:
+    if kind in (*PAIRS, "less_sensitive") and len(arguments) != 2:
         raise UserError(f"{where}: {kind} needs two operands, got {len(arguments)}.")
     for key, value in options.items():
         hint = _THAN[kind] if key == "than" else _OPTIONS[key]
         typed(value, hint, where=f"{where}, {kind}: {key}")
+        if key in POSITIVE and value <= 0:
+            lenient = "; what is forgiven is the margin of not_below" if key == "by" else ""
+            raise UserError(f"{where}, {kind}: {key} {value} must be above 0{lenient}.")
     least = LEAST.get(kind, 1)
     if len(arguments) < least:
         raise UserError(f"{where}: {kind} needs {least} operands or more, got {len(arguments)}.")
     if kind in ("all", "any"):
         arguments = [parse(item, where=where) for item in arguments]
     else:
-        hint = _MARGIN if kind in MARGINS else _NUMBERS if kind in NUMBERS else _CELLS
+        hint = _PAIR if kind in PAIRS else _NUMBERS if kind in NUMBERS else _CELLS
         typed(arguments, hint, where=f"{where}, {kind}")
     return Predicate(kind, tuple(arguments), options)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from sslbench.tables.estimates import (
     Contrast,
     Estimate,
+    NotNegative,
     Outcome,
     Values,
     contrast,
     every,
-    positive,
     some,
 )
 
@@ -59,13 +59,17 @@ def _merged(values: Values, terms: list[tuple[float, str]]) -> list[tuple[float,
 
 
 def _shown(named: list[tuple[float, str]], c: Contrast, constant: float, test: Test) -> str:
-    """Such as "a - b = 1.2 ± 0.4, needs > 0", the first cell with a positive sign."""
+    """Such as "a - b = 1.2 ± 0.4, needs > 0", the first cell with a positive sign; a margin that
+    is forgiven is said."""
     sign = -1.0 if named and named[0][0] < 0 else 1.0
     left = " ".join(_term(sign * w, o) for w, o in named).removeprefix("+ ")
     value = Contrast(sign * (c.value - constant), c.half, c.exact)
     strict, lenient = (">", "not below") if sign > 0 else ("<", "not above")
-    needs = strict if test is positive else lenient
-    return f"{left} = {value}, needs {needs} {-sign * constant + 0.0:.4g}"
+    needs, forgiven = strict, ""
+    if isinstance(test, NotNegative):
+        unit = (" point" if test.margin == 1 else " points") if c.points else ""
+        needs, forgiven = lenient, f" by more than {test.margin:g}{unit}"
+    return f"{left} = {value}, needs {needs} {-sign * constant + 0.0:.4g}{forgiven}"
 
 
 def _term(weight: float, operand: str) -> str:

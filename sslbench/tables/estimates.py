@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Outcome = Literal["held", "not held", "undecided", "not measured"]
 LEAST = 0.3  # a smaller difference of percentages never counts, however narrow the interval
-MARGIN = 1.0  # "not below" is settled when the interval excludes a loss of this many points
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class Estimate:
 class Contrast:
     """A weighted sum of estimates plus a constant: `value` ± `half` (95 %, Welch).
 
-    `exact` says that no term has uncertainty, so that the value alone decides; `margin` is the loss
-    that "not below" forgives, 0 unless the terms are percentages.
+    `exact` says that no term has uncertainty, so that the value alone decides; `points` marks a
+    contrast of percentages or points.
     """
 
     value: float
     half: float
     exact: bool
-    margin: float = 0.0
+    points: bool = False
 
     def __str__(self) -> str:
         if self.exact:
@@ -67,13 +66,13 @@ def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> 
     if not noisy:
         return Contrast(value, 0.0, exact=True)
     in_points = any(e.points and e.dof < math.inf for _, e in terms)
-    floor, margin = (LEAST, MARGIN) if in_points else (0.0, 0.0)
+    floor = LEAST if in_points else 0.0
     variance, dof = welch(noisy)
     if not math.isfinite(variance):
-        return Contrast(value, math.inf, exact=False, margin=margin)
+        return Contrast(value, math.inf, exact=False, points=in_points)
     half = t_quantile(dof) * math.sqrt(variance) if variance > 0 else 0.0
     # Two or three seeds may agree by chance, and their interval is then too narrow.
-    return Contrast(value, max(half, floor), exact=False, margin=margin)
+    return Contrast(value, max(half, floor), exact=False, points=in_points)
 
 
 def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -109,13 +108,18 @@ def positive(c: Contrast) -> Outcome:
     return "not held" if c.value < -c.half else "undecided"
 
 
-def not_negative(c: Contrast) -> Outcome:
-    """Is the contrast not below 0? Held when its interval excludes a loss above the margin."""
-    if c.exact:
-        return "held" if c.value > -1e-9 else "not held"
-    if c.value < -c.half:
-        return "not held"
-    return "held" if c.value - c.half >= -c.margin else "undecided"
+@dataclass(frozen=True)
+class NotNegative:
+    """Is the contrast not below 0 by more than the margin? Held when its interval excludes a
+    greater loss, not held when every value in it is one."""
+
+    margin: float
+
+    def __call__(self, c: Contrast) -> Outcome:
+        forgiven = replace(c, value=c.value + self.margin)
+        if c.exact and abs(forgiven.value) <= 1e-9:  # the margin itself is forgiven
+            return "held"
+        return positive(forgiven)
 
 
 _WORST_FIRST: tuple[Outcome, ...] = ("not held", "not measured", "undecided", "held")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sslbench.data.registry import DATASETS, name_and_path
 from sslbench.tables.claims import Claim
+from sslbench.tables.comparisons import Verdict
 from sslbench.tables.estimates import Estimate, Values
 from sslbench.tables.predicates import judge
 from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
-from sslbench.tables.schema import BASELINES, Table, find_cell
+from sslbench.tables.schema import BASELINES, TABLES, Table, find_cell, load_table
 
 LEAST_PAIRS = 3  # rank agreement of fewer rows says nothing
 
@@ -34,15 +36,21 @@ def measured_values(table: Table, measured: MeasuredTable) -> Values:
     """Our means with the uncertainty over seeds, baselines included."""
     cells: dict[tuple[str, str], Estimate] = {}
     diverged: set[tuple[str, str]] = set()
+    known = {column.key for column in table.columns}
     for row in (*measured.rows, *measured.baselines):
         for key, cell in row.cells.items():
+            if key not in known:  # a stored table may have a column that is no more
+                continue
             if cell.state == "measured":
                 points = table.column(key).in_points
                 cells[row.id, key] = Estimate.of(cell.values, constant=cell.constant, points=points)
             elif cell.state == "diverged":
                 diverged.add((row.id, key))
-    changes = {row.id: row.changes for row in measured.rows}
-    chance = {c.key: c.on.chance if c.on else measured.chance for c in measured.columns}
+    # A stored table may lack a row that its definition has by now.
+    changes = {row.id: row.set for row in table.rows}
+    changes |= {row.id: row.changes for row in measured.rows}
+    chance = {c.key: c.on.chance if c.on else measured.chance for c in measured.columns
+              if c.key in known}  # fmt: skip
     return _values(table, cells, chance, changes, frozenset(diverged))
 
 
@@ -84,26 +92,56 @@ def _values(
 
 
 def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:
-    """Every claim of the table, judged on both: ours on the rows of the data set measured."""
+    """Every claim of the table, judged on both: in a table of several data sets on the rows of the
+    one measured, printed and ours, so that one verdict stands beside the other."""
     ours, published = measured_values(table, measured), published_values(table)
-    rename = _renaming(table, measured.dataset)
+    rename = renaming(table, measured.dataset)
+
+    def verdict(claim: Claim) -> Verdict:
+        if claim.ours is None:
+            return Verdict("not measured", claim.words or "it has no form for measured values")
+        if claim.dataset and claim.dataset != measured.dataset:
+            return Verdict("not measured", f"it is about {claim.dataset}")
+        return judge(claim.ours, ours)
 
     def result(claim: Claim) -> ClaimResult:
+        claim = claim if claim.dataset else claim.renamed(rename)
         theirs = None if claim.published is None else judge(claim.published, published).outcome
-        if claim.ours is None:
-            detail = claim.words or "it has no form for measured values"
-            return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
-        if claim.dataset and claim.dataset != measured.dataset:
-            detail = f"it is about {claim.dataset}"
-            return ClaimResult(claim.id, claim.says, theirs, "not measured", detail)
-        verdict = judge(claim.ours.renamed(rename), ours)
-        return ClaimResult(claim.id, claim.says, theirs, verdict.outcome, verdict.detail)
+        found, about = verdict(claim), sets_of(table, claim)
+        contradicted = claim.note if theirs == "not held" else ""
+        detail = ". ".join(part for part in (found.detail, contradicted) if part)
+        return ClaimResult(
+            claim.id, claim.says, theirs, found.outcome, detail, measured.dataset, about
+        )
 
     return tuple(result(claim) for claim in table.claims)
 
 
-def _renaming(table: Table, dataset: str) -> Callable[[str], str]:
-    """From an operand about a row of another data set to the same row of the one measured."""
+def judged(measured: MeasuredTable) -> MeasuredTable:
+    """A stored table with today's claims judged on its cells; as it is where its definition is
+    not at hand."""
+    if measured.id not in TABLES:
+        return measured
+    return replace(measured, claims=claim_results(load_table(measured.id), measured))
+
+
+def sets_of(table: Table, claim: Claim) -> tuple[str, ...]:
+    """The data sets that a claim's published values are of, as the table names them: those of the
+    rows that it speaks of, or of the table's setting where these are of none. None for a table of
+    our own."""
+    if claim.dataset:
+        return (claim.dataset,)
+    form = claim.published or claim.ours
+    operands = () if form is None else form.operands()
+    rows = {find_cell(table, operand)[0] for operand in operands} - set(BASELINES)
+    named = [row.dataset for row in table.rows if row.id in rows and row.dataset]
+    setting = str(table.setting.get("dataset", ""))
+    return tuple(dict.fromkeys(named)) or ((setting,) if setting else ())
+
+
+def renaming(table: Table, dataset: str) -> Callable[[str], str]:
+    """From an operand about a row of another data set to the same row of the one measured, or of
+    the first where that is none of the table's."""
     fitting = {row.stem: row.id for row in table.rows_on(dataset) if row.dataset}
     moved = {row.id: fitting.get(row.stem, row.id) for row in table.rows if row.dataset}
 

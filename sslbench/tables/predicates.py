@@ -1,44 +1,20 @@
 """The vocabulary of claims: predicates over cells, each judged by intervals.
 
-Every rule reduces to weighted sums of cells that must be above, or not below, a threshold.
+Every rule reduces to weighted sums of cells that must be above a threshold. Strict words forgive
+nothing: equal values never hold. `not_below` and `not_above` forgive the margin that the claim
+states, in the unit of its cells.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import pairwise, permutations
 from typing import Any
 
 from sslbench.tables.comparisons import Operand, Test, Verdict, all_of, any_of, compare
-from sslbench.tables.estimates import Outcome, Values, every, not_negative, positive
-
-
-@dataclass(frozen=True)
-class Predicate:
-    """One word of the vocabulary with its arguments (nested lists of operands) and options."""
-
-    kind: str
-    arguments: tuple[Any, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def renamed(self, name: Callable[[str], str]) -> Predicate:
-        """The same about other cells."""
-        if self.kind == "steeper":
-            return self
-        options = {k: v if v == "all" or k not in ("than", "among") else _renamed(v, name)
-                   for k, v in self.options.items()}  # fmt: skip
-        return Predicate(self.kind, tuple(_renamed(self.arguments, name)), options)
-
-    def operands(self) -> Iterator[str]:
-        """The names of all cells it speaks of."""
-        if self.kind == "steeper":
-            return
-        yield from _names(self.arguments)
-        for name in ("than", "among"):
-            if self.options.get(name) != "all":
-                yield from _names(self.options.get(name, ()))
+from sslbench.tables.estimates import NotNegative, Outcome, Values, every, positive
+from sslbench.tables.predicate import Predicate
 
 
 def judge(predicate: Predicate, values: Values) -> Verdict:
@@ -46,34 +22,16 @@ def judge(predicate: Predicate, values: Values) -> Verdict:
     return VOCABULARY[predicate.kind][0](predicate, values)
 
 
-def _names(arguments: Any) -> Iterator[str]:
-    if isinstance(arguments, str):
-        yield arguments
-    elif isinstance(arguments, Predicate):
-        yield from arguments.operands()
-    elif isinstance(arguments, (list, tuple)):
-        for item in arguments:
-            yield from _names(item)
-
-
-def _renamed(arguments: Any, name: Callable[[str], str]) -> Any:
-    if isinstance(arguments, str):
-        return name(arguments)
-    if isinstance(arguments, Predicate):
-        return arguments.renamed(name)
-    if isinstance(arguments, (list, tuple)):
-        return [_renamed(item, name) for item in arguments]
-    return arguments
-
-
 def _list(x: Any) -> list[Any]:
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
-def _pairs(p: Predicate, values: Values, sign: float, test: Test) -> Verdict:
-    """a against b, by a margin, for every a of the first and b of the second argument."""
+def _pairs(p: Predicate, values: Values, sign: float) -> Verdict:
+    """a against b, for every a of the first and b of the second argument; strict, unless the claim
+    states a margin."""
     # a > factor b + by; with the other sign a < factor b - by.
     by, factor = float(p.options.get("by", 0)), float(p.options.get("factor", 1))
+    test: Test = NotNegative(float(p.options["margin"])) if "margin" in p.options else positive
     left, right = (_list(side) for side in p.arguments)
     return all_of(
         [compare(values, [(sign, a), (-sign * factor, b)], -by, test) for a in left for b in right]
@@ -93,34 +51,23 @@ def _others(p: Predicate, values: Values) -> list[str]:
 
 
 def _greater(p: Predicate, values: Values) -> Verdict:
-    return _pairs(p, values, 1.0, positive)
+    return _pairs(p, values, 1.0)
 
 
 def _less(p: Predicate, values: Values) -> Verdict:
-    return _pairs(p, values, -1.0, positive)
-
-
-def _at_least(p: Predicate, values: Values) -> Verdict:
-    return _pairs(p, values, 1.0, not_negative)
-
-
-def _at_most(p: Predicate, values: Values) -> Verdict:
-    return _pairs(p, values, -1.0, not_negative)
-
-
-def _order(p: Predicate, values: Values) -> Verdict:
-    steps = pairwise(p.arguments)
-    return all_of([compare(values, [(1, a), (-1, b)], 0, positive) for a, b in steps])
+    return _pairs(p, values, -1.0)
 
 
 def _extreme(sign: float) -> Callable[[Predicate, Values], Verdict]:
-    """One of the cells is the best (or worst): no other lies beyond it."""
+    """One of the cells beats every cell that is not among them (or is beaten by it)."""
 
     def evaluate(p: Predicate, values: Values) -> Verdict:
         others = _others(p, values)
+        if not others:
+            return Verdict("not measured", "there is no other cell")
         return any_of(
             [
-                all_of([compare(values, [(sign, a), (-sign, o)], 0, not_negative) for o in others])
+                all_of([compare(values, [(sign, a), (-sign, o)], 0, positive) for o in others])
                 for a in p.arguments
             ]
         )
@@ -129,15 +76,11 @@ def _extreme(sign: float) -> Callable[[Predicate, Values], Verdict]:
 
 
 def _monotone(sign: float) -> Callable[[Predicate, Values], Verdict]:
-    """No step goes back; on measured values the ends must also differ."""
+    """Every step of the series goes one way."""
 
     def evaluate(p: Predicate, values: Values) -> Verdict:
-        def step(a: Operand, b: Operand, test: Test) -> Verdict:
-            return compare(values, [(sign, b), (-sign, a)], 0, test)
-
-        steps = [step(a, b, not_negative) for a, b in pairwise(p.arguments)]
-        # Each step may lose the margin that `not_negative` forgives: a flat series would pass.
-        return all_of([*steps, step(p.arguments[0], p.arguments[-1], positive)])
+        steps = pairwise(p.arguments)
+        return all_of([compare(values, [(-sign, a), (sign, b)], 0, positive) for a, b in steps])
 
     return evaluate
 
@@ -290,9 +233,9 @@ _Rule = Callable[[Predicate, Values], Verdict]
 VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "greater": (_greater, ("by", "factor")),
     "less": (_less, ("by", "factor")),
-    "at_least": (_at_least, ("by", "factor")),
-    "at_most": (_at_most, ("by", "factor")),
-    "order": (_order, ()),
+    "not_below": (_greater, ("margin",)),
+    "not_above": (_less, ("margin",)),
+    "order": (_monotone(-1.0), ()),
     "best": (_extreme(1.0), ("among",)),
     "worst": (_extreme(-1.0), ("among",)),
     "increasing": (_monotone(1.0), ()),

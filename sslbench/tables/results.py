@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,16 +144,45 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim's outcome on the published values and on ours; `detail` says what decided ours.
+    """A claim's outcome on the published values and on ours; `detail` says what decided ours, and
+    what is known of printed values that contradict the sentence.
 
-    `published` is None where the paper states the claim in words only.
+    `published` is None where the paper states the claim in words only. `judged_on` is the data set
+    that ours was measured on, `about` the sets that the sentence's own values are of.
     """
+
+    PRINTED: ClassVar = ("verdict",)
 
     id: str
     says: str
     published: Outcome | None
     ours: Outcome
     detail: str = ""
+    judged_on: str = ""
+    about: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """Ours in words, with the data set where the sentence is about another, or about more."""
+        return f"{self.ours} ({self.elsewhere})" if self.elsewhere else self.ours
+
+    @property
+    def elsewhere(self) -> str:
+        """That ours was judged on another data set than the sentence is about; "" where not."""
+        same = len(self.about) == 1 and self._is_about(self.about[0])
+        if self.ours == "not measured" or not self.about or same:
+            return ""
+        return f"on {self.judged_on}; the sentence is about {', '.join(self.about)}"
+
+    def _is_about(self, text: str) -> bool:
+        """Whether a text, such as "STL-10 train+unlabelled", names the set judged on alone."""
+        ours, theirs = (re.sub(r"[^a-z0-9]", "", n.lower()) for n in (self.judged_on, text))
+        several = re.search(r"[,;]| and ", text)
+        return not several and re.match(rf"{ours}(?!\d)", theirs) is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**vars(self), "verdict": self.verdict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +245,7 @@ class MeasuredTable:
         """Plain data for JSON."""
         out = {**vars(self), "stale": self.stale, "complete": self.complete}
         out["columns"] = [column.to_dict() for column in self.columns]
-        out["claims"] = [vars(claim) for claim in self.claims]
+        out["claims"] = [claim.to_dict() for claim in self.claims]
         for name in ("rows", "baselines"):
             out[name] = [
                 {**vars(row), "cells": {k: c.to_dict() for k, c in row.cells.items()}}

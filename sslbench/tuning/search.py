@@ -3,13 +3,14 @@ numbers, so that how many run side by side changes nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sslbench.errors import UserError
+from sslbench.errors import InUse, UserError
 from sslbench.recipes.resolve import Resolved
 from sslbench.recipes.spaces import Dimension, Number, short
 from sslbench.tuning.definition import STARTUP, Definition
@@ -162,7 +163,7 @@ def _run_of(drawn: _Drawn) -> Resolved:
 
 def _drop_checkpoint(folder: Any) -> None:
     """A stopped trial does not go on in this study: its log stays, its weights need not."""
-    with folder.lock():
+    with contextlib.suppress(InUse), folder.lock():  # whoever has it may want it
         if folder.status() != "finished":
             folder.checkpoint_path.unlink(missing_ok=True)
 

@@ -244,6 +244,17 @@ def committed(results: Path) -> Path:
     return path
 
 
+def test_a_report_judges_stored_cells_by_todays_claims(run, tmp_path):
+    path = committed(tmp_path / "results")
+    table = json.loads(path.read_text())
+    (table["claims"][0]["id"], table["claims"][0]["says"]) = ("former", "A former sentence.")
+    path.write_text(json.dumps(table))
+    code, out, err = run("report", "simsiam-stop-grad", "--results", "results")
+    assert code == 0, err
+    assert "A former sentence" not in out
+    assert "the sentence is about ImageNet-1k" in " ".join(out.split())
+
+
 def test_check_refuses_other_settings_before_it_trains(run, tmp_path, monkeypatch):
     committed(tmp_path / "reference")
     monkeypatch.setattr("sslbench.cli.grid.Grid.train", lambda *_, **__: pytest.fail("it trains"))

@@ -48,8 +48,8 @@ HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"greater": ["a", ["b", "c"]]}, {"greater": [["a", "c"], "b"]}),
     ({"less": ["c", 13]}, {"less": ["c", 12]}),
     ({"less": ["c", "b"], "by": 50}, {"less": ["c", "b"], "by": 54}),
-    ({"at_least": ["b", "a"], "by": -5}, {"at_least": ["b", "a"], "by": -4}),
-    ({"at_most": ["a", "b"], "by": -5}, {"at_most": ["a", "b"], "by": -4}),
+    ({"not_below": ["b", "a"], "margin": 5}, {"not_below": ["b", "a"], "margin": 4}),
+    ({"not_above": ["a", "b"], "margin": 5}, {"not_above": ["a", "b"], "margin": 4}),
     ({"order": ["a", "b", "c"]}, {"order": ["a", "c", "b"]}),
     ({"best": ["b", "a"]}, {"best": ["b"]}),
     ({"best": ["a"], "among": "all"}, {"best": ["a.y"], "among": "all"}),
@@ -139,6 +139,10 @@ def test_predicates_on_seeds(predicate: dict[str, Any], outcome: Outcome) -> Non
     assert judge(parse(predicate, where="test"), values(dict(NOISY))).outcome == outcome
 
 
+def test_nothing_is_the_best_of_one() -> None:
+    assert judge(parse({"best": ["a"]}, where=""), values({"a": 70.0})).outcome == "not measured"
+
+
 def test_row_ids_may_contain_dots() -> None:
     given = Values(
         cells={("ema-0.99", "x"): Estimate(72.5), ("ema-0.99", "y"): Estimate(1.0)},
@@ -162,6 +166,58 @@ def test_the_detail_says_what_decided() -> None:
     assert verdict.detail == "gone has no finite value"
 
 
+def test_a_margin_that_is_forgiven_is_said() -> None:
+    seeds = values({"a": (70.0, 71.0, 70.5), "b": (70.2, 71.3, 69.8)})
+    verdict = judge(parse({"not_below": ["a", "b"], "margin": 3}, where="test"), seeds)
+    assert verdict.outcome == "held"
+    assert verdict.detail.startswith("a - b = 0.06667 ± ")
+    assert verdict.detail.endswith(", needs not below 0 by more than 3 points")
+    verdict = judge(parse({"not_above": ["a", "b"], "margin": 1}, where="test"), seeds)
+    assert verdict.outcome == "undecided"
+    assert verdict.detail.endswith(", needs not above 0 by more than 1 point")
+
+
+# Two cells that every seed gives the same value, and two that are the same on average.
+TIES = [
+    {"a": (70.0, 70.0, 70.0), "b": (70.0, 70.0, 70.0), "c": (70.0, 70.0, 70.0)},
+    {"a": (70.0, 71.0, 72.0), "b": (72.0, 71.0, 70.0), "c": (71.0, 70.0, 72.0)},
+    {"a": (0.0, 0.0), "b": (0.0, 0.0), "c": (0.0, 0.0)},
+    {"a": (70.0,), "b": (60.0,), "c": (50.0,)},
+    {"a": 70.0, "b": 70.0, "c": 70.0},
+]
+STRICT: list[dict[str, Any]] = [
+    {"greater": ["a", "b"]},
+    {"greater": [["a", "b"], "c"]},
+    {"greater": ["a", "b"], "by": 1},
+    {"less": ["a", "b"]},
+    {"order": ["a", "b", "c"]},
+    {"best": ["a"], "among": ["b", "c"]},
+    {"best": ["a", "b"], "among": ["c"]},
+    {"worst": ["a"], "among": ["b", "c"]},
+    {"increasing": ["a", "b", "c"]},
+    {"decreasing": ["a", "b", "c"]},
+    {"argmax_inside": ["a", "b", "c"]},
+    {"less_sensitive": ["a", "b"], "than": ["b", "c"]},
+    {"steadier": ["a", "b"], "than": ["b", "c"]},
+]
+
+
+@pytest.mark.parametrize("predicate", STRICT, ids=lambda p: str(p)[:60])
+@pytest.mark.parametrize("cells", TIES, ids=["equal", "mixed", "zero", "one-seed", "published"])
+def test_strict_words_never_hold_on_equal_values(
+    predicate: dict[str, Any], cells: dict[str, Any]
+) -> None:
+    assert judge(parse(predicate, where="test"), values(dict(cells))).outcome != "held"
+
+
+def test_strict_words_fail_by_a_surely_smaller_value() -> None:
+    """A loss of less than a point is one."""
+    seeds = values({"a": (70.0, 70.1, 70.05), "b": (70.7, 70.75, 70.8)})
+    assert judge(parse({"greater": ["a", "b"]}, where="test"), seeds).outcome == "not held"
+    assert judge(parse({"best": ["a"]}, where="test"), seeds).outcome == "not held"
+    assert judge(parse({"increasing": ["b", "a"]}, where="test"), seeds).outcome == "not held"
+
+
 @pytest.mark.parametrize(
     ("claim", "sentence"),
     [
@@ -174,6 +230,13 @@ def test_the_detail_says_what_decided() -> None:
         ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "less": []}}, "exactly one"),
         ({"id": "x", "says": "", "holds": {"greater": ["a"]}}, "two operands"),
         ({"id": "x", "says": "", "holds": {"within": ["a", "b"]}}, "'tolerance'"),
+        ({"id": "x", "says": "", "holds": {"not_below": ["a", "b"]}}, "'margin'"),
+        ({"id": "x", "says": "", "holds": {"not_below": ["a", "b"], "margin": 0}}, "above 0"),
+        (
+            {"id": "x", "says": "", "holds": {"greater": ["a", "b"], "by": -1}},
+            "margin of not_below",
+        ),
+        ({"id": "x", "says": "", "holds": {"greater": ["a", "b"], "margin": 1}}, "no option"),
     ],
 )
 def test_a_broken_claim_is_refused_with_a_sentence(claim: dict[str, Any], sentence: str) -> None:

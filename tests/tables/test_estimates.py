@@ -9,10 +9,10 @@ from scipy import stats
 from sslbench.tables.estimates import (
     LEAST,
     Estimate,
+    NotNegative,
     Outcome,
     contrast,
     every,
-    not_negative,
     positive,
     some,
 )
@@ -44,7 +44,7 @@ def test_other_units_have_no_least_difference() -> None:
 def test_one_seed_decides_nothing() -> None:
     c = contrast([(1, Estimate.of((90.0,), points=True))], -10)
     assert math.isinf(c.half)
-    assert positive(c) == "undecided" and not_negative(c) == "undecided"
+    assert positive(c) == "undecided" and NotNegative(1.0)(c) == "undecided"
     assert "one seed" in str(c)
 
 
@@ -54,33 +54,37 @@ def test_a_constant_is_exact_and_others_still_have_their_interval() -> None:
     assert positive(contrast([(1, Estimate.of(A, points=True)), (-1, pixels)])) == "held"
 
 
-def test_exact_values_need_no_margin() -> None:
+def test_exact_values_are_compared_as_printed() -> None:
     assert positive(contrast([(1, Estimate(70.01)), (-1, Estimate(70.0))])) == "held"
     assert positive(contrast([(1, Estimate(70.0)), (-1, Estimate(70.0))])) == "not held"
-    assert not_negative(contrast([(1, Estimate(70.0)), (-1, Estimate(70.0))])) == "held"
+    tenth_lower = contrast([(1, Estimate(69.9)), (-1, Estimate(70.0))])
+    assert NotNegative(0.1)(tenth_lower) == "held"  # the margin itself is forgiven
+    assert NotNegative(0.09)(tenth_lower) == "not held"
 
 
 @pytest.mark.parametrize(
     ("values", "outcome"),
     [
         ((51.0, 51.2), "held"),  # above
-        ((49.8, 49.9), "held"),  # below by less than a point, surely
+        ((49.8, 49.9), "held"),  # below by less than the margin, surely
         ((40.0, 58.0), "undecided"),  # below by nobody knows how much
         ((44.0, 62.0), "undecided"),  # above, and perhaps far below
-        ((45.0, 45.1), "not held"),  # below
+        ((48.9, 49.0), "undecided"),  # below by about the margin
+        ((45.0, 45.1), "not held"),  # below by more
     ],
 )
-def test_not_below_is_settled_by_what_the_interval_excludes(
+def test_a_margin_is_settled_by_what_the_interval_excludes(
     values: tuple[float, ...], outcome: Outcome
 ) -> None:
     c = contrast([(1, Estimate.of(values, points=True))], -50.0)
-    assert not_negative(c) == outcome
+    assert NotNegative(1.0)(c) == outcome
 
 
-def test_what_is_no_percentage_has_no_margin() -> None:
+def test_a_margin_is_in_the_unit_of_the_column() -> None:
     uniformity = Estimate.of((1.30, 1.32), points=False)
-    assert not_negative(contrast([(1, uniformity)], -1.2)) == "undecided"
-    assert not_negative(contrast([(1, uniformity)], -1.1)) == "held"
+    below = contrast([(1, uniformity)], -1.4)
+    assert NotNegative(0.3)(below) == "held"
+    assert NotNegative(0.09)(below) == "undecided"
 
 
 OUTCOMES: tuple[Outcome, ...] = ("held", "not held", "undecided", "not measured")
