@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.data.listing import missing
 from sslbench.data.registry import name_and_path
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
@@ -46,6 +47,28 @@ def find_data(dataset: str | Data | None, scale: str) -> Data | None:
     return chosen.dataset(name, path=path)
 
 
+def usual_data(scale: str, *, root: Path) -> tuple[Data | None, str]:
+    """What tables are measured on where no set is named, and a sentence that says why: the first of
+    the scale's `measured_on` that lies complete under `root`; otherwise None, the scale's own set.
+
+    Raises:
+        UserError: no such scale.
+    """
+    chosen = find_scale(scale)
+    own, folder = chosen.data.set_name, os.fspath(root)
+    for name in chosen.measured_on:
+        if not missing(name, root / name):
+            return chosen.dataset(name), (
+                f"Data: {name}, which lies under {folder}; --dataset {own} takes this scale's own."
+            )
+    if not chosen.measured_on:
+        return None, f"Data: {own}, the set of this scale."
+    wanted = " or ".join(chosen.measured_on)
+    return None, (
+        f"Data: {own}, as {wanted} does not lie under {folder}; --data-root says where data lie."
+    )
+
+
 def wanted_data(dataset: str | Data | None, scale: str, changes: Changes) -> Data:
     """The data set that is asked for, or the scale's own, with changes of it. Raises UserError."""
     return (find_data(dataset, scale) or find_scale(scale).data).but(changes)
@@ -69,7 +92,7 @@ def resolved(
     Args:
         recipe: a name; a YAML file, one that `--show` printed or a run's; or a recipe itself. The
             last two are taken as they are, and the scale gives the data alone.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         dataset: as `find_data` takes it.
         changes: dotted fields to values, as `--set` names them; `data.FIELD` changes the data.
     Raises:
@@ -155,7 +178,7 @@ class GridRequest:
 
     Attributes:
         seeds: how many (0, 1, ...), or which.
-        data: in place of the scale's own.
+        data: in place of the scale's own; `why` says in a sentence where the choice comes from.
         overrides: `--set` changes of the recipes.
         rows: ids of the only rows wanted.
     """
@@ -167,7 +190,13 @@ class GridRequest:
     overrides: Changes
     runs: Path
     root: Path
+    why: str
     rows: tuple[str, ...] | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set that is trained on."""
+        return (self.data or find_scale(self.scale).data).set_name
 
     @classmethod
     def of(
@@ -182,10 +211,14 @@ class GridRequest:
         runs: Path,
         root: Path,
     ) -> GridRequest:
-        """The request of a command or a call: `seeds` and `dataset` are the scale's where they are
-        None, `changes` as `resolved` takes them. Raises UserError with the nearest names."""
+        """The request of a command or a call: `seeds` are the scale's where they are None, and
+        `dataset` what `usual_data` finds; `changes` as `resolved` takes them. Raises UserError with
+        the nearest names."""
         overrides, of_data = split_changes(changes)
         chosen, data = find_scale(scale), find_data(dataset, scale)
+        why = "" if data is None else f"Data: {data.set_name}, as asked for."
+        if data is None:
+            data, why = usual_data(scale, root=root)
         if of_data:
             data = (data or chosen.data).but(of_data)
         return cls(
@@ -196,6 +229,7 @@ class GridRequest:
             overrides=overrides,
             runs=runs,
             root=root,
+            why=why,
             rows=None if rows is None else tuple(rows),
         )
 

@@ -12,6 +12,7 @@ import typer
 from sslbench.cli import options as o
 from sslbench.cli.grid import Grid
 from sslbench.errors import RunFailed
+from sslbench.requests import GridRequest
 
 if TYPE_CHECKING:
     from sslbench.tables.grid import Plan
@@ -19,9 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(o.OnData, Grid, o.Results):
+class Measure(Grid, o.Results):
     """The options with which tables are measured and kept."""
 
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="A set's name, or NAME:PATH for local folders. Default: the set that the scale's "
+            "tables are measured on (laptop: cifar10) where it lies under --data-root, else the "
+            "scale's own."
+        ),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print runs, the finished ones, and the time.")
     ] = False
@@ -38,29 +47,32 @@ class Measure(o.OnData, Grid, o.Results):
                 diverged run is a result.
         """
         request = self.request(tables, rows=rows, dataset=self.dataset)
+        if not self.json:
+            typer.echo(request.why)
         plan = request.plan()
         if self.dry_run:
-            self._tell_plan(plan)
+            self._tell_plan(plan, request)
             return
         failed = self.train(plan, backend=self.backend)
-        self._tell(request.measure())
+        self._tell(request.measure(), request)
         if failed:
             raise RunFailed(f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed))
 
-    def _tell_plan(self, plan: "Plan") -> None:
+    def _tell_plan(self, plan: "Plan", request: GridRequest) -> None:
         if self.json:
-            self.print_json(plain_plan(plan, jobs=self.jobs))
+            data = {"dataset": request.dataset, "why": request.why}
+            self.print_json(plain_plan(plan, jobs=self.jobs) | data)
         else:
             show_plan(plan, jobs=self.jobs)
 
-    def _tell(self, measured: "list[MeasuredTable]") -> None:
+    def _tell(self, measured: "list[MeasuredTable]", request: GridRequest) -> None:
         from sslbench.reports.terminal import show_table
         from sslbench.tables.results import result_path
 
         for table in measured:
             table.save(result_path(self.results, table))
         if self.json:
-            self.print_json([table.to_dict() for table in measured])
+            self.print_json([table.to_dict() | {"why": request.why} for table in measured])
             return
         for table in measured:
             show_table(table)

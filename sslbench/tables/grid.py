@@ -25,7 +25,8 @@ from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
-GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
+# Of a run of the scale's usual epochs.
+GUESSED_SECONDS = {"smoke": 5, "laptop": 60, "desktop": 800, "cifar": 3600, "paper": 400_000}
 MAX_SEEDS = 1000
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
@@ -135,7 +136,7 @@ def plan(
 
     Args:
         tables: one or more; runs that they share are trained once.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         seeds: how many (0, 1, ...), or which.
         runs: parent of all run folders.
         root: where data sets lie (their fingerprint is part of a run's name).
@@ -290,8 +291,9 @@ def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) ->
 
 
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
-    """Each run with its estimated seconds: images seen times the pace of finished runs here."""
-    paces: dict[str, list[float]] = {}
+    """Each run with its estimated seconds: its epochs times the pace of finished runs here on the
+    same data set, or a guess."""
+    paces: dict[tuple[str, str], list[float]] = {}
     for path in entries(runs):
         try:
             summary = RunFolder(path).summary()
@@ -300,21 +302,26 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
         if summary.get("scale") == scale and summary.get("status") == "finished":
             epochs, seconds = summary.get("epochs", 0), summary.get("elapsed_seconds", 0.0)
             if epochs and seconds:
-                paces.setdefault(summary["recipe"], []).append(seconds / epochs)
-    usual = [pace for values in paces.values() for pace in values]
-    common = find_scale(scale).common
-    guess = GUESSED_SECONDS.get(scale, 100.0) / int(common.get("epochs", 100))
+                key = summary.get("dataset", ""), summary["recipe"]
+                paces.setdefault(key, []).append(seconds / epochs)
 
     def estimate(item: PlannedRun) -> float:
         if item.finished:
             return 0.0
-        recipe = item.experiment.recipe
-        pace = paces.get(recipe.name) or usual
-        training = recipe.epochs * (statistics.median(pace) if pace else guess)
+        recipe, dataset = item.experiment.recipe, item.experiment.data.set_name
+        usual = [pace for (name, _), values in paces.items() if name == dataset for pace in values]
+        pace = paces.get((dataset, recipe.name)) or usual or [_guessed_pace(scale, dataset)]
         scoring = sum(map(_scoring_seconds, {s.data or item.experiment.data for s in item.missing}))
-        return (0.0 if item.status == "finished" else training) + scoring
+        if item.status == "finished":
+            return scoring
+        return recipe.epochs * statistics.median(pace) + scoring
 
     return [replace(item, seconds=estimate(item)) for item in planned]
+
+
+def _guessed_pace(scale: str, dataset: str) -> float:
+    """Seconds an epoch."""
+    return GUESSED_SECONDS.get(scale, 100.0) / find_scale(scale).usual_epochs(dataset)
 
 
 def _scoring_seconds(data: Data) -> float:
