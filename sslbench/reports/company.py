@@ -24,7 +24,7 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "data": "; ".join(data),
         "fingerprint": ", ".join(filter(None, dict.fromkeys(prints))),
         "protocols": ", ".join(protocols(table)),
-        "seeds": f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})",
+        "seeds": _seeds(table),
         "device": table.device,
         "device class": table.device_class,
         "run time": f"{table.minutes:.1f} min",
@@ -35,6 +35,16 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "overrides": ", ".join(f"{k}={v}" for k, v in table.overrides.items()),
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def _seeds(table: MeasuredTable) -> str:
+    """How many, and which; with the looks where seeds were added until claims were decided."""
+    shown = f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})"
+    if not table.looks:
+        return shown
+    taken = ", ".join(str(look.seeds) for look in table.looks)
+    left = f"; planned: {', '.join(map(str, table.planned))}" if table.planned else ""
+    return f"{shown}, fewer in rows of claims that were decided; looked at {taken}{left}"
 
 
 def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
