@@ -207,16 +207,28 @@ class GridRequest:
             overrides=self.overrides, runs=self.runs, root=self.root, fewer=self.fewer,
         )  # fmt: skip
 
-    def growing(self, planned: Sequence[int]) -> list[Growing]:
-        """The tables, each with the looks that are planned at it. Raises UserError: one has no
-        claim that can be judged."""
-        from sslbench.tables.adaptive import Growing
+    def growing(
+        self, *, first: int | None, most: int | None, results: Path, device: str
+    ) -> list[Growing]:
+        """The tables, each with the looks that are planned at it, from `first` to `most` seeds
+        (None: as `planned_looks` has it) whatever `seeds` says.
+
+        Raises:
+            UserError: a table has no claim that can be judged, or was begun by another plan.
+        """
+        from sslbench.engine.hardware import device_class, pick_device
+        from sslbench.tables.adaptive import Growing, require_same_plan
+        from sslbench.tables.sequential import planned_looks
 
         def at(table: Table) -> Callable[[int, Mapping[str, int]], GridRequest]:
             return lambda seeds, fewer: replace(self, tables=(table,), seeds=seeds, fewer=fewer)
 
+        planned = planned_looks(first, most)
         dataset = (self.data or find_scale(self.scale).data).set_name
-        return [Growing(table, planned, at(table), dataset=dataset) for table in self.tables]
+        found = [Growing(table, planned, at(table), dataset=dataset) for table in self.tables]
+        folder = results / self.scale / device_class(pick_device(device))
+        require_same_plan(found, folder, scale=self.scale)
+        return found
 
     def measure(self, looks: Looks | None = None) -> list[MeasuredTable]:
         """The tables as far as they have been run; `looks` as `sslbench.tables.measure` takes them.

@@ -41,7 +41,7 @@ class Measure(o.OnData, UntilDecided, o.Results):
         self.require_fitting_options()
         request = self.request(tables, rows=rows, dataset=self.dataset)
         if self.until_decided:
-            self._until_decided(self.growing(request))
+            self._until_decided(self.growing(request, self.results))
             return
         plan = request.plan()
         if self.dry_run:

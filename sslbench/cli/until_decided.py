@@ -6,6 +6,7 @@ No `from __future__ import annotations` here; command.py says why.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,13 +47,11 @@ class UntilDecided(Grid):
             if value is not None and not self.until_decided:
                 raise UserError(f"{name} goes with --until-decided; give both.")
 
-    def growing(self, request: GridRequest) -> "list[Growing]":
+    def growing(self, request: GridRequest, results: Path) -> "list[Growing]":
         """The tables, each with its planned looks. Raises UserError, before anything is trained."""
-        from sslbench.tables.sequential import FIRST, MOST, planned_looks
-
-        first = FIRST if self.seeds is None else self.seeds
-        most = MOST if self.max_seeds is None else self.max_seeds
-        return request.growing(planned_looks(first, most))
+        return request.growing(
+            first=self.seeds, most=self.max_seeds, results=results, device=self.device
+        )
 
     def decide(
         self,
@@ -62,6 +61,7 @@ class UntilDecided(Grid):
         keep: "Callable[[MeasuredTable], None]",
     ) -> list[str]:
         """One table after the other until its claims are decided; the sentences of all faults."""
+        from sslbench.reports.progress import told
         from sslbench.tables.adaptive import Budget, decide
 
         budget = Budget(self.budget_minutes, time.monotonic)
@@ -69,7 +69,7 @@ class UntilDecided(Grid):
         for table in tables:
             faults += decide(
                 table, budget=budget, jobs=self.jobs, train=train, keep=keep,
-                tell=lambda sentence: typer.echo(sentence, err=True),
+                tell=told,
             )  # fmt: skip
         return faults
 

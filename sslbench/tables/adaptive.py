@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sslbench.errors import UserError
+from sslbench.files import exists
 from sslbench.tables.cells import baselines
 from sslbench.tables.judging import open_rows
+from sslbench.tables.results import MeasuredTable, result_name
 from sslbench.tables.sequential import Look, LookedAt, spent
 
 if TYPE_CHECKING:
     from sslbench.tables.estimates import Looks
     from sslbench.tables.grid import Plan
-    from sslbench.tables.results import MeasuredTable
     from sslbench.tables.schema import Table
 
 
@@ -73,6 +76,7 @@ class Growing:
                 "nothing to decide; give --seeds instead of --until-decided."
             )
         self.table, self.planned, self.at = table, tuple(planned), at
+        self.dataset = dataset
         self.rows = [*(row.id for row in table.rows), *baselines(table)]
         self.seeds = dict.fromkeys(self.rows, self.planned[0])
         self.looks: tuple[Look, ...] = ()
@@ -119,37 +123,63 @@ class Growing:
         return self.at(most, {row: n for row, n in self.seeds.items() if n < most})
 
 
+def require_same_plan(growing: Sequence[Growing], folder: Path, *, scale: str) -> None:
+    """Whether tables that have been looked at go on by the plan that they began with.
+
+    Args:
+        folder: where results of this scale and device class lie.
+    Raises:
+        UserError: one has another plan; who plans anew after a look has spent more than the risk.
+    """
+    for one in growing:
+        path = folder / result_name(one.table.id, scale=scale, dataset=one.dataset)
+        if not exists(path):
+            continue
+        before = MeasuredTable.load(path).planned
+        if before and before != one.planned:
+            raise UserError(
+                f"{path} was begun with looks at {_listed(before)} seeds, and this asks for looks "
+                f"at {_listed(one.planned)}; planning anew after a look would hide how often was "
+                f"looked. Go on with --seeds {before[0]} --max-seeds {before[-1]}, or keep the new "
+                "plan's results elsewhere (--results)."
+            )
+
+
+def _listed(counts: Sequence[int]) -> str:
+    return ", ".join(map(str, counts))
+
+
 class Budget:
     """Minutes that may be used from now on, and what is left of them."""
 
     def __init__(self, minutes: float | None, clock: Callable[[], float]) -> None:
-        """Raises UserError for none at all."""
+        """None is no limit; `clock` gives seconds. Raises UserError for no time at all."""
         if minutes is not None and minutes <= 0:
-            raise UserError("--budget-minutes must be above 0.")
+            raise UserError("The budget must be above 0 minutes.")
         self.minutes, self.clock, self.start = minutes, clock, clock()
+        self.begun = False
 
     def refusal(self, due: Due, *, jobs: int) -> str:
         """Why a look is not taken, in a sentence; "" where there is time for it.
 
         Raises:
-            UserError: the first look does not fit, so that nothing can be said.
+            UserError: it would be the first of all, so that nothing was measured.
         """
-        needs = due.plan.seconds / jobs / 60
-        if self.minutes is None or not due.plan.todo:
+        needs, left = due.plan.seconds / jobs / 60, self._left()
+        if needs <= left or not due.plan.todo:
+            self.begun = True
             return ""
-        left = self.minutes - (self.clock() - self.start) / 60
-        if needs <= left:
-            return ""
-        if due.number == 1:
-            raise UserError(
-                f"{due.table}: the first look ({due.planned[0]} seeds) takes about {needs:.1f} "
-                f"minutes, and {max(left, 0):.1f} of --budget-minutes are left; give it more, or "
-                "fewer --seeds."
-            )
-        return (
-            f"{due.table}: stopped before {due.name}, which takes about {needs:.1f} minutes where "
-            f"{max(left, 0):.1f} of --budget-minutes are left."
+        sentence = (
+            f"{due.table}: {due.name} takes about {needs:.1f} minutes, and of the budget "
+            f"{max(left, 0):.1f} are left"
         )
+        if not self.begun:
+            raise UserError(f"{sentence}; give --budget-minutes more, or take fewer --seeds.")
+        return f"{sentence}, so it was not begun."
+
+    def _left(self) -> float:
+        used = (self.clock() - self.start) / 60
+        return math.inf if self.minutes is None else self.minutes - used
 
 
 def decide(
@@ -181,7 +211,8 @@ def decide(
             tell(f"{asked(due)}: {len(due.plan.todo)} runs.")
             faults = train(due.plan)
         keep(growing.look())
-    tell(ended(growing))
+    if growing.looks:
+        tell(ended(growing))
     return faults
 
 

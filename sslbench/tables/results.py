@@ -323,10 +323,16 @@ def half_width(values: tuple[float, ...]) -> float | None:
 
 
 def result_path(results: Path, table: MeasuredTable) -> Path:
-    """Where a measured table is kept: results/<scale>/<device class>/<table>.json, with the data
+    """Where a measured table is kept."""
+    where = results / table.scale / (table.device_class or "unmeasured")
+    return where / result_name(table.id, scale=table.scale, dataset=table.dataset)
+
+
+def result_name(table: str, *, scale: str, dataset: str) -> str:
+    """The name of a table's file under results/<scale>/<device class>: <table>.json, with the data
     set's name behind the table's where it is not the scale's own."""
-    name = table.id if on_own_data(table) else f"{table.id}-{table.dataset}"
-    return results / table.scale / (table.device_class or "unmeasured") / f"{name}.json"
+    own = dataset == find_scale(scale).data.set_name
+    return f"{table}.json" if own else f"{table}-{dataset}.json"
 
 
 def on_own_data(table: MeasuredTable) -> bool:

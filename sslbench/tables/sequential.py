@@ -26,13 +26,18 @@ GROWTH = 1.5  # of the seeds from look to look
 LAST_STEP = 1.25  # a look is left out where the last one has hardly more seeds
 
 
-def planned_looks(first: int = FIRST, most: int = MOST) -> tuple[int, ...]:
+def planned_looks(first: int | None = None, most: int | None = None) -> tuple[int, ...]:
     """How many seeds each look has: 3, 5, 8, 12.
 
+    Args:
+        first: of the first look (None: FIRST).
+        most: of the last one (None: MOST).
     Raises:
         UserError: a first look of one seed, which says nothing of the spread, or of more than
             `most`.
     """
+    first = FIRST if first is None else first
+    most = MOST if most is None else most
     if first < 2:
         raise UserError(
             "--until-decided needs two seeds or more at its first look (--seeds): one says nothing "
