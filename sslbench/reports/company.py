@@ -37,6 +37,12 @@ def company(table: MeasuredTable) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
+def seed_count(table: MeasuredTable) -> str:
+    """ "3 seeds", or "up to 12 seeds" where claims decided how many."""
+    count = len(table.seeds)
+    return f"{'up to ' if table.looks else ''}{count} seed{'' if count == 1 else 's'}"
+
+
 def _seeds(table: MeasuredTable) -> str:
     """How many, and which; with the looks where seeds were added until claims were decided."""
     shown = f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})"
@@ -69,7 +75,7 @@ def company_line(table: MeasuredTable) -> str:
         f"scale {facts['scale']}",
         facts["data"],
         facts.get("protocols", ""),
-        f"{len(table.seeds)} seed{'s' if len(table.seeds) != 1 else ''}",
+        seed_count(table),
         facts.get("device class", ""),
         f"commit {_short(table.commit)}" if table.commit else "",
         f"plugins {facts['plugins']}" if "plugins" in facts else "",

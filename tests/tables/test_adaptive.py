@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sslbench.api.tables import TableHandle
 from sslbench.engine.hardware import device_class, pick_device
 from sslbench.errors import Interrupted, UserError
 from sslbench.reports.check import check
@@ -270,6 +271,19 @@ def test_a_plan_is_not_changed_once_it_was_looked_at(
     growing(table, places)
     with pytest.raises(UserError, match=r"begun with looks at 3, 5, 8 .*--max-seeds 8"):
         growing(table, places, most=12)
+
+
+def test_python_adds_seeds_too(table: Table, places: Places, trained: list[str]) -> None:
+    handle = TableHandle(table)
+    asked: dict[str, Any] = {**places, "scale": "smoke", "results": places["runs"] / "results"}
+    frame = handle.measure(until_decided=True, max_seeds=5, progress=False, **asked)
+    assert frame["top1", "n"].to_dict()["baseline"] == 5
+    assert handle.measured is not None and handle.measured.planned == (3, 5)
+    assert MeasuredTable.load(Path(frame.attrs["file"])) == handle.measured
+    with pytest.raises(UserError, match="go with until_decided=True"):
+        handle.measure(max_seeds=5, **asked)
+    with pytest.raises(UserError, match="give in `seeds` how many"):
+        handle.measure(until_decided=True, seeds=[0, 2], **asked)
 
 
 def test_check_compares_tables_of_unequal_seeds(
