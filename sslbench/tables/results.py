@@ -18,7 +18,7 @@ from sslbench.evaluation.protocols import Better
 from sslbench.files import read_json, write_atomically
 from sslbench.recipes.resolve import find_scale
 from sslbench.tables.estimates import Outcome, t_quantile
-from sslbench.tables.sequential import Look
+from sslbench.tables.sequential import Look, require_planned
 from sslbench.typed import damaged, read_as, require_name
 
 CellState = Literal["measured", "diverged", "failed", "missing", "published-only"]
@@ -283,6 +283,7 @@ def _check(table: MeasuredTable) -> None:
     for name in ("id", "scale", "dataset"):
         if text := getattr(table, name):
             require_name(text, name)
+    require_planned(table.planned, table.looks)
     _unique([column.key for column in table.columns], "column")
     rows = (*table.rows, *table.baselines)
     _unique([row.id for row in rows], "row")

@@ -82,3 +82,11 @@ class Look:
     undecided: tuple[str, ...]
     claims: tuple[LookedAt, ...]
     minutes: float
+
+
+def require_planned(planned: Sequence[int], looks: Sequence[Look]) -> None:
+    """Raise UserError unless looks that were read from a file are those of their plan."""
+    if any(after <= before for before, after in pairwise((1, *planned))):
+        raise UserError(f"planned: {list(planned)} are no growing numbers of seeds, from 2")
+    if tuple(look.seeds for look in looks) != tuple(planned[: len(looks)]):
+        raise UserError("looks: they are not those that were planned")

@@ -149,6 +149,18 @@ def test_a_file_from_before_there_were_looks_reads(
     assert MeasuredTable.load(tmp_path / "old.json").looks == ()
 
 
+@pytest.mark.parametrize("planned", [[], [5, 3, 8], [3, 5, 9], [0, 5, 8], [3, 5]])
+def test_a_file_whose_looks_are_not_planned_is_refused(
+    table: Table, places: Places, trained: list[str], tmp_path: Path, planned: list[int]
+) -> None:
+    measured, _ = go(growing(table, places), places)
+    assert measured is not None
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(measured.to_dict() | {"planned": planned}))
+    with pytest.raises(UserError, match="planned"):
+        MeasuredTable.load(path)
+
+
 def test_asking_again_trains_nothing_and_finds_the_same(
     table: Table, places: Places, trained: list[str]
 ) -> None:
