@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbench.reports import plots
-from sslbench.reports.company import company, company_line, digests, not_measured, notes
+from sslbench.reports.company import company, company_line, digests, not_measured, notes, seed_count
 from sslbench.reports.curves import (
     CURVES,
     MAX_LINES,
@@ -126,8 +126,7 @@ def blocks(shown: Grid) -> list[tuple[str, list[Line]]]:
 def _where(table: MeasuredTable) -> str:
     if not is_measured(table):
         return "not measured here"
-    count = len(table.seeds)
-    facts = (table.scale, table.device_class, f"{count} seed{'' if count == 1 else 's'}")
+    facts = (table.scale, table.device_class, seed_count(table))
     return " · ".join(filter(None, facts))
 
 
