@@ -13,6 +13,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 from sslbench.tables.comparisons import Operand, Test, Verdict, all_of, any_of, compare
+from sslbench.tables.correlation import correlated
 from sslbench.tables.estimates import NotNegative, Outcome, Values, every, positive
 from sslbench.tables.predicate import Predicate
 
@@ -249,6 +250,7 @@ VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "less_sensitive": (_less_sensitive, ("than", "factor")),
     "steadier": (_steadier, ("than", "factor")),
     "steeper": (_steeper, ("than", "along")),
+    "correlated": (correlated, ("with", "above")),
     "is_missing": (_is_missing, ()),
     "all": (lambda p, values: all_of([judge(q, values) for q in p.arguments]), ()),
     "any": (lambda p, values: any_of([judge(q, values) for q in p.arguments]), ()),

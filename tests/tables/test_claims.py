@@ -82,6 +82,10 @@ HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"steeper": ["x"], "than": "y", "along": "width"},
         {"steeper": ["y"], "than": "x", "along": "width"},
     ),
+    (
+        {"correlated": ["x"], "with": {"y": 1}, "above": -0.6},
+        {"correlated": ["x"], "with": {"y": -1}, "above": 0.6},
+    ),
     ({"is_missing": ["gone"]}, {"is_missing": ["a"]}),
     (
         {"all": [{"greater": ["a", "b"]}, {"less": ["c", "b"]}]},
