@@ -77,17 +77,14 @@ def _noise(rows: Sequence[tuple[Estimate, ...]], factors: Sequence[float], found
     """How far z lies from the one found when all cells are drawn anew: the root of the mean square
     over draws, infinite where a cell has a single seed."""
     import numpy as np
-    import torch
     from scipy.stats import t
-
-    from sslbench.streams import stream_key, uniform
 
     parts = np.array([[(e.mean, math.sqrt(e.variance), e.dof) for e in row] for row in rows])
     mean, spread, dof = np.moveaxis(parts, -1, 0)  # rows×columns each
     if not spread.any() or not np.isfinite(spread).all():
         return float(spread.max())
-    drawn = uniform(stream_key(0, "rank correlation"), torch.arange(DRAWS), mean.size)
-    shares = drawn.double().clamp(1e-4, 1 - 1e-4).numpy().reshape(DRAWS, *mean.shape)
+    # Not of sslbench.streams, which needs torch; the same draws at every call.
+    shares = np.random.default_rng(0).uniform(1e-4, 1 - 1e-4, size=(DRAWS, *mean.shape))
     cells = mean + spread * t.ppf(shares, np.minimum(dof, 1e6))
     off = _z(_spearman(_sides(cells, factors)), len(rows)) - _z(found, len(rows))
     return float(np.sqrt((off**2).mean()))

@@ -159,9 +159,8 @@ def plan(
             own = {row.id for row in table.rows}
             wanted = tuple(name for name in rows if name in own)
         for place, resolved in cells(table, request=request, rows=wanted):
-            item = _collected(found, resolved)
+            item = _collected(found, resolved, table.monitor_points)
             item.add(place, scoring_of(table.column(place.column), request=request))
-            item.ask(table.monitor_points)
     items = list(found.values())
     _check_overrides(overrides, items)
     prints = _fingerprints(items, request, root)
@@ -250,12 +249,16 @@ class _Collected:
             self.monitor_points = max(monitor_points, self.monitor_points or 0)
 
 
-def _collected(found: dict[str, _Collected], resolved: Resolved) -> _Collected:
+def _collected(
+    found: dict[str, _Collected], resolved: Resolved, monitor_points: int | None
+) -> _Collected:
     """The one of that content; what it starts from is trained before it."""
     if resolved.start is not None:
-        _collected(found, resolved.start)
-    item = _Collected(resolved.experiment, resolved.provenance)
-    return found.setdefault(resolved.experiment.digest(), item)
+        _collected(found, resolved.start, monitor_points)
+    key = resolved.experiment.digest()
+    item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+    item.ask(monitor_points)
+    return item
 
 
 def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> dict[Data, str]:

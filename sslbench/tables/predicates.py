@@ -208,12 +208,14 @@ def _steeper(p: Predicate, values: Values) -> Verdict:
 
 
 def _slope(column: str, along: str, values: Values) -> list[tuple[float, Operand]]:
-    """Least-squares weights of the measured cells of a column against log2 of a row's field."""
-    points = [
-        (math.log2(float(str(values.changes[row][along]))), f"{row}.{c}")
+    """Least-squares weights of the measured cells of a column against log2 of a row's field; two
+    rows that are the same run count once."""
+    cells = {
+        (math.log2(float(str(values.changes[row][along]))), values.cells[row, c]): f"{row}.{c}"
         for row, c in values.shown
         if c == column and along in values.changes[row] and (row, c) in values.cells
-    ]
+    }
+    points = [(x, cell) for (x, _), cell in cells.items()]
     if len({x for x, _ in points}) < 2:
         return []
     mean = math.fsum(x for x, _ in points) / len(points)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from sslbench.data import load
 from sslbench.engine import pretrain as module
@@ -16,6 +17,7 @@ from sslbench.engine.trainer import build_method
 from sslbench.errors import Interrupted, InUse, RunFailed, UserError
 from sslbench.recipes.recipe import Experiment
 from tests.engine.test_pretrain import assert_same_encoder, stop_after, train
+from tests.reference.processes import run_processes
 from tests.tiny import DATA, tiny
 
 
@@ -153,6 +155,21 @@ def test_a_start_that_another_process_trains_is_waited_for(tmp_path: Path) -> No
     with start_folder(pair(), tmp_path).lock(), pytest.raises(InUse):
         train(pair(), tmp_path)
     assert train(pair(), tmp_path).status() == "finished"
+
+
+def trained(path: Path) -> dict[str, torch.Tensor]:
+    return load_weights(train(pair(), path).encoder_path)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_start_and_go_on_as_one_does(tmp_path: Path) -> None:
+    (tmp_path / "meet").mkdir()
+    one = trained(tmp_path / "one")
+    first, second = run_processes(trained, tmp_path / "two", folder=tmp_path / "meet")
+    assert len(list((tmp_path / "two").iterdir())) == 2
+    for name, value in one.items():
+        assert torch.equal(first[name], second[name])
+        assert_close(first[name], value, rtol=1e-2, atol=1e-3)
 
 
 def test_another_encoder_is_refused() -> None:

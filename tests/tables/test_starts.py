@@ -55,7 +55,9 @@ def test_a_start_is_planned_once_and_before_the_rows_that_need_it(
 
 
 def test_a_start_that_is_no_row_is_planned_too(begun: Table, places: Places) -> None:
-    found = plan([begun], scale="smoke", seeds=1, rows=["warm"], **places)
+    dense = replace(begun, monitor_points=7)
+    found = plan([dense], scale="smoke", seeds=1, rows=["warm"], **places)
+    assert {item.monitor_points for item in found.runs} == {7}
     assert order(found.runs) == ["start of others, seed 0", "warm", "untrained", "raw-pixels"]
     assert found.runs[0].provenance["objective.temperature"] == "row warm"
     assert found.seconds > found.runs[1].seconds
