@@ -120,7 +120,8 @@ def _layered(
     else:
         changed = apply(current, changes)
         return changed, _provenance(current, changed, provenance, changes, layer)
-    current, provenance = _started(current, provenance, begun, layer)
+    named_in = layer if "start" in changes else provenance.get("start.kind", layer)
+    current, provenance = _started(current, provenance, begun, named_in)
     own = {k: v for k, v in changes.items() if k != "start" and not k.startswith(_START)}
     changed = apply(current, own)
     return changed, _provenance(current, changed, provenance, own, layer)

@@ -195,6 +195,7 @@ def test_later_layers_change_a_start_and_map_its_values() -> None:
     found = resolve("align-uniform", scale="laptop", layers=layers)
     recipe = found.start.experiment.recipe
     assert (recipe.objective.temperature, recipe.batch_size, recipe.epochs) == (2.5, 256, 400)
+    assert found.provenance["start.kind"] == "row x"
     assert found.provenance["start.batch_size"] == "row y"
     assert found.provenance["start.epochs"] == "--set"
     assert found.provenance["start.encoder.width"].startswith("scale laptop")
