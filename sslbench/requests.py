@@ -106,13 +106,16 @@ def resolved(
         return resolve(recipe, scale=scale, layers=[("--set", own)], data=data, seed=seed)
     if isinstance(recipe, Recipe):
         written = dict.fromkeys((field for field, _ in recipe.leaves()), "Python")
-        changed, layers = layered(recipe, written, own, "--set")
+        changed, layers = layered(recipe, written, own, "--set", scale=scale, dataset=data.set_name)
         return Resolved(Experiment(recipe=changed, data=data, seed=seed, scale=scale), layers)
     kept = experiment_file(Path(recipe))
     experiment = kept.experiment.but(seed=seed)
     if dataset or of_data:
         experiment = experiment.but(data=data)
-    changed, layers = layered(experiment.recipe, kept.provenance, own, "--set")
+    changed, layers = layered(
+        experiment.recipe, kept.provenance, own, "--set", scale=known_scale(experiment.scale),
+        dataset=experiment.data.set_name,
+    )  # fmt: skip
     return Resolved(experiment.but(recipe=changed), layers)
 
 

@@ -17,7 +17,7 @@ from sslbench.evaluation.protocols import DEFAULTS, PROTOCOLS, require
 from sslbench.evaluation.scores import Score, current_score
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.resolve import find_scale
+from sslbench.recipes.resolve import Resolved, find_scale
 from sslbench.recipes.specs import Data
 from sslbench.tables.cells import Place, Request, cells, scoring_of
 from sslbench.tables.jobs import Job, JobResult, Scoring
@@ -56,14 +56,13 @@ class PlannedRun:
     @property
     def diverged(self) -> bool:
         """Whether training has ended at a value that is not finite, as of now."""
-        summary = self.folder.summary()
-        verdict = summary.get("verdict")
-        failed = summary.get("status") == "failed"
-        return failed and verdict is not None and verdict["state"] == "diverged"
+        return self.folder.diverged
 
     @property
     def label(self) -> str:
         """The cells in words: "byol-target/ema-0.9, seed 1 (and 3 more)"."""
+        if not self.places:
+            return f"start of others, seed {self.experiment.seed}"
         first = self.places[0]
         rows = {(p.table, p.row) for p in self.places}
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
@@ -163,10 +162,8 @@ def plan(
             own = {row.id for row in table.rows}
             wanted = tuple(name for name in rows if name in own)
         for place, resolved in cells(table, request=request, rows=wanted):
-            key = resolved.experiment.digest()
-            item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+            item = _collected(found, resolved, table.monitor_points)
             item.add(place, scoring_of(table.column(place.column), request=request))
-            item.ask(table.monitor_points)
     items = list(found.values())
     _check_overrides(overrides, items)
     prints = _fingerprints(items, request, root)
@@ -255,6 +252,18 @@ class _Collected:
             self.monitor_points = max(monitor_points, self.monitor_points or 0)
 
 
+def _collected(
+    found: dict[str, _Collected], resolved: Resolved, monitor_points: int | None
+) -> _Collected:
+    """The one of that content; what it starts from is trained before it."""
+    if resolved.start is not None:
+        _collected(found, resolved.start, monitor_points)
+    key = resolved.experiment.digest()
+    item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+    item.ask(monitor_points)
+    return item
+
+
 def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> dict[Data, str]:
     """Of every further data set that something is scored on. Raises UserError where one, or the
     runs' own, lacks what a protocol needs, or is not there."""
@@ -267,7 +276,7 @@ def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> 
 
 
 def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: Path) -> PlannedRun:
-    from sslbench.engine.pretrain import run_folder
+    from sslbench.engine.place import run_folder
 
     folder = run_folder(item.experiment, runs=runs, root=root)
     scorings = item.ordered()
