@@ -17,6 +17,7 @@ from sslbench.files import entries, write_atomically
 if TYPE_CHECKING:
     from sslbench.reports.runs.collect import Collection
     from sslbench.tables.results import MeasuredTable
+    from sslbench.tables.schema import Table
 
 RUN_FORMATS = ("terminal", "html", "markdown")
 
@@ -38,6 +39,10 @@ class Report(o.Results, o.Runs):
     ] = "terminal"
     scale: Annotated[str | None, typer.Option(help="Only this scale's results.")] = None
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="A README whose part between the report's markers is written anew."),
+    ] = None
     analyses: Annotated[
         Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
     ] = Path("analyses")
@@ -63,6 +68,8 @@ class Report(o.Results, o.Runs):
         if self.format_ not in RUN_FORMATS:
             hint = did_you_mean(self.format_, RUN_FORMATS)
             raise UserError(f"No format '{self.format_}' of a report of runs{hint}")
+        if self.readme is not None:
+            raise UserError("--readme shows measured tables; name tables, or nothing.")
         shown = view(collection)
         if self.format_ == "terminal":
             from sslbench.reports.runs.terminal import show_runs
@@ -83,8 +90,11 @@ class Report(o.Results, o.Runs):
 
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
+        from sslbench.reports.readme import update_readme
         from sslbench.reports.write import FORMATS, write_reports
 
+        if self.readme is not None and self.format_ != "markdown":
+            raise UserError("--readme shows what --format markdown writes; give both.")
         if self.format_ not in (known := ["terminal", *FORMATS]):
             raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
         measured = load_results(self.results, tables=names, scale=self.scale, tell=_warn)
@@ -101,10 +111,14 @@ class Report(o.Results, o.Runs):
         if where and self.format_ == "html":
             for sentence in unread_runs(measured, where):
                 _warn(sentence)
+        absent = [] if names or self.scale else tables_without(measured)
         written = write_reports(
             measured, out=self._folder(), formats=[self.format_], runs=where,
-            analyses=self.analyses,
+            analyses=self.analyses, absent=absent,
         )  # fmt: skip
+        if self.readme is not None:
+            update_readme(self.readme, measured, absent=absent, out=self._folder())
+            written.append(self.readme)
         for path in written:
             typer.echo(str(path))
 
@@ -192,6 +206,15 @@ def load_results(
             "ablate TABLE`, or name runs: `sslbench report runs`."
         )
     return found
+
+
+def tables_without(measured: Sequence[MeasuredTable]) -> list[Table]:
+    """The program's tables that have no measurement, in the lecture's order."""
+    from sslbench.tables.lecture import table_order
+    from sslbench.tables.schema import load_table
+
+    there = {table.id for table in measured}
+    return [load_table(name) for name in table_order() if name not in there]
 
 
 def _result_files(results: Path, scale: str | None = None) -> list[Path]:
