@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sslbench.tables.schema import Table
 
 RUN_FORMATS = ("terminal", "html", "markdown")
+NO_TABLES = ("benchmarks", "tuning")  # folders of results that hold something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +99,17 @@ class Report(o.Results, o.Runs):
         if self.format_ not in (known := ["terminal", *FORMATS]):
             raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
         measured = load_results(self.results, tables=names, scale=self.scale, tell=_warn)
+        absent = [] if names or self.scale else tables_without(measured)
         if self.format_ == "terminal":
-            from sslbench.reports.terminal import show_table
+            from sslbench.reports.outline import outline
+            from sslbench.reports.overview import headline
+            from sslbench.reports.terminal import show_headline, show_table
 
-            for table in measured:
+            entries = outline(measured)
+            for table in (table for entry in entries for table in entry.tables):
                 show_table(table)
+            if len(entries) > 1:
+                show_headline(headline(entries, absent))
             return
         for table in measured:
             if sentence := without_definition(table):
@@ -111,7 +118,6 @@ class Report(o.Results, o.Runs):
         if where and self.format_ == "html":
             for sentence in unread_runs(measured, where):
                 _warn(sentence)
-        absent = [] if names or self.scale else tables_without(measured)
         written = write_reports(
             measured, out=self._folder(), formats=[self.format_], runs=where,
             analyses=self.analyses, absent=absent,
@@ -221,7 +227,7 @@ def _result_files(results: Path, scale: str | None = None) -> list[Path]:
     return [
         path
         for folder in entries(results)
-        if folder.name == scale or (scale is None and folder.name != "benchmarks")
+        if folder.name == scale or (scale is None and folder.name not in NO_TABLES)
         for device in entries(folder)
         for path in entries(device)
         if path.suffix == ".json" and not path.name.startswith(".")

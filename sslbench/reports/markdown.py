@@ -35,6 +35,9 @@ def markdown_report(
         figures: names of the plots' files that lie beside the page.
     """
     parts = ["# sslbench results", *opening(entries, absent=absent)]
+    if absent:
+        names = ", ".join(f"`{table.id}`" for table in absent)
+        parts.append(f"Not measured here: {names}.")
     for entry in entries:
         for i, (name, table) in enumerate(zip(entry.names, entry.tables, strict=True)):
             parts += [f'<a id="{name}"></a>', markdown_table(table, first=i == 0)]

@@ -27,7 +27,7 @@ def opening(
     measured tables with a sentence each.
 
     Args:
-        absent: tables that were not measured, to name them.
+        absent: tables that were not measured, to count them.
         folder: where the plots' files lie, seen from the page, with a slash behind.
         page: the page that links lead into; "" is this one.
     """
@@ -41,9 +41,6 @@ def opening(
         parts.append(f"![{alt}]({folder}{figure_file(table.id)})")
         parts.append(f"<sub>{alt}: {escape(measured_facts(table))}</sub>")
     parts.append("\n".join(_verdict_table(entries, page)))
-    if absent:
-        names = ", ".join(f"`{table.id}`" for table in absent)
-        parts.append(f"Not measured here: {names}.")
     return parts
 
 
