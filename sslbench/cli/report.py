@@ -135,18 +135,19 @@ class Report(o.Results, o.Runs):
 def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection | None:
     """The runs that are meant; None where tables are.
 
-    A measured table's whole name means the table; anything else is a run folder, a folder of
-    them, or the start of runs' names.
+    A measured table's whole name means the table, on every data set that it was measured on;
+    anything else is a run folder, a folder of them, or the start of runs' names.
 
     Raises:
         UserError: a word is neither, or the words are of both kinds.
     """
     from sslbench.reports.runs.collect import collect, run_paths
 
-    tables = {path.stem for path in _result_files(results)}
+    files = _result_files(results)
+    tables = {path.stem for path in files}
     paths: list[Path] = []
     others: list[Path] = []
-    wanted = [name for name in names if name not in tables]
+    wanted = [name for name in names if not any(_is_of(path, name) for path in files)]
     if not wanted:
         return None
     for name in wanted:
@@ -161,7 +162,7 @@ def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection 
         paths += found
         others += rest
     if len(wanted) < len(names):
-        table = next(name for name in names if name in tables)
+        table = next(name for name in names if name not in wanted)
         raise UserError(
             f"'{table}' is a table and '{wanted[0]}' a run: each kind has a report of its own; "
             "name one kind at a time."
@@ -193,13 +194,13 @@ def load_results(
     paths = _result_files(results, scale)
     known = sorted({p.stem for p in paths})
     for name in tables or ():
-        if name not in known:
+        if not any(_is_of(path, name) for path in paths):
             raise UserError(
                 f"No measured table '{name}' under {results}{did_you_mean(name, known)}"
             )
     found = []
     for path in paths:
-        if not tables or path.stem in tables:
+        if not tables or any(_is_of(path, name) for name in tables):
             try:
                 found.append(judged(MeasuredTable.load(path)))
             except UserError as error:
@@ -221,6 +222,13 @@ def tables_without(measured: Sequence[MeasuredTable]) -> list[Table]:
 
     there = {table.id for table in measured}
     return [load_table(name) for name in table_order() if name not in there]
+
+
+def _is_of(path: Path, name: str) -> bool:
+    """Whether a result's file is named so, or is the table of that id on some data set."""
+    from sslbench.data.registry import DATASETS
+
+    return path.stem == name or path.stem.removeprefix(f"{name}-") in DATASETS
 
 
 def _result_files(results: Path, scale: str | None = None) -> list[Path]:

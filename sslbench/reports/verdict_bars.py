@@ -14,8 +14,8 @@ from sslbench.tables.estimates import Outcome
 WIDTH, ROW, BAR, TOP = 440, 46, 18, 26
 FILLS: dict[Outcome, tuple[str, str]] = {  # with the colour of the text on it
     "held": ("#1a7f4b", "#ffffff"),
-    "not held": ("#b4282d", "#ffffff"),
-    "undecided": ("#e0ac2b", "#1b1f24"),
+    "not held": ("#cc3a40", "#ffffff"),
+    "undecided": ("#b8860b", "#1b1f24"),
     "not measured": ("#8b949e", "#1b1f24"),
 }
 LEAST = 20  # the width of a part that has room for its number

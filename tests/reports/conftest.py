@@ -294,19 +294,19 @@ def std_column() -> MeasuredColumn:
     return STD
 
 
+def measured_table(name: str, *outcomes: Outcome, **more: Any) -> MeasuredTable:
+    """A table of one row, by id and the outcomes of its claims; claims are "Claim 0." and so on."""
+    detail = "only - 3 = -1.25 ± 0.5, needs < 0"
+    claims = tuple(
+        ClaimResult(f"c{i}", f"Claim {i}.", "held", outcome, detail)
+        for i, outcome in enumerate(outcomes)
+    )
+    only = row("only", "the only row", {"top1": cell([60.0, 61.0, 62.0])})
+    fields: dict[str, Any] = {"title": f"Table {name}", "columns": [TOP1], "rows": [only]}
+    return table(name, **fields | {"claims": claims} | more)
+
+
 @pytest.fixture
 def measured() -> Callable[..., MeasuredTable]:
-    """A table of one row, by id and the outcomes of its claims; claims are "Claim 0." and so on."""
-
-    def build(name: str, *outcomes: Outcome, **more: Any) -> MeasuredTable:
-        claims = tuple(
-            ClaimResult(
-                f"c{i}", f"Claim {i}.", "held", outcome, "only - 3 = -1.25 ± 0.5, needs < 0"
-            )
-            for i, outcome in enumerate(outcomes)
-        )
-        only = row("only", "the only row", {"top1": cell([60.0, 61.0, 62.0])})
-        fields: dict[str, Any] = {"title": f"Table {name}", "columns": [TOP1], "rows": [only]}
-        return table(name, **fields | {"claims": claims} | more)
-
-    return build
+    """`measured_table`."""
+    return measured_table
