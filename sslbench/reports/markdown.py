@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, not_measured, notes
 from sslbench.reports.display import MARKS, Grid, Heading, grid
 from sslbench.reports.markdown_opening import VERDICTS, escape, figure_file, opening
@@ -49,17 +50,12 @@ def markdown_report(
 def _figures(entries: Sequence[Entry]) -> dict[str, str]:
     """File name to SVG: the verdicts by family, and each table's accuracy against time."""
     bars = verdict_bars(by_family(entries))
-    found = {VERDICTS: _on_any_page(bars)} if bars else {}
+    found = {VERDICTS: plots.on_any_page(bars)} if bars else {}
     for entry in entries:
         for name, table in zip(entry.names, entry.tables, strict=True):
             if svg := time_plot(table):
-                found[figure_file(name)] = _on_any_page(svg)
+                found[figure_file(name)] = plots.on_any_page(svg)
     return found
-
-
-def _on_any_page(svg: str) -> str:
-    """A file of its own cannot take its ink from the page: a grey that reads on white and black."""
-    return svg.replace("<svg ", '<svg style="color: #7d8590; font-family: sans-serif" ', 1) + "\n"
 
 
 def markdown_table(table: MeasuredTable, *, first: bool = True) -> str:
