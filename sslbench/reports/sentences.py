@@ -11,6 +11,7 @@ from sslbench.tables.estimates import Outcome
 from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredTable
 
 OUTCOMES: tuple[Outcome, ...] = ("held", "not held", "undecided", "not measured")
+IN_WORDS = 3  # claims, of a table of which none is decided
 DECIDED: tuple[Outcome, ...] = ("held", "not held")
 MEANINGS: dict[Outcome, str] = {
     "held": "our numbers, with their 95 % intervals over seeds, agree with the claim",
@@ -48,13 +49,15 @@ def claim_words(claim: ClaimResult) -> str:
 
 
 def _some_claims(claims: Sequence[ClaimResult]) -> str:
-    """The decided ones in their words, the others counted; where none is decided, all in words."""
+    """The decided ones in their words, the others counted; where none is decided, up to IN_WORDS of
+    them in words."""
     decided = any(claim.ours in DECIDED for claim in claims)
+    word = "further claim" if decided else "claim"
     groups = []
     for outcome in OUTCOMES:
         found = [claim for claim in claims if claim.ours == outcome]
-        if found and decided and outcome not in DECIDED:
-            groups.append(f"{outcome}: {counted(len(found), 'further claim')}")
+        if found and outcome not in DECIDED and (decided or len(claims) > IN_WORDS):
+            groups.append(f"{outcome}: {counted(len(found), word)}")
         elif found:
             groups.append(f"{outcome}: " + ", ".join(f"“{claim_words(c)}”" for c in found))
     return "; ".join(groups) + "."

@@ -43,6 +43,8 @@ def test_decided_claims_are_in_words_and_the_others_counted(measured: Build) -> 
 def test_where_nothing_is_decided_the_claims_are_in_words(measured: Build) -> None:
     sentence = outcome_sentence(measured("t", "undecided", "undecided"))
     assert sentence == "On shapes, undecided: “Claim 0”, “Claim 1”."
+    many = measured("t", *["undecided"] * 4, "not measured")
+    assert outcome_sentence(many) == "On shapes, undecided: 4 claims; not measured: 1 claim."
 
 
 def test_cells_of_a_claim_go_by_their_labels(measured: Build) -> None:
