@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.cli.report import find_runs, load_results, tables_without
+from sslbench.cli.report import Report, find_runs, load_results, tables_without
 from sslbench.errors import UserError
+from sslbench.reports.readme import BEGIN, END
 from sslbench.tables.lecture import table_order
 from sslbench.tables.results import result_path
 from tests.reports.conftest import measured_table
@@ -59,3 +60,24 @@ def test_a_damaged_table_is_named_and_the_others_are_reported(results: Path) -> 
     told: list[str] = []
     assert len(load_results(results, tables=None, scale=None, tell=told.append)) == 2
     assert len(told) == 1 and "leaderboard.json" in told[0]
+
+
+def test_a_readme_is_written_with_the_markdown_that_it_links_to(results: Path) -> None:
+    readme, out = results / "README.md", results / "pages"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    places = {"results": results, "runs": results / "runs", "out": out, "readme": readme}
+    with pytest.raises(UserError, match="--format markdown"):
+        Report(format_="html", **places)()
+    assert not out.exists()
+    Report(format_="markdown", **places)()
+    assert (out / "report.md").is_file() and (out / "verdicts.svg").is_file()
+    assert "(pages/report.md#leaderboard-all)" in readme.read_text()
+
+
+def test_the_terminal_ends_with_the_verdicts_of_several_tables(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Report(results=results, runs=results / "runs")()
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.index("Table leaderboard-all") < text.index("Of 2 claims in 2 tables, 2 are held.")
+    assert text.index("cifar10 (2000") < text.index("shapes (2000")
