@@ -34,10 +34,13 @@ def outcome_sentence(table: MeasuredTable) -> str:
 
 
 def measured_facts(table: MeasuredTable) -> str:
-    """Seeds, data set, scale and kind of device, and whether the numerics are older."""
+    """Seeds, data set, scale and kind of device; which other data sets the claims are about; and
+    whether the numerics are older."""
     if not is_measured(table):
         return ""
     facts = [_seeds(table), table.dataset, table.scale, table.device_class]
+    if about := dict.fromkeys(name for c in table.claims if c.elsewhere for name in c.about):
+        facts.append(f"the claims are about {', '.join(about)}")
     if table.stale:
         facts.append(f"measured with older numerics ({table.numerics}; now {NUMERICS})")
     return " · ".join(filter(None, facts))

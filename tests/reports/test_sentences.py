@@ -88,6 +88,17 @@ def test_facts_say_seeds_data_scale_device_and_older_numerics(measured: Build) -
     assert "older numerics" in measured_facts(older)
 
 
+def test_claims_about_another_data_set_are_said(measured: Build) -> None:
+    table = measured("t", "held", "held")
+    first, second = table.claims
+    claims = (
+        dataclasses.replace(first, judged_on="shapes", about=("ImageNet-1k",)),
+        dataclasses.replace(second, judged_on="shapes", about=("shapes",)),
+    )
+    facts = measured_facts(dataclasses.replace(table, claims=claims))
+    assert facts.endswith("cpu-x86 · the claims are about ImageNet-1k")
+
+
 def test_rows_with_further_seeds_are_said(measured: Build) -> None:
     rows = [
         row("a", "a", {"top1": cell([1.0] * 3)}),
