@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,12 @@ def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
     """Print one table: cells, claims, notes, and the company line."""
     console = console or Console()
     console.print(render(table, width=console.width))
+
+
+def show_headline(sentences: Sequence[str]) -> None:
+    """Print the verdicts of several tables, counted."""
+    for sentence in sentences:
+        Console().print(Text(sentence, style="bold"))
 
 
 def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
