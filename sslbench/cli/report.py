@@ -84,6 +84,7 @@ class Report(o.Results, o.Runs):
 
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
+        from sslbench.reports.terminal import show_table, show_verdicts
         from sslbench.reports.tuning_figures import load_records
         from sslbench.reports.write import FORMATS, write_reports
 
@@ -91,8 +92,6 @@ class Report(o.Results, o.Runs):
             raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
         measured = load_results(self.results, tables=names, scale=self.scale, tell=_warn)
         if self.format_ == "terminal":
-            from sslbench.reports.terminal import show_table
-
             for table in measured:
                 show_table(table)
             return
@@ -110,6 +109,8 @@ class Report(o.Results, o.Runs):
         )  # fmt: skip
         for path in written:
             typer.echo(str(path))
+        if len(measured) == 1:
+            show_verdicts(measured[0])
 
     def _folder(self) -> Path:
         return self.out or Path("reports")
