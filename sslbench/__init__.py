@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         runs,
         table,
         table_names,
+        tune,
     )
     from sslbench.errors import UserError
 
@@ -37,6 +38,7 @@ __all__ = [
     "runs",
     "table",
     "table_names",
+    "tune",
 ]
 
 if not TYPE_CHECKING:  # a type checker knows the names above, and no others

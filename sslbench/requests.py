@@ -46,6 +46,11 @@ def find_data(dataset: str | Data | None, scale: str) -> Data | None:
     return chosen.dataset(name, path=path)
 
 
+def wanted_data(dataset: str | Data | None, scale: str, changes: Changes) -> Data:
+    """The data set that is asked for, or the scale's own, with changes of it. Raises UserError."""
+    return (find_data(dataset, scale) or find_scale(scale).data).but(changes)
+
+
 def known_scale(name: str) -> str:
     """The scale of that name, for other data sets; an imported encoder has none of its own."""
     return name if name in SCALES else "cifar"
@@ -71,7 +76,7 @@ def resolved(
         UserError: an unknown name or field, a wrong value, or pieces that do not fit.
     """
     own, of_data = split_changes(changes)
-    data = (find_data(dataset, scale) or find_scale(scale).data).but(of_data)
+    data = wanted_data(dataset, scale, of_data)
     if isinstance(recipe, str) and not recipe.endswith((".yaml", ".yml")):
         return resolve(recipe, scale=scale, layers=[("--set", own)], data=data, seed=seed)
     if isinstance(recipe, Recipe):

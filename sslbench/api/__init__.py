@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sslbench.api.names import load_plugins, recipe, recipe_names
 from sslbench.api.run import Run, open_run, pretrain, runs
+from sslbench.api.studies import tune
 from sslbench.api.tables import TableHandle, leaderboard, table, table_names
 from sslbench.errors import UserError
 
@@ -23,4 +24,5 @@ __all__ = [
     "runs",
     "table",
     "table_names",
+    "tune",
 ]

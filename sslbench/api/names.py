@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sslbench import plugins
 from sslbench.recipes import RECIPES, Recipe
+from sslbench.recipes.specs import Data
 from sslbench.requests import Changes, resolved
 
 PathLike = str | os.PathLike[str]
@@ -17,16 +18,23 @@ def recipe_names() -> list[str]:
     return list(RECIPES)
 
 
-def recipe(name: str, *, scale: str = "laptop", changes: Changes | None = None) -> Recipe:
+def recipe(
+    name: str,
+    *,
+    scale: str = "laptop",
+    dataset: str | Data | None = None,
+    changes: Changes | None = None,
+) -> Recipe:
     """A recipe as a scale has it: a frozen value, to read, to change by `.but`, and to train.
 
     Args:
         scale: smoke, laptop, cifar or paper; the last one has the published settings.
+        dataset: that it is for; None is the scale's. A scale may have other settings for it.
         changes: dotted fields to values, as `pretrain` takes them.
     Raises:
         UserError: an unknown name or field, or a wrong value.
     """
-    return resolved(name, scale=scale, changes=changes).experiment.recipe
+    return resolved(name, scale=scale, dataset=dataset, changes=changes).experiment.recipe
 
 
 def load_plugins(*names: PathLike) -> None:

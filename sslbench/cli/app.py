@@ -18,6 +18,7 @@ from sslbench.cli.leaderboard import Leaderboard
 from sslbench.cli.list import List
 from sslbench.cli.pretrain import Pretrain
 from sslbench.cli.report import Report
+from sslbench.cli.tune import Tune
 
 COMMANDS: dict[str, type[Command]] = {
     "list": List,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "ablate": Ablate,
     "leaderboard": Leaderboard,
+    "tune": Tune,
     "report": Report,
     "check": Check,
     "export": Export,

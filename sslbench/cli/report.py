@@ -92,6 +92,7 @@ class Report(o.Results, o.Runs):
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
         from sslbench.reports.readme import update_readme
+        from sslbench.reports.tuning_figures import load_records
         from sslbench.reports.write import FORMATS, write_reports
 
         if self.readme is not None and self.format_ != "markdown":
@@ -118,9 +119,10 @@ class Report(o.Results, o.Runs):
         if where and self.format_ == "html":
             for sentence in unread_runs(measured, where):
                 _warn(sentence)
+        tuning = load_records(self.results, tell=_warn) if not names else []
         written = write_reports(
             measured, out=self._folder(), formats=[self.format_], runs=where,
-            analyses=self.analyses, absent=absent,
+            analyses=self.analyses, absent=absent, tuning=tuning,
         )  # fmt: skip
         if self.readme is not None:
             update_readme(self.readme, measured, absent=absent, out=self._folder())

@@ -86,6 +86,13 @@ class Dataset:
             return self.train.images
         return torch.cat([self.train.images, self.unlabelled.images])
 
+    def without_heldout(self) -> Dataset:
+        """The same without the held-out images and their labels among the training ones."""
+        keep = torch.ones(len(self.train), dtype=torch.bool)
+        keep[self.heldout.cpu()] = False
+        rest = keep.nonzero().flatten().to(self.train.images.device)
+        return replace(self, train=self.train[rest], heldout=self.heldout[:0])
+
     def require_labels(self) -> Self:
         """The data set itself, for code that needs labels.
 

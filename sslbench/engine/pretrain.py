@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
+from sslbench.engine.options import Options as Options
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.trainer import Trainer, steps_per_epoch
@@ -31,33 +31,14 @@ from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
 from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
-from sslbench.typed import require_seconds
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
 MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch, unless more are asked for
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a run is executed; nothing here changes what is trained.
-
-    `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `checkpoint_seconds`: least time
-    between two checkpoints (0: at every log point). `monitor_points`: of the kNN curve, evenly over
-    the steps, inside epochs too; None is 20, and at most one an epoch.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    compile: str = "auto"
-    threads: int | None = None
-    checkpoint_seconds: float = 60.0
-    tensorboard: bool = False
-    monitor_points: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.monitor_points is not None and self.monitor_points < 1:
-            raise UserError(f"monitor_points {self.monitor_points}: needs at least 1.")
-        require_seconds(self.checkpoint_seconds, "checkpoint_seconds")
+def monitored_epochs(epochs: int) -> int:
+    """Every how many epochs the kNN monitor looks, where no other points are asked for."""
+    return max(1, math.ceil(epochs / MONITOR_POINTS))
 
 
 def run_folder(experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:
@@ -89,7 +70,7 @@ def pretrain(
         progress: called at every log point.
         dataset: the loaded data, where the caller has it already.
     Returns:
-        The folder of a finished run.
+        The folder of a finished run, or of one saved at `options.until_epoch`.
     Raises:
         UserError: bad data, a folder in use, a full disk.
         Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
@@ -102,6 +83,7 @@ def pretrain(
         if folder.status() == "finished":
             return folder
         dataset = dataset or load(experiment.data, root=root)
+        dataset = dataset.without_heldout() if experiment.without_heldout else dataset
         run = _Run(folder, experiment, dataset, options, monitor, progress)
         if distributed.rank() == 0:
             folder.write_experiment(experiment, dict(provenance))
@@ -142,6 +124,8 @@ class _Run:
             compile_network=compiles and self.device.type == "cuda",
         )
         total = self.trainer.total_steps
+        until = recipe.epochs if options.until_epoch is None else options.until_epoch
+        self.end = min(total, until * self.trainer.steps_per_epoch)
         self.log_every = max(1, total // LOG_POINTS)
         self.window = LossWindow(recent=deque(maxlen=max(2, total // 5)))
         self.elapsed = 0.0  # of earlier executions, seconds
@@ -160,14 +144,18 @@ class _Run:
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
             with stop_on_signals() as stop, self._log() as log:
-                while self.trainer.step_count < self.trainer.total_steps:
+                while self.trainer.step_count < self.end:
                     self._advance(log, stop)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             self._fail(f"Out of memory at batch_size {self.experiment.recipe.batch_size}; lower "
                        "batch_size, the resolution or the encoder's width.")  # fmt: skip
-        self._finish()
+        if self.trainer.step_count < self.trainer.total_steps:
+            self._save()
+            self._summarize("interrupted")
+        else:
+            self._finish()
 
     def _log(self) -> Any:
         if not self.main:
@@ -208,7 +196,7 @@ class _Run:
         step, total = self.trainer.step_count, self.trainer.total_steps
         if (points := self.options.monitor_points) is not None:
             return step * points // total > (step - 1) * points // total
-        epochs = max(1, math.ceil(self.experiment.recipe.epochs / MONITOR_POINTS))
+        epochs = monitored_epochs(self.experiment.recipe.epochs)
         return step % (epochs * self.trainer.steps_per_epoch) == 0
 
     def _monitored(self) -> dict[str, float]:

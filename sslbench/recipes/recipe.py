@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar
 
 from sslbench.errors import did_you_mean
-from sslbench.recipes.base import Spec, aside, choices
+from sslbench.recipes.base import Spec, aside, choices, later
 from sslbench.recipes.limits import require_limits, require_parameters
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import (
@@ -122,12 +122,14 @@ class Recipe(Spec, interface=True):
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Spec):
     """A recipe on data with a seed: one run. Its digest, with the fingerprint of the data,
-    names the run folder."""
+    names the run folder. `without_heldout`: the held-out part of the training images and their
+    labels are not trained on, so that a study may compare runs that train on labels there."""
 
     recipe: Recipe
     data: Data = Shapes()
     seed: int = 0
     scale: str = aside("laptop")
+    without_heldout: bool = later(False)
 
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")

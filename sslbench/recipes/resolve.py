@@ -49,12 +49,14 @@ def resolve(
     data: Data | None = None,
     seed: int = 0,
     published_at: PublishedAt = "paper",
+    tuned: bool = True,
 ) -> Resolved:
     """The experiment that a recipe, a scale and further layers make.
 
     Values of layers other than `--set` are the published ones: the scale's axes map them to what
     it can afford (published batch 4096 to 256 here), by the scale at which they were published.
-    `--set` is taken literally.
+    `--set` is taken literally. A scale may change more on the data set, and have what a study found
+    there, unless `tuned` is false.
 
     Raises:
         UserError: unknown recipe, scale or field, a wrong value, or pieces that do not fit.
@@ -63,12 +65,14 @@ def resolve(
     current = find_recipe(recipe)
     leaves = dict(current.leaves())
     provenance = dict.fromkeys(leaves, "recipe")
-    axes = chosen.axes_of(published_at)
+    data = data or chosen.data
+    axes = chosen.axes_of(published_at, dataset=data.set_name)
     mapped = [
         (name, changes if name == "--set" else dict(_map_axes(changes, axes, recipe)))
         for name, changes in layers
     ]
-    for name, changes in [*chosen.layers(recipe, current), *mapped]:
+    own = chosen.layers(recipe, current, dataset=data.set_name, tuned=tuned)
+    for name, changes in [*own, *mapped]:
         try:
             current = apply(current, changes)
         except UserError as error:
@@ -76,7 +80,7 @@ def resolve(
         # Leaf by leaf: a change of one field may bring others, such as those of a new kind.
         before, leaves = leaves, dict(current.leaves())
         provenance = _provenance(before, leaves, provenance, changes, name)
-    experiment = Experiment(recipe=current, data=data or chosen.data, seed=seed, scale=scale)
+    experiment = Experiment(recipe=current, data=data, seed=seed, scale=scale)
     return Resolved(experiment, provenance)
 
 

@@ -34,6 +34,7 @@ from sslbench.reports.overview import all_methods, by_family, headline, meanings
 from sslbench.reports.panels import short_names
 from sslbench.reports.sentences import OUTCOMES, measured_facts, outcome_sentence
 from sslbench.reports.time_plot import MAX_NAMED, time_plot
+from sslbench.reports.tuning_figures import Studies, studies_context
 from sslbench.reports.verdict_bars import verdict_bars
 from sslbench.tables.results import MeasuredTable
 from sslbench.tables.schema import Table
@@ -52,15 +53,17 @@ def html_report(
     runs: Path | None = None,
     analyses: Path | None = None,
     absent: Sequence[Table] = (),
+    tuning: Sequence[Studies] = (),
 ) -> str:
     """The page: what came out on one screen, every table in the lecture's order with its claims,
-    plots and company, then analyses.
+    plots and company, then analyses and studies.
 
     Args:
         runs: the folder of run folders, for the training curves and the figures of `sslbench
             analyze` beside each table's runs; None leaves them out.
         analyses: a folder of such figures of several runs, for the end of the page.
         absent: tables that were not measured, to name them.
+        tuning: studies, after those.
     """
     template = page_template("report.html.j2")
     entries = outline(tables)
@@ -73,6 +76,7 @@ def html_report(
         caption=caption,
         marks=MARKS,
         outcomes=OUTCOMES,
+        **studies_context(tuning),
     )
     return page + "\n"
 

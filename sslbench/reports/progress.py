@@ -22,6 +22,7 @@ from sslbench.engine.progress import Progress as Report
 
 if TYPE_CHECKING:
     from sslbench.tables.grid import Event, Plan
+    from sslbench.tuning.running import Progress as StudyProgress
 
 _SHOWN = (("loss", ".3f"), ("knn", ".1f"), ("std", ".4f"), ("effective_rank", ".1f"),
           ("views/s", ",.0f"))  # fmt: skip
@@ -80,6 +81,11 @@ def _plain(title: str) -> Report:
             print(f"{title}  step {step}/{total}  {describe(stats)}", file=sys.stderr, flush=True)
 
     return report
+
+
+def study_progress(progress: StudyProgress) -> None:
+    """A line for each batch of a study and each run that ended."""
+    print(f"{progress.recipe}  {progress.text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

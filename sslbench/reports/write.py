@@ -8,8 +8,10 @@ from pathlib import Path
 from sslbench.errors import UserError, did_you_mean
 from sslbench.files import write_atomically
 from sslbench.reports.outline import outline
+from sslbench.reports.tuning_figures import studies
 from sslbench.tables.results import MeasuredTable
 from sslbench.tables.schema import Table
+from sslbench.tuning.record import Record
 
 FORMATS = ("html", "markdown", "csv", "latex")
 
@@ -22,6 +24,7 @@ def write_reports(
     runs: Path | None = None,
     analyses: Path | None = None,
     absent: Sequence[Table] = (),
+    tuning: Sequence[Record] = (),
 ) -> list[Path]:
     """Write report.html, report.md (with verdicts.svg, and <table>-time.svg where a table has
     minutes), cells.csv (every seed) and <table>.tex under `out`.
@@ -32,6 +35,7 @@ def write_reports(
         runs: the folder of run folders, for the training curves of the HTML page.
         analyses: a folder of figures of `sslbench analyze`, for the end of the HTML page.
         absent: tables that were not measured, to name them on pages.
+        tuning: studies, for the end of both pages.
     Returns:
         The files written.
     Raises:
@@ -45,7 +49,7 @@ def write_reports(
     written: dict[Path, str] = {}
     for name in FORMATS:
         if name in formats:
-            texts = _texts(name, tables, runs, analyses, absent)
+            texts = _texts(name, tables, runs, analyses, absent, tuning)
             written |= {out / file: text for file, text in texts.items()}
     for path, text in written.items():
         write_atomically(path, text)
@@ -58,16 +62,21 @@ def _texts(
     runs: Path | None,
     analyses: Path | None,
     absent: Sequence[Table],
+    tuning: Sequence[Record],
 ) -> dict[str, str]:
     """File name to content."""
     if name == "html":
         from sslbench.reports.html import html_report
 
-        return {"report.html": html_report(tables, runs=runs, analyses=analyses, absent=absent)}
+        page = html_report(
+            tables, runs=runs, analyses=analyses, absent=absent, tuning=studies(tuning)
+        )
+        return {"report.html": page}
     if name == "markdown":
         from sslbench.reports.markdown import markdown_files
+        from sslbench.reports.tuning_markdown import with_studies
 
-        return markdown_files(tables, absent=absent)
+        return with_studies(markdown_files(tables, absent=absent), tuning)
     if name == "csv":
         from sslbench.reports.frames import long_frame
 

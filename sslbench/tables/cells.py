@@ -88,7 +88,7 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
     the encoder of the table's base, with the table's and `--set`'s changes."""
     layers: list[Layer] = []
     if name == "untrained":
-        base = resolve(table.base, scale=request.scale).experiment.recipe
+        base = resolve(table.base, scale=request.scale, data=request.data).experiment.recipe
         changes = [
             ("table's base", {"encoder": base.encoder}),
             (f"table {table.id}", table.set),

@@ -31,8 +31,9 @@ class Scoring(Spec):
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train and score. `options`: device, precision, compile, monitor_points.
-    `plugins`: what must be loaded to read it, place to hash."""
+    """One run to train and score. `options`: device, precision, compile, monitor_points,
+    until_epoch. `plugins`: what must be loaded to read it, place to hash. `heldout`: score it on
+    the held-out part of its training images too."""
 
     name: str
     experiment: Experiment
@@ -42,6 +43,7 @@ class Job:
     root: str
     options: Mapping[str, Any] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=plugins.carried)
+    heldout: bool = False
 
     @property
     def path(self) -> Path:

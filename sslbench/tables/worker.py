@@ -43,6 +43,7 @@ def execute(job: Job, tell: Tell) -> None:
     from sslbench.engine.hardware import pick_device
     from sslbench.engine.pretrain import Options
     from sslbench.evaluation.evaluate import evaluate
+    from sslbench.evaluation.heldout import heldout_score
     from sslbench.evaluation.monitored import pretrain_monitored
 
     root = Path(job.root)
@@ -61,6 +62,8 @@ def execute(job: Job, tell: Tell) -> None:
         dataset=dataset,
     )
     device = str(pick_device(job.options.get("device", "auto")))
+    if job.heldout:
+        heldout_score(folder, dataset, device=device)
     for data in dict.fromkeys(scoring.data for scoring in job.scorings):
         protocols = [scoring.protocol for scoring in job.scorings if scoring.data == data]
         own = dataset if data is None else None

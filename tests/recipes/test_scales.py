@@ -151,7 +151,7 @@ def test_a_vit_is_made_small_and_stays_a_vit(own: str) -> None:
         (
             {},
             {"joint": {"found": {"simclr": {**SEARCH, "copied_from": "dcl"}}}},
-            r"own/joint.yaml: found.simclr: say one of search, copied_from",
+            r"own/joint.yaml: found.simclr: say one of study, search, copied_from",
         ),
         (
             {},
@@ -174,6 +174,57 @@ def test_a_later_family_is_one_more_file() -> None:
     families = {"video": {"when": {"encoder=ViT": {"epochs": 3}}, "recipes": {"siam": {}}}}
     scale = parse_scale(DOCUMENT, families, name="own")
     assert set(scale.families) == {"video"} and "siam" in scale.recipes
+
+
+ON_CIFAR10 = {
+    "set": {
+        "num_train": 500,
+        "common": {"epochs": 4},
+        "axes": {"epochs": {"published": [100], "here": [2]}},
+    },
+    "joint": {"recipes": {"simclr": {"batch_size": 8}}},
+    "tuned": {
+        "simclr": {"study": "x.json", "digest": "0" * 16, "changes": {"batch_size": 16}},
+    },
+}
+
+
+def test_a_folder_in_a_scale_is_what_it_changes_on_that_data_set() -> None:
+    joint = {"recipes": {"simclr": {"batch_size": 4, "epochs": 9}}}
+    scale = parse_scale(DOCUMENT, {"joint": joint}, name="own", sets={"cifar10": ON_CIFAR10})
+
+    def batch(**where: Any) -> tuple[int, int]:
+        recipe = RECIPES["simclr"]
+        for _, changes in scale.layers("simclr", recipe, **where):
+            recipe = recipe.but(changes)
+        return recipe.batch_size, recipe.epochs
+
+    assert batch() == batch(dataset="shapes") == (4, 9)
+    assert batch(dataset="cifar10", tuned=False) == (8, 4)
+    assert batch(dataset="cifar10") == (16, 4)
+    assert scale.dataset("cifar10").num_train == 500 and scale.dataset("cifar100").num_train is None
+    assert scale.axes_of("paper", dataset="cifar10")["epochs"][100] == 2
+    assert scale.axes_of("paper") == {} == scale.axes_of("cifar", dataset="cifar10")
+    assert scale.evidence("simclr", "joint", dataset="cifar10").study == "x.json"
+    assert scale.evidence("simclr", "joint") is None
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"set": {"tuned": {}}}, r"own/cifar10/set.yaml: tuned: is not said here"),
+        ({"set": {"base": "smoke"}}, r"own/cifar10/set.yaml: no such field 'base'"),
+        ({"tuned": {"byol": {"study": "x"}}}, r"own/cifar10/tuned.yaml: byol: .*missing"),
+        ({"joint": {"recipe": {}}}, r"own/cifar10/joint.yaml: no such field 'recipe'"),
+        (
+            {"set": {"small_axes": {"epochs": {"published": [1], "here": []}}}},
+            r"own/cifar10/set.yaml: small_axes.epochs: needs as many",
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_folder_of_a_data_set_is_said(files, words) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_scale(DOCUMENT, {}, name="own", sets={"cifar10": files})
 
 
 def test_no_file_is_read_before_a_scale_is_asked_for() -> None:

@@ -2,7 +2,9 @@
 
 A folder a scale: `scale.yaml` says what it is, what it changes of every recipe, and what its axes
 are (published number or name to the one here); a file a family (`joint.yaml` of `JointRecipe`) what
-it changes of those recipes, and where each setting comes from.
+it changes of those recipes, and where each setting comes from. A folder in it is of the data set of
+that name: what the scale changes there, after all that it changes anyway, in `set.yaml` and the
+families' files, and in `tuned.yaml` what studies found (`sslbench tune --write` writes that one).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sslbench.recipes.scales.reading import read_scale
-from sslbench.recipes.scales.scale import Axis, Changes, Found, PublishedAt, Scale
+from sslbench.recipes.scales.scale import Axis, Changes, Found, OnSet, PublishedAt, Scale, Tuned
 
 
 class Scales(Mapping[str, Scale]):
@@ -35,4 +37,4 @@ class Scales(Mapping[str, Scale]):
 
 SCALES = Scales()
 
-__all__ = ["SCALES", "Axis", "Changes", "Found", "PublishedAt", "Scale"]
+__all__ = ["SCALES", "Axis", "Changes", "Found", "OnSet", "PublishedAt", "Scale", "Tuned"]

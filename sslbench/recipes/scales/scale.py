@@ -37,12 +37,14 @@ class Axis:
 class Found:
     """Where a setting comes from: exactly one of these.
 
-    `search`: tried on the held-out part of the sets in `data`; `kept` says whether its runs can
-    still be read. `copied_from`: another recipe's at this scale, not tried for this one. `source`:
-    published for such images elsewhere. `by_hand`: as small as the machine asks, or in proportion;
-    never searched. `as_published`: the recipe's own, but for the rules by piece.
+    `study`: the record of a study (`sslbench tune`) that it is the winner of. `search`: tried on
+    the held-out part of the sets in `data`; `kept` says whether its runs can still be read.
+    `copied_from`: another recipe's at this scale, not tried for this one. `source`: published for
+    such images elsewhere. `by_hand`: as small as the machine asks, or in proportion; never
+    searched. `as_published`: the recipe's own, but for the rules by piece.
     """
 
+    study: str | None = None
     search: Literal["one seed"] | None = None
     data: tuple[str, ...] = ()
     kept: bool | None = None
@@ -53,9 +55,13 @@ class Found:
 
     def problem(self) -> str | None:
         """What is wrong with it, if anything."""
-        kinds = (self.search, self.copied_from, self.source, self.by_hand, self.as_published)
+        kinds = (self.study, self.search, self.copied_from, self.source, self.by_hand,
+                 self.as_published)  # fmt: skip
         if sum(map(bool, kinds)) != 1:
-            return "say one of search, copied_from, source, by_hand: true and as_published: true."
+            return (
+                "say one of study, search, copied_from, source, by_hand: true and as_published: "
+                "true."
+            )
         if not bool(self.search) == bool(self.data) == (self.kept is not None):
             return "a search says its data and whether its runs were kept; the others say neither."
         return None
@@ -76,14 +82,76 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
-    """One scale: `scale.yaml` and the families' files beside it.
+class Tuned:
+    """What a study found for one recipe, as `sslbench tune --write` wrote it.
+
+    `changes` come after all others of the scale; `study` is the record that they are the winner
+    of, and `digest` that study's, so that neither is edited alone.
+    """
+
+    study: str
+    digest: str
+    changes: Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Changes of recipes: `common` ones of every recipe, where it has the field; `when` and `found`
+    as in `Settings`; those of each family; and the entries of all families by recipe. `axes` are
+    those of tables, `small_axes` of tables published on small images, where a batch of 256 is
+    large."""
+
+    common: Changes = field(default_factory=dict)
+    when: Mapping[str, Changes] = field(default_factory=dict)
+    found: Mapping[str, Found] = field(default_factory=dict)
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    small_axes: Mapping[str, Axis] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    families: Mapping[str, Settings] = field(default_factory=dict)
+    recipes: dict[str, Changes] = field(default_factory=dict)
+
+    def changes_of(self, name: str, recipe: Recipe, *, layer: str) -> list[tuple[str, Changes]]:
+        """(what it is called, changes) of these rules for a published recipe, in order: common
+        ones, rules by piece, rules of its family, its own entry."""
+        family = self.families.get(recipe.family, Settings())
+        general: list[tuple[str, Changes]] = [(layer, self.common)]
+        general += [
+            (f"{layer}, {condition}", changes)
+            for when in (self.when, family.when)
+            for condition, changes in when.items()
+            if holds(condition, recipe)
+        ]
+        fitting = [(n, {k: v for k, v in c.items() if recipe.has(k)}) for n, c in general]
+        return [*fitting, (f"{layer}, {name}", self.recipes.get(name, {}))]
+
+    def own_axes(self, published_at: PublishedAt) -> Mapping[str, Axis]:
+        """The axes said here, of values published at that scale."""
+        return self.axes if published_at == "paper" else self.small_axes
+
+    def own_evidence(self, name: str, family: str) -> Found | None:
+        """What is said here of where the settings of a recipe of that family come from."""
+        return self.families.get(family, Settings()).found.get(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnSet(Rules):
+    """What a scale changes on one data set, after all that it changes anyway: `set.yaml`, the
+    families' files and `tuned.yaml` of the folder of the set's name.
+
+    `num_train` is in place of the scale's. `tuned` has what studies found, by recipe.
+    """
+
+    num_train: int | None = None
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Rules):
+    """One scale: `scale.yaml`, the families' files beside it, and a folder for each data set on
+    which it changes more.
 
     `seeds` is how many runs a table gets by default. `base` is a scale whose settings come before
-    all of this one's. `common` changes every recipe, where it has the field; `when` and `found` are
-    as in `Settings`; `recipes` holds the entries of all families. `small_axes` are the axes of
-    tables published on small images, where a batch of 256 is large. `as_published`: it changes
-    nothing.
+    all of this one's. `as_published`: it changes nothing.
     """
 
     name: str
@@ -94,57 +162,57 @@ class Scale:
     num_train: int | None = None
     base: Scale | None = None
     as_published: bool = False
-    common: Changes = field(default_factory=dict)
-    when: Mapping[str, Changes] = field(default_factory=dict)
-    found: Mapping[str, Found] = field(default_factory=dict)
-    axes: Mapping[str, Axis] = field(default_factory=dict)
-    small_axes: Mapping[str, Axis] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    families: Mapping[str, Settings] = field(default_factory=dict)
-    recipes: dict[str, Changes] = field(default_factory=dict)
+    on: Mapping[str, OnSet] = field(default_factory=dict)
 
-    def layers(self, name: str, recipe: Recipe) -> list[tuple[str, Changes]]:
+    def layers(
+        self, name: str, recipe: Recipe, *, dataset: str | None = None, tuned: bool = True
+    ) -> list[tuple[str, Changes]]:
         """(what it is called, changes) of all that this scale does to a published recipe, in order:
-        the base's, common ones, rules by piece, rules of its family, its own entry.
+        the base's, the scale's own, those on the data set, and what a study found there.
 
         Args:
             name: that the recipe goes by.
+            dataset: the name of the set that it is trained on.
+            tuned: with what this scale's studies found; without, where a study begins.
         """
         layer = f"scale {self.name}"
-        family = self.families.get(recipe.family, Settings())
-        general: list[tuple[str, Changes]] = [(layer, self.common)]
-        general += [
-            (f"{layer}, {condition}", changes)
-            for when in (self.when, family.when)
-            for condition, changes in when.items()
-            if holds(condition, recipe)
-        ]
-        fitting = [(n, {k: v for k, v in c.items() if recipe.has(k)}) for n, c in general]
-        own = (f"{layer}, {name}", self.recipes.get(name, {}))
-        before = self.base.layers(name, recipe) if self.base else []
-        return before + [(n, changes) for n, changes in (*fitting, own) if changes]
+        before = self.base.layers(name, recipe, dataset=dataset) if self.base else []
+        changes = self.changes_of(name, recipe, layer=layer)
+        if on := self.on.get(dataset or ""):
+            layer = f"{layer} on {dataset}"
+            changes += on.changes_of(name, recipe, layer=layer)
+            if tuned and name in on.tuned:
+                changes.append((f"{layer}, study of {name}", on.tuned[name].changes))
+        return before + [(n, c) for n, c in changes if c]
 
-    def evidence(self, name: str, family: str) -> Found | None:
+    def evidence(self, name: str, family: str, *, dataset: str | None = None) -> Found | None:
         """Where the settings of a recipe of that family come from; None where nothing says so."""
         if self.as_published:
             return Found(as_published=True)
-        own = self.families.get(family, Settings()).found.get(name)
-        return own or (self.base.evidence(name, family) if self.base else None)
+        on = self.on.get(dataset or "", OnSet())
+        if name in on.tuned:
+            return Found(study=on.tuned[name].study)
+        own = on.own_evidence(name, family) or self.own_evidence(name, family)
+        return own or (self.base.evidence(name, family, dataset=dataset) if self.base else None)
 
-    def axes_of(self, published_at: PublishedAt) -> Mapping[str, Axis]:
+    def axes_of(
+        self, published_at: PublishedAt, *, dataset: str | None = None
+    ) -> Mapping[str, Axis]:
         """The axes of values published at that scale (none where it is this one), by dotted path,
         or `recipe/path` for one recipe."""
-        own = self.axes if published_at == "paper" else self.small_axes
-        return {**self.base.axes_of(published_at), **own} if self.base else own
+        before = self.base.axes_of(published_at, dataset=dataset) if self.base else {}
+        on = self.on.get(dataset or "", OnSet())
+        return {**before, **self.own_axes(published_at), **on.own_axes(published_at)}
 
     def dataset(self, name: str, *, path: str | None = None) -> Data:
         """A named set at this scale: at most `num_train` training images, files at `resolution`."""
+        num_train = self.on.get(name, OnSet()).num_train or self.num_train
         if name == self.data.set_name and isinstance(self.data, DrawnSpec):
             return self.data
         for kind in kinds(DrawnSpec):
             if kind().set_name == name:
-                return kind().at_most(self.num_train)
-        return ImageSet(name=name, resolution=self.resolution, num_train=self.num_train, path=path)
+                return kind().at_most(num_train)
+        return ImageSet(name=name, resolution=self.resolution, num_train=num_train, path=path)
 
 
 def holds(condition: str, recipe: Spec) -> bool:

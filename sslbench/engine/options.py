@@ -1,0 +1,35 @@
+"""How a run is executed: nothing here changes what is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sslbench.errors import UserError
+from sslbench.typed import require_seconds
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is executed; nothing here changes what is trained.
+
+    `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `checkpoint_seconds`: least time
+    between two checkpoints (0: at every log point). `monitor_points`: of the kNN curve, evenly over
+    the steps, inside epochs too; None is 20, and at most one an epoch. `until_epoch`: stop there
+    and save, as an interrupted run; None is to the end.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    threads: int | None = None
+    checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
+    monitor_points: int | None = None
+    until_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("monitor_points", "until_epoch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} {value}: needs at least 1.")
+        require_seconds(self.checkpoint_seconds, "checkpoint_seconds")
