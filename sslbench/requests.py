@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from sslbench.recipes.specs import Data
 from sslbench.typed import typed
 
 if TYPE_CHECKING:
+    from sslbench.tables.adaptive import Growing
+    from sslbench.tables.estimates import Looks
     from sslbench.tables.grid import Plan
     from sslbench.tables.results import MeasuredTable
     from sslbench.tables.schema import Table
@@ -158,6 +160,7 @@ class GridRequest:
         data: in place of the scale's own.
         overrides: `--set` changes of the recipes.
         rows: ids of the only rows wanted.
+        fewer: rows, and baselines, that take only so many of the seeds.
     """
 
     tables: tuple[Table, ...]
@@ -168,6 +171,7 @@ class GridRequest:
     runs: Path
     root: Path
     rows: tuple[str, ...] | None = None
+    fewer: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -205,17 +209,43 @@ class GridRequest:
 
         return plan(
             self.tables, scale=self.scale, seeds=self.seeds, rows=self.rows, data=self.data,
-            overrides=self.overrides, runs=self.runs, root=self.root,
+            overrides=self.overrides, runs=self.runs, root=self.root, fewer=self.fewer,
         )  # fmt: skip
 
-    def measure(self) -> list[MeasuredTable]:
-        """The tables as far as they have been run. Raises UserError."""
+    def growing(
+        self, *, first: int | None, most: int | None, results: Path, device: str
+    ) -> list[Growing]:
+        """The tables, each with the looks that are planned at it, from `first` to `most` seeds
+        (None: as `planned_looks` has it) whatever `seeds` says.
+
+        Raises:
+            UserError: a table has no claim that can be judged, or was begun by another plan.
+        """
+        from sslbench.engine.hardware import device_class, pick_device
+        from sslbench.tables.adaptive import Growing, require_same_plan
+        from sslbench.tables.sequential import planned_looks
+
+        def at(table: Table) -> Callable[[int, Mapping[str, int]], GridRequest]:
+            return lambda seeds, fewer: replace(self, tables=(table,), seeds=seeds, fewer=fewer)
+
+        planned = planned_looks(first, most)
+        dataset = (self.data or find_scale(self.scale).data).set_name
+        found = [Growing(table, planned, at(table), dataset=dataset) for table in self.tables]
+        folder = results / self.scale / device_class(pick_device(device))
+        require_same_plan(found, folder, scale=self.scale)
+        return found
+
+    def measure(self, looks: Looks | None = None) -> list[MeasuredTable]:
+        """The tables as far as they have been run; `looks` as `sslbench.tables.measure` takes them.
+        Raises UserError."""
+        from sslbench.tables.estimates import ONE_LOOK
         from sslbench.tables.measure import measure
 
         return [
             measure(
                 table, scale=self.scale, seeds=self.seeds, runs=self.runs, root=self.root,
-                data=self.data, overrides=self.overrides,
+                data=self.data, overrides=self.overrides, fewer=self.fewer,
+                looks=looks or ONE_LOOK,
             )
             for table in self.tables
         ]  # fmt: skip

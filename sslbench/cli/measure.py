@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sslbench.cli import options as o
-from sslbench.cli.grid import Grid
+from sslbench.cli.until_decided import UntilDecided, next_look, plain_look
 from sslbench.errors import RunFailed
 
 if TYPE_CHECKING:
+    from sslbench.tables.adaptive import Growing
     from sslbench.tables.grid import Plan
     from sslbench.tables.results import MeasuredTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(o.OnData, Grid, o.Results):
+class Measure(o.OnData, UntilDecided, o.Results):
     """The options with which tables are measured and kept."""
 
     dry_run: Annotated[
@@ -37,7 +38,11 @@ class Measure(o.OnData, Grid, o.Results):
             RunFailed: at the end, when a run failed for another reason than its numbers; a
                 diverged run is a result.
         """
+        self.require_fitting_options()
         request = self.request(tables, rows=rows, dataset=self.dataset)
+        if self.until_decided:
+            self._until_decided(self.growing(request, self.results))
+            return
         plan = request.plan()
         if self.dry_run:
             self._tell_plan(plan)
@@ -47,6 +52,33 @@ class Measure(o.OnData, Grid, o.Results):
         if failed:
             raise RunFailed(f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed))
 
+    def _until_decided(self, tables: "list[Growing]") -> None:
+        if self.dry_run:
+            self._tell_looks(tables)
+            return
+        failed = self.decide(
+            tables, train=lambda plan: self.train(plan, backend=self.backend), keep=self._keep
+        )
+        self._show([table.measured for table in tables if table.measured is not None])
+        if failed:
+            raise RunFailed(f"{len(failed)} runs failed: " + "; ".join(failed))
+
+    def _tell_looks(self, tables: "list[Growing]") -> None:
+        """What the next look of each table would cost."""
+        from sslbench.tables.adaptive import asked, ended
+
+        found = [(table, next_look(table)) for table in tables]
+        if self.json:
+            self.print_json([plain_look(table, due, jobs=self.jobs) for table, due in found])
+            return
+        for table, due in found:
+            if due is None:
+                typer.echo(ended(table))
+                continue
+            show_plan(due.plan, jobs=self.jobs)
+            rows = ", ".join(f"{row} ({count})" for row, count in due.seeds.items())
+            typer.echo(f"{asked(due)}. Seeds of its rows: {rows}.")
+
     def _tell_plan(self, plan: "Plan") -> None:
         if self.json:
             self.print_json(plain_plan(plan, jobs=self.jobs))
@@ -54,11 +86,19 @@ class Measure(o.OnData, Grid, o.Results):
             show_plan(plan, jobs=self.jobs)
 
     def _tell(self, measured: "list[MeasuredTable]") -> None:
+        for table in measured:
+            self._keep(table)
+        self._show(measured)
+
+    def _keep(self, table: "MeasuredTable") -> None:
+        from sslbench.tables.results import result_path
+
+        table.save(result_path(self.results, table))
+
+    def _show(self, measured: "list[MeasuredTable]") -> None:
         from sslbench.reports.terminal import show_table
         from sslbench.tables.results import result_path
 
-        for table in measured:
-            table.save(result_path(self.results, table))
         if self.json:
             self.print_json([table.to_dict() for table in measured])
             return

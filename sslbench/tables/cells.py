@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sslbench.data.registry import name_and_path, resolution_of
@@ -18,12 +18,20 @@ from sslbench.tables.schema import BASELINES, Column, Row, Table
 
 @dataclass(frozen=True)
 class Request:
-    """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes."""
+    """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes.
+
+    `fewer` has the rows, baselines among them, that take only so many of the seeds.
+    """
 
     scale: str
     seeds: tuple[int, ...]
     data: Data | None = None
     overrides: Mapping[str, Any] | None = None
+    fewer: Mapping[str, int] = field(default_factory=dict)
+
+    def seeds_of(self, row: str) -> tuple[int, ...]:
+        """The seeds of a row or baseline."""
+        return self.seeds[: self.fewer.get(row)]
 
     @property
     def trained_on(self) -> Data:
@@ -154,12 +162,16 @@ def cells(
             key = f"{column.recipe} {column.set}"
             if key not in known:
                 known[key] = resolve_cell(table, row, column, request=request)
-            yield from _seeds(Place(table.id, row.id, column.key, 0), known[key], request.seeds)
+            yield from _seeds(
+                Place(table.id, row.id, column.key, 0), known[key], request.seeds_of(row.id)
+            )
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
         for column in table.columns:
             if protocol_of(column.metric) and column.derive is None:
-                yield from _seeds(Place(table.id, name, column.key, 0), resolved, request.seeds)
+                yield from _seeds(
+                    Place(table.id, name, column.key, 0), resolved, request.seeds_of(name)
+                )
 
 
 def _seeds(

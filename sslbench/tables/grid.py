@@ -130,6 +130,7 @@ def plan(
     rows: Sequence[str] | None = None,
     data: Data | None = None,
     overrides: Mapping[str, Any] | None = None,
+    fewer: Mapping[str, int] | None = None,
 ) -> Plan:
     """The runs that the tables need, each experiment once.
 
@@ -142,6 +143,7 @@ def plan(
         rows: ids of the only rows wanted, each in at least one of the tables.
         data: in place of the scale's data set.
         overrides: `--set` changes, applied to every row that has the field.
+        fewer: rows, and baselines, that take only so many of the seeds.
     Raises:
         UserError: an unknown row, scale or field, no seed or too many, or data that are not
             there or lack what a protocol needs.
@@ -151,7 +153,7 @@ def plan(
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")
-    request = Request(scale, chosen, data, overrides)
+    request = Request(scale, chosen, data, overrides, fewer or {})
     _check_rows(tables, rows)
     found: dict[str, _Collected] = {}
     for table in tables:

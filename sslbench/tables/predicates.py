@@ -200,10 +200,10 @@ def _steeper(p: Predicate, values: Values) -> Verdict:
     terms += [] if than is None else [(-w, o) for w, o in _slope(than, along, values)]
     if not terms:
         return Verdict("not measured", f"fewer than two measured points along {along}")
-    verdict = compare(values, terms, 0, positive)
-    slope = verdict.detail.rpartition(" = ")[2]  # the weights of single cells tell nobody much
     less = "" if than is None else f" - slope of {than}"
-    return Verdict(verdict.outcome, f"slope of {column}{less} per doubling = {slope}")
+    # The weights of single cells tell nobody much.
+    called = f"slope of {column}{less} per doubling"
+    return compare(values, terms, 0, positive, called=called)
 
 
 def _slope(column: str, along: str, values: Values) -> list[tuple[float, Operand]]:
