@@ -113,14 +113,15 @@ class TableHandle:
         """Train and score what is lacking, and keep the result as `sslbench ablate` does.
 
         Args:
-            scale: smoke, laptop, cifar or paper.
+            scale: smoke, laptop, desktop, cifar or paper.
             seeds: how many (0, 1, ...), or which; None: as many as the scale takes.
             until_decided: add seeds, look by look, to the rows of claims that are undecided;
                 `seeds` is then the number of the first look (None: 3).
             max_seeds: of the last such look; None: 12.
             budget_minutes: no such look is begun that takes longer than is left of these.
             rows: ids of the only rows wanted; None: all. Baselines come with them.
-            dataset: a name, "folder:PATH", or a spec; None is the scale's.
+            dataset: a name, "folder:PATH", or a spec; None: the set that the scale is measured on
+                (CIFAR-10 at `laptop`) where it lies under `root`, else the scale's own.
             jobs: worker processes; 1 trains in this one.
             changes: of every row that has the field, as `sslbench.pretrain` takes them.
             runs, root: as `sslbench.pretrain` takes them.

@@ -84,11 +84,17 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
             changes = {k: v for k, v in changes.items() if k not in optional or before.has(k)}
         layers.append((f"row {row.id}", changes))
         found = resolved()
-        overrides = request.overrides or {}
-        fitting = {k: v for k, v in overrides.items() if found.experiment.recipe.has(k)}
+        fitting = _fitting(found.experiment.recipe, request.overrides or {})
         return resolved(("--set", fitting)) if fitting else found
     except UserError as error:
         raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
+
+
+def _fitting(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The `--set` changes of fields that the recipe has; what a row starts from is a run of the
+    grid too, and changes with it."""
+    of_start = {f"start.{k}": v for k, v in overrides.items() if not k.startswith("start")}
+    return {k: v for k, v in {**of_start, **overrides}.items() if recipe.has(k)}
 
 
 def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:

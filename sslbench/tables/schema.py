@@ -273,6 +273,8 @@ def _check(table: Table, where: str) -> None:
             raise UserError(f"{where}: claim {claim.id}: no row is of {claim.dataset}.")
         for operand in claim.operands():
             find_cell(table, operand)
+        for key in claim.columns():
+            table.column(key)
 
 
 def _check_on(column: Column, where: str) -> None:
