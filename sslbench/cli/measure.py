@@ -115,8 +115,8 @@ class Measure(UntilDecided, o.Results):
             self.print_json([table.to_dict() | {"why": request.why} for table in measured])
             return
         for table in measured:
-            show_table(table)
             typer.echo(str(result_path(self.results, table)))
+            show_table(table)
 
 
 def plain_plan(plan: "Plan", *, jobs: int) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Report(o.Results, o.Runs):
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
         from sslbench.reports.readme import update_readme
+        from sslbench.reports.terminal import show_headline, show_table, show_verdicts
         from sslbench.reports.tuning_figures import load_records
         from sslbench.reports.write import FORMATS, write_reports
 
@@ -104,7 +105,6 @@ class Report(o.Results, o.Runs):
         if self.format_ == "terminal":
             from sslbench.reports.outline import outline
             from sslbench.reports.overview import headline
-            from sslbench.reports.terminal import show_headline, show_table
 
             entries = outline(measured)
             for table in (table for entry in entries for table in entry.tables):
@@ -129,6 +129,8 @@ class Report(o.Results, o.Runs):
             written.append(self.readme)
         for path in written:
             typer.echo(str(path))
+        if len(measured) == 1:
+            show_verdicts(measured[0])
 
     def _folder(self) -> Path:
         return self.out or Path("reports")

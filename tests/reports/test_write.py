@@ -16,7 +16,7 @@ from sslbench.reports import latex, markdown
 from sslbench.reports.display import grid
 from sslbench.reports.terminal import show_table
 from sslbench.reports.write import write_reports
-from sslbench.tables.results import MeasuredTable
+from sslbench.tables.results import ClaimResult, MeasuredTable
 
 
 def terminal_text(table: MeasuredTable, width: int) -> str:
@@ -111,6 +111,23 @@ def test_markdown_escapes_labels(awkward: MeasuredTable) -> None:
 
 def test_terminal_markup_in_labels_is_text(awkward: MeasuredTable) -> None:
     assert "<script>alert(1)</script>" in terminal_text(awkward, width=100)
+
+
+def test_the_terminal_ends_with_the_verdicts_in_words(stop_grad: MeasuredTable) -> None:
+    claims = (
+        *stop_grad.claims,
+        ClaimResult("words", "It is said in words.", None, "not measured", "a picture only"),
+        ClaimResult("wrong", "a beats b.", "held", "not held", "a - b = -3 ± 1"),
+    )
+    lines = terminal_text(dataclasses.replace(stop_grad, claims=claims), width=200).splitlines()
+    assert lines[-4:] == [
+        "✓ Held: Without stop-gradient SimSiam collapses: accuracy is within twice chance "
+        "(- without + 20 = 9.61 ± 0.3; 5 seeds).",
+        "? Undecided: The std of the output is 1/√d with stop-gradient "
+        "(with.std - 0.0625 = -0.0022 ± 0.004; 5 seeds).",
+        "– Not measured: It is said in words (a picture only).",
+        "✗ Not held: a beats b (a - b = -3 ± 1; 5 seeds).",
+    ]
 
 
 def test_another_protocol_is_named_in_every_format(
