@@ -38,7 +38,7 @@ from sslbench.evaluation.protocols import KNN, Linear, find_protocol
 from sslbench.files import write_atomically
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports import plots
-from sslbench.reports.markdown import on_any_page
+from sslbench.reports.plots import on_any_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
