@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(STAMP)  ## SimSiam with and without stop-gradient, measured and reported in minutes
-	$(BIN)/sslbench ablate simsiam-stop-grad --scale laptop --seeds 1 --jobs 2 --results runs/demo
+	$(BIN)/sslbench ablate simsiam-stop-grad --scale laptop --dataset shapes --seeds 3 --jobs 2 --results runs/demo
 	$(BIN)/sslbench report simsiam-stop-grad --scale laptop --results runs/demo --format html --out runs/demo
 
 lint: $(STAMP)  ## ruff, mypy, import-linter

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.data.listing import missing
 from sslbench.data.registry import name_and_path
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
@@ -19,6 +20,8 @@ from sslbench.recipes.specs import Data
 from sslbench.typed import typed
 
 if TYPE_CHECKING:
+    from sslbench.tables.adaptive import Growing
+    from sslbench.tables.estimates import Looks
     from sslbench.tables.grid import Plan
     from sslbench.tables.results import MeasuredTable
     from sslbench.tables.schema import Table
@@ -46,6 +49,28 @@ def find_data(dataset: str | Data | None, scale: str) -> Data | None:
     return chosen.dataset(name, path=path)
 
 
+def usual_data(scale: str, *, root: Path) -> tuple[Data | None, str]:
+    """What tables are measured on where no set is named, and a sentence that says why: the first of
+    the scale's `measured_on` that lies complete under `root`; otherwise None, the scale's own set.
+
+    Raises:
+        UserError: no such scale.
+    """
+    chosen = find_scale(scale)
+    own, folder = chosen.data.set_name, os.fspath(root)
+    for name in chosen.measured_on:
+        if not missing(name, root / name):
+            return chosen.dataset(name), (
+                f"Data: {name}, which lies under {folder}; --dataset {own} takes this scale's own."
+            )
+    if not chosen.measured_on:
+        return None, f"Data: {own}, the set of this scale."
+    wanted = " or ".join(chosen.measured_on)
+    return None, (
+        f"Data: {own}, as {wanted} does not lie under {folder}; --data-root says where data lie."
+    )
+
+
 def wanted_data(dataset: str | Data | None, scale: str, changes: Changes) -> Data:
     """The data set that is asked for, or the scale's own, with changes of it. Raises UserError."""
     return (find_data(dataset, scale) or find_scale(scale).data).but(changes)
@@ -69,7 +94,7 @@ def resolved(
     Args:
         recipe: a name; a YAML file, one that `--show` printed or a run's; or a recipe itself. The
             last two are taken as they are, and the scale gives the data alone.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         dataset: as `find_data` takes it.
         changes: dotted fields to values, as `--set` names them; `data.FIELD` changes the data.
     Raises:
@@ -81,13 +106,16 @@ def resolved(
         return resolve(recipe, scale=scale, layers=[("--set", own)], data=data, seed=seed)
     if isinstance(recipe, Recipe):
         written = dict.fromkeys((field for field, _ in recipe.leaves()), "Python")
-        changed, layers = layered(recipe, written, own, "--set")
+        changed, layers = layered(recipe, written, own, "--set", scale=scale, dataset=data.set_name)
         return Resolved(Experiment(recipe=changed, data=data, seed=seed, scale=scale), layers)
     kept = experiment_file(Path(recipe))
     experiment = kept.experiment.but(seed=seed)
     if dataset or of_data:
         experiment = experiment.but(data=data)
-    changed, layers = layered(experiment.recipe, kept.provenance, own, "--set")
+    changed, layers = layered(
+        experiment.recipe, kept.provenance, own, "--set", scale=known_scale(experiment.scale),
+        dataset=experiment.data.set_name,
+    )  # fmt: skip
     return Resolved(experiment.but(recipe=changed), layers)
 
 
@@ -155,9 +183,10 @@ class GridRequest:
 
     Attributes:
         seeds: how many (0, 1, ...), or which.
-        data: in place of the scale's own.
+        data: in place of the scale's own; `why` says in a sentence where the choice comes from.
         overrides: `--set` changes of the recipes.
         rows: ids of the only rows wanted.
+        fewer: rows, and baselines, that take only so many of the seeds.
     """
 
     tables: tuple[Table, ...]
@@ -167,7 +196,14 @@ class GridRequest:
     overrides: Changes
     runs: Path
     root: Path
+    why: str
     rows: tuple[str, ...] | None = None
+    fewer: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set that is trained on."""
+        return (self.data or find_scale(self.scale).data).set_name
 
     @classmethod
     def of(
@@ -182,10 +218,14 @@ class GridRequest:
         runs: Path,
         root: Path,
     ) -> GridRequest:
-        """The request of a command or a call: `seeds` and `dataset` are the scale's where they are
-        None, `changes` as `resolved` takes them. Raises UserError with the nearest names."""
+        """The request of a command or a call: `seeds` are the scale's where they are None, and
+        `dataset` what `usual_data` finds; `changes` as `resolved` takes them. Raises UserError with
+        the nearest names."""
         overrides, of_data = split_changes(changes)
         chosen, data = find_scale(scale), find_data(dataset, scale)
+        why = "" if data is None else f"Data: {data.set_name}, as asked for."
+        if data is None:
+            data, why = usual_data(scale, root=root)
         if of_data:
             data = (data or chosen.data).but(of_data)
         return cls(
@@ -196,6 +236,7 @@ class GridRequest:
             overrides=overrides,
             runs=runs,
             root=root,
+            why=why,
             rows=None if rows is None else tuple(rows),
         )
 
@@ -205,17 +246,43 @@ class GridRequest:
 
         return plan(
             self.tables, scale=self.scale, seeds=self.seeds, rows=self.rows, data=self.data,
-            overrides=self.overrides, runs=self.runs, root=self.root,
+            overrides=self.overrides, runs=self.runs, root=self.root, fewer=self.fewer,
         )  # fmt: skip
 
-    def measure(self) -> list[MeasuredTable]:
-        """The tables as far as they have been run. Raises UserError."""
+    def growing(
+        self, *, first: int | None, most: int | None, results: Path, device: str
+    ) -> list[Growing]:
+        """The tables, each with the looks that are planned at it, from `first` to `most` seeds
+        (None: as `planned_looks` has it) whatever `seeds` says.
+
+        Raises:
+            UserError: a table has no claim that can be judged, or was begun by another plan.
+        """
+        from sslbench.engine.hardware import device_class, pick_device
+        from sslbench.tables.adaptive import Growing, require_same_plan
+        from sslbench.tables.sequential import planned_looks
+
+        def at(table: Table) -> Callable[[int, Mapping[str, int]], GridRequest]:
+            return lambda seeds, fewer: replace(self, tables=(table,), seeds=seeds, fewer=fewer)
+
+        planned = planned_looks(first, most)
+        dataset = (self.data or find_scale(self.scale).data).set_name
+        found = [Growing(table, planned, at(table), dataset=dataset) for table in self.tables]
+        folder = results / self.scale / device_class(pick_device(device))
+        require_same_plan(found, folder, scale=self.scale)
+        return found
+
+    def measure(self, looks: Looks | None = None) -> list[MeasuredTable]:
+        """The tables as far as they have been run; `looks` as `sslbench.tables.measure` takes them.
+        Raises UserError."""
+        from sslbench.tables.estimates import ONE_LOOK
         from sslbench.tables.measure import measure
 
         return [
             measure(
                 table, scale=self.scale, seeds=self.seeds, runs=self.runs, root=self.root,
-                data=self.data, overrides=self.overrides,
+                data=self.data, overrides=self.overrides, fewer=self.fewer,
+                looks=looks or ONE_LOOK,
             )
             for table in self.tables
         ]  # fmt: skip

@@ -15,7 +15,8 @@ from sslbench.api.run import Execution
 from sslbench.cli.values import parse_sets
 from sslbench.data import load
 from sslbench.engine.folder import RunFolder
-from sslbench.engine.pretrain import Options, run_folder
+from sslbench.engine.place import run_folder
+from sslbench.engine.pretrain import Options
 from sslbench.evaluation.features import encode
 from sslbench.requests import resolved
 from sslbench.tables.jobs import Job, Tell
@@ -200,7 +201,7 @@ def test_runs_lie_where_the_commands_put_them(monkeypatch: pytest.MonkeyPatch) -
 def small(monkeypatch: pytest.MonkeyPatch) -> sslbench.TableHandle:
     """A table of three rows whose runs take no time."""
     use(monkeypatch, lambda job, tell: finish(job, top1=accuracy(job)))
-    monkeypatch.setattr("sslbench.engine.pretrain.fingerprint", lambda data, root: "f")
+    monkeypatch.setattr("sslbench.engine.place.fingerprint", lambda data, root: "f")
     monkeypatch.setattr("sslbench.tables.grid.fingerprint", fingerprint_of)
     return sslbench.TableHandle(parse_table(TABLE, where="small"))
 

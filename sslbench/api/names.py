@@ -28,7 +28,7 @@ def recipe(
     """A recipe as a scale has it: a frozen value, to read, to change by `.but`, and to train.
 
     Args:
-        scale: smoke, laptop, cifar or paper; the last one has the published settings.
+        scale: smoke, laptop, desktop, cifar or paper; the last one has the published settings.
         dataset: that it is for; None is the scale's. A scale may have other settings for it.
         changes: dotted fields to values, as `pretrain` takes them.
     Raises:

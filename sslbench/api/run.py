@@ -213,7 +213,7 @@ def pretrain(
     Args:
         recipe: a name; a YAML file, or a recipe (see `sslbench.recipe`), which are trained as they
             are, so that the scale gives the data alone.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         changes: dotted fields to values, `{"target.momentum": 0.99, "predictor": None}`, after all
             that the scale does; `data.FIELD` changes the data.
         dataset: a name, "folder:PATH", or a spec; None is the scale's.

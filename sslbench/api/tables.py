@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,9 @@ class TableHandle:
         *,
         scale: str = "laptop",
         seeds: int | Sequence[int] | None = None,
+        until_decided: bool = False,
+        max_seeds: int | None = None,
+        budget_minutes: float | None = None,
         rows: Sequence[str] | None = None,
         dataset: str | Data | None = None,
         jobs: int = 1,
@@ -109,10 +113,15 @@ class TableHandle:
         """Train and score what is lacking, and keep the result as `sslbench ablate` does.
 
         Args:
-            scale: smoke, laptop, cifar or paper.
+            scale: smoke, laptop, desktop, cifar or paper.
             seeds: how many (0, 1, ...), or which; None: as many as the scale takes.
+            until_decided: add seeds, look by look, to the rows of claims that are undecided;
+                `seeds` is then the number of the first look (None: 3).
+            max_seeds: of the last such look; None: 12.
+            budget_minutes: no such look is begun that takes longer than is left of these.
             rows: ids of the only rows wanted; None: all. Baselines come with them.
-            dataset: a name, "folder:PATH", or a spec; None is the scale's.
+            dataset: a name, "folder:PATH", or a spec; None: the set that the scale is measured on
+                (CIFAR-10 at `laptop`) where it lies under `root`, else the scale's own.
             jobs: worker processes; 1 trains in this one.
             changes: of every row that has the field, as `sslbench.pretrain` takes them.
             runs, root: as `sslbench.pretrain` takes them.
@@ -125,21 +134,42 @@ class TableHandle:
             `commit` and more; the `file` of the result; and in `failed` a sentence for each run
             that failed for another reason than its numbers, of which a warning tells too.
         Raises:
-            UserError: an unknown row, scale or field, or bad data.
+            UserError: an unknown row, scale or field, bad data, or looks that decide nothing.
             Interrupted: stopped by a signal; the same call goes on from there.
         """
         from sslbench.reports.frames import number_frame
+        from sslbench.tables.adaptive import Budget, decide
         from sslbench.tables.results import result_path
 
         request = self._request(scale, seeds, rows, dataset, changes, runs, root)
-        plan = request.plan()
-        failed = _train(plan, root=request.root, jobs=jobs, device=device, progress=progress)
-        [self.measured] = request.measure()
-        file = result_path(Path(results), self.measured)
-        self.measured.save(file)
+
+        sizes = []
+
+        def train(plan: Plan) -> list[str]:
+            sizes.append(len(plan.runs))
+            return _train(plan, root=request.root, jobs=jobs, device=device, progress=progress)
+
+        def keep(measured: MeasuredTable) -> None:
+            self.measured = measured
+            measured.save(result_path(Path(results), measured))
+
+        if until_decided:
+            [growing] = request.growing(
+                first=_count(seeds), most=max_seeds, results=Path(results), device=device
+            )
+            budget = Budget(budget_minutes, time.monotonic)
+            failed = decide(growing, budget=budget, jobs=jobs, train=train, tell=_tell(progress),
+                            keep=keep)  # fmt: skip
+        else:
+            _refuse_looks(max_seeds, budget_minutes)
+            failed = train(request.plan())
+            [measured] = request.measure()
+            keep(measured)
+        assert self.measured is not None
         if failed:
-            text = f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed)
+            text = f"{len(failed)} of {sizes[-1]} runs failed: " + "; ".join(failed)
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+        file = result_path(Path(results), self.measured)
         frame = number_frame(self.measured, rows=request.rows)
         frame.attrs |= {"file": str(file), "failed": failed}
         return frame
@@ -182,6 +212,25 @@ class TableHandle:
             runs=runs_folder(runs),
             root=data_root(root),
         )
+
+
+def _count(seeds: int | Sequence[int] | None) -> int | None:
+    """How many seeds the first look has. Raises UserError for a list of them."""
+    if seeds is None or isinstance(seeds, int):
+        return seeds
+    raise UserError("until_decided takes the seeds 0, 1, ...; give in `seeds` how many, no list.")
+
+
+def _refuse_looks(max_seeds: int | None, budget_minutes: float | None) -> None:
+    if max_seeds is not None or budget_minutes is not None:
+        raise UserError("max_seeds and budget_minutes go with until_decided=True; give both.")
+
+
+def _tell(progress: bool) -> Callable[[str], None]:
+    """Where looks are told of: on standard error where it is seen, else nowhere."""
+    from sslbench.reports.progress import told, watched
+
+    return told if progress and watched() else lambda sentence: None
 
 
 def _train(plan: Plan, *, root: Path, jobs: int, device: str, progress: bool) -> list[str]:

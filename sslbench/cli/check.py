@@ -50,8 +50,9 @@ class Check(Grid):
         mine = device_class(pick_device(self.device))
         own = [table for table in found if table.id in TABLES and on_own_data(table)]
         by_table = {t.id: t for t in sorted(own, key=lambda t: t.device_class == mine)}
-        request = self.request(list(by_table))
-        data = fingerprint(request.data or find_scale(self.scale).data, root=self.data_root)
+        own_data = find_scale(self.scale).data
+        request = self.request(list(by_table), dataset=own_data)
+        data = fingerprint(request.data or own_data, root=self.data_root)
         for table in by_table.values():  # before hours of training, not after
             require_same_request(table, request.overrides, data)
         failed = self.train(request.plan())

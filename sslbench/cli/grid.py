@@ -15,6 +15,7 @@ from sslbench.errors import UserError
 from sslbench.requests import GridRequest
 
 if TYPE_CHECKING:
+    from sslbench.recipes.specs import Data
     from sslbench.tables.grid import Plan
 
 
@@ -36,7 +37,7 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
         tables: Sequence[str],
         *,
         rows: Sequence[str] | None = None,
-        dataset: str | None = None,
+        dataset: "str | Data | None" = None,
     ) -> GridRequest:
         """What is asked for. Raises UserError with the nearest names."""
         from sslbench.tables.schema import load_table

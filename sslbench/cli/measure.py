@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sslbench.cli import options as o
-from sslbench.cli.grid import Grid
+from sslbench.cli.until_decided import UntilDecided, next_look, plain_look
 from sslbench.errors import RunFailed
+from sslbench.requests import GridRequest
 
 if TYPE_CHECKING:
+    from sslbench.tables.adaptive import Growing
     from sslbench.tables.grid import Plan
     from sslbench.tables.results import MeasuredTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(o.OnData, Grid, o.Results):
+class Measure(UntilDecided, o.Results):
     """The options with which tables are measured and kept."""
 
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="A set's name, or NAME:PATH for local folders. Default: the set that the scale's "
+            "tables are measured on (laptop: cifar10) where it lies under --data-root, else the "
+            "scale's own."
+        ),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print runs, the finished ones, and the time.")
     ] = False
@@ -37,34 +47,76 @@ class Measure(o.OnData, Grid, o.Results):
             RunFailed: at the end, when a run failed for another reason than its numbers; a
                 diverged run is a result.
         """
+        self.require_fitting_options()
         request = self.request(tables, rows=rows, dataset=self.dataset)
+        if not self.json:
+            typer.echo(request.why)
+        if self.until_decided:
+            self._until_decided(self.growing(request, self.results), request)
+            return
         plan = request.plan()
         if self.dry_run:
-            self._tell_plan(plan)
+            self._tell_plan(plan, request)
             return
         failed = self.train(plan, backend=self.backend)
-        self._tell(request.measure())
+        self._tell(request.measure(), request)
         if failed:
             raise RunFailed(f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed))
 
-    def _tell_plan(self, plan: "Plan") -> None:
+    def _until_decided(self, tables: "list[Growing]", request: GridRequest) -> None:
+        if self.dry_run:
+            self._tell_looks(tables)
+            return
+        failed = self.decide(
+            tables, train=lambda plan: self.train(plan, backend=self.backend), keep=self._keep
+        )
+        self._show([table.measured for table in tables if table.measured is not None], request)
+        if failed:
+            raise RunFailed(f"{len(failed)} runs failed: " + "; ".join(failed))
+
+    def _tell_looks(self, tables: "list[Growing]") -> None:
+        """What the next look of each table would cost."""
+        from sslbench.tables.adaptive import asked, ended
+
+        found = [(table, next_look(table)) for table in tables]
         if self.json:
-            self.print_json(plain_plan(plan, jobs=self.jobs))
+            self.print_json([plain_look(table, due, jobs=self.jobs) for table, due in found])
+            return
+        for table, due in found:
+            if due is None:
+                typer.echo(ended(table))
+                continue
+            show_plan(due.plan, jobs=self.jobs)
+            rows = ", ".join(f"{row} ({count})" for row, count in due.seeds.items())
+            typer.echo(f"{asked(due)}. Seeds of its rows: {rows}.")
+
+    def _tell_plan(self, plan: "Plan", request: GridRequest) -> None:
+        if self.json:
+            data = {"dataset": request.dataset, "why": request.why}
+            self.print_json(plain_plan(plan, jobs=self.jobs) | data)
         else:
             show_plan(plan, jobs=self.jobs)
 
-    def _tell(self, measured: "list[MeasuredTable]") -> None:
+    def _tell(self, measured: "list[MeasuredTable]", request: GridRequest) -> None:
+        for table in measured:
+            self._keep(table)
+        self._show(measured, request)
+
+    def _keep(self, table: "MeasuredTable") -> None:
+        from sslbench.tables.results import result_path
+
+        table.save(result_path(self.results, table))
+
+    def _show(self, measured: "list[MeasuredTable]", request: GridRequest) -> None:
         from sslbench.reports.terminal import show_table
         from sslbench.tables.results import result_path
 
-        for table in measured:
-            table.save(result_path(self.results, table))
         if self.json:
-            self.print_json([table.to_dict() for table in measured])
+            self.print_json([table.to_dict() | {"why": request.why} for table in measured])
             return
         for table in measured:
-            show_table(table)
             typer.echo(str(result_path(self.results, table)))
+            show_table(table)
 
 
 def plain_plan(plan: "Plan", *, jobs: int) -> dict[str, Any]:

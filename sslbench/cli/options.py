@@ -25,7 +25,7 @@ RunOrFile = Annotated[
         metavar="RUN", help="A run (folder, or start of its name), or another library's encoder."
     ),
 ]
-Scale = Annotated[str, typer.Option(help="smoke, laptop, cifar or paper.")]
+Scale = Annotated[str, typer.Option(help="smoke, laptop, desktop, cifar or paper.")]
 
 
 def seed_of(what: str) -> Any:

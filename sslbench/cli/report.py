@@ -17,6 +17,7 @@ from sslbench.files import entries, write_atomically
 if TYPE_CHECKING:
     from sslbench.reports.runs.collect import Collection
     from sslbench.tables.results import MeasuredTable
+    from sslbench.tables.schema import Table
 
 RUN_FORMATS = ("terminal", "html", "markdown")
 NO_TABLES = ("benchmarks", "tuning")  # folders of results that hold something else
@@ -39,6 +40,10 @@ class Report(o.Results, o.Runs):
     ] = "terminal"
     scale: Annotated[str | None, typer.Option(help="Only this scale's results.")] = None
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: reports/.")] = None
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="A README whose part between the report's markers is written anew."),
+    ] = None
     analyses: Annotated[
         Path, typer.Option(help="Figures of `sslbench analyze` for the end of the HTML page.")
     ] = Path("analyses")
@@ -64,6 +69,8 @@ class Report(o.Results, o.Runs):
         if self.format_ not in RUN_FORMATS:
             hint = did_you_mean(self.format_, RUN_FORMATS)
             raise UserError(f"No format '{self.format_}' of a report of runs{hint}")
+        if self.readme is not None:
+            raise UserError("--readme shows measured tables; name tables, or nothing.")
         shown = view(collection)
         if self.format_ == "terminal":
             from sslbench.reports.runs.terminal import show_runs
@@ -84,17 +91,26 @@ class Report(o.Results, o.Runs):
 
     def _tables(self, names: Sequence[str]) -> None:
         """Tables as they are asked for. A damaged result or run is named, and the rest goes on."""
+        from sslbench.reports.readme import update_readme
+        from sslbench.reports.terminal import show_headline, show_table, show_verdicts
         from sslbench.reports.tuning_figures import load_records
         from sslbench.reports.write import FORMATS, write_reports
 
+        if self.readme is not None and self.format_ != "markdown":
+            raise UserError("--readme shows what --format markdown writes; give both.")
         if self.format_ not in (known := ["terminal", *FORMATS]):
             raise UserError(f"No format '{self.format_}'{did_you_mean(self.format_, known)}")
         measured = load_results(self.results, tables=names, scale=self.scale, tell=_warn)
+        absent = [] if names or self.scale else tables_without(measured)
         if self.format_ == "terminal":
-            from sslbench.reports.terminal import show_table
+            from sslbench.reports.outline import outline
+            from sslbench.reports.overview import headline
 
-            for table in measured:
+            entries = outline(measured)
+            for table in (table for entry in entries for table in entry.tables):
                 show_table(table)
+            if len(entries) > 1:
+                show_headline(headline(entries, absent))
             return
         for table in measured:
             if sentence := without_definition(table):
@@ -106,10 +122,15 @@ class Report(o.Results, o.Runs):
         tuning = load_records(self.results, tell=_warn) if not names else []
         written = write_reports(
             measured, out=self._folder(), formats=[self.format_], runs=where,
-            analyses=self.analyses, tuning=tuning,
+            analyses=self.analyses, absent=absent, tuning=tuning,
         )  # fmt: skip
+        if self.readme is not None:
+            update_readme(self.readme, measured, absent=absent, out=self._folder())
+            written.append(self.readme)
         for path in written:
             typer.echo(str(path))
+        if len(measured) == 1:
+            show_verdicts(measured[0])
 
     def _folder(self) -> Path:
         return self.out or Path("reports")
@@ -118,18 +139,19 @@ class Report(o.Results, o.Runs):
 def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection | None:
     """The runs that are meant; None where tables are.
 
-    A measured table's whole name means the table; anything else is a run folder, a folder of
-    them, or the start of runs' names.
+    A measured table's whole name means the table, on every data set that it was measured on;
+    anything else is a run folder, a folder of them, or the start of runs' names.
 
     Raises:
         UserError: a word is neither, or the words are of both kinds.
     """
     from sslbench.reports.runs.collect import collect, run_paths
 
-    tables = {path.stem for path in _result_files(results)}
+    files = _result_files(results)
+    tables = {path.stem for path in files}
     paths: list[Path] = []
     others: list[Path] = []
-    wanted = [name for name in names if name not in tables]
+    wanted = [name for name in names if not any(_is_of(path, name) for path in files)]
     if not wanted:
         return None
     for name in wanted:
@@ -144,7 +166,7 @@ def find_runs(names: Sequence[str], *, results: Path, runs: Path) -> Collection 
         paths += found
         others += rest
     if len(wanted) < len(names):
-        table = next(name for name in names if name in tables)
+        table = next(name for name in names if name not in wanted)
         raise UserError(
             f"'{table}' is a table and '{wanted[0]}' a run: each kind has a report of its own; "
             "name one kind at a time."
@@ -176,13 +198,13 @@ def load_results(
     paths = _result_files(results, scale)
     known = sorted({p.stem for p in paths})
     for name in tables or ():
-        if name not in known:
+        if not any(_is_of(path, name) for path in paths):
             raise UserError(
                 f"No measured table '{name}' under {results}{did_you_mean(name, known)}"
             )
     found = []
     for path in paths:
-        if not tables or path.stem in tables:
+        if not tables or any(_is_of(path, name) for name in tables):
             try:
                 found.append(judged(MeasuredTable.load(path)))
             except UserError as error:
@@ -195,6 +217,22 @@ def load_results(
             "ablate TABLE`, or name runs: `sslbench report runs`."
         )
     return found
+
+
+def tables_without(measured: Sequence[MeasuredTable]) -> list[Table]:
+    """The program's tables that have no measurement, in the lecture's order."""
+    from sslbench.tables.lecture import table_order
+    from sslbench.tables.schema import load_table
+
+    there = {table.id for table in measured}
+    return [load_table(name) for name in table_order() if name not in there]
+
+
+def _is_of(path: Path, name: str) -> bool:
+    """Whether a result's file is named so, or is the table of that id on some data set."""
+    from sslbench.data.registry import DATASETS
+
+    return path.stem == name or path.stem.removeprefix(f"{name}-") in DATASETS
 
 
 def _result_files(results: Path, scale: str | None = None) -> list[Path]:

@@ -14,7 +14,7 @@ from sslbench.data.registry import DATASETS, DatasetInfo
 if TYPE_CHECKING:
     from sslbench.data.dataset import Dataset, Raw
     from sslbench.data.fingerprints import fingerprint
-    from sslbench.data.loading import load
+    from sslbench.data.loading import load, unused_images
     from sslbench.data.split import Instances, Split
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "fingerprint",
     "load",
+    "unused_images",
 ]
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "Split": "sslbench.data.split",
     "fingerprint": "sslbench.data.fingerprints",
     "load": "sslbench.data.loading",
+    "unused_images": "sslbench.data.loading",
 }
 
 

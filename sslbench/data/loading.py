@@ -12,7 +12,8 @@ from sslbench.data.dataset import Dataset, Raw, count_shared
 from sslbench.data.fingerprints import drawn_fingerprint, fingerprint_of
 from sslbench.data.packed import pack
 from sslbench.data.sources import draw
-from sslbench.data.subsets import heldout, subset
+from sslbench.data.split import Split
+from sslbench.data.subsets import heldout, left_out, subset
 from sslbench.recipes.specs import Data, DrawnSpec
 
 
@@ -37,6 +38,18 @@ def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Datas
         raw = replace(packed.raw, train=train, test=test)
         data = _dataset(spec, raw, fingerprint_of(packed.content, spec))
     return data.to(device)
+
+
+def unused_images(spec: Data, *, root: Path, most: int) -> Split | None:
+    """Training images of the whole set that `load(spec)` leaves out, at most so many, in the same
+    size; None where it takes all, and of a drawn set, which has no more than it is asked for.
+
+    Raises:
+        UserError: as `load`.
+    """
+    if isinstance(spec, DrawnSpec) or spec.num_train is None:
+        return None
+    return left_out(pack(spec, root=Path(root)).raw.train, spec.num_train, most=most)
 
 
 def _dataset(spec: Data, raw: Raw, fingerprint: str) -> Dataset:

@@ -39,6 +39,19 @@ def subset(split: Split, count: int | None) -> Split:
     )
 
 
+def left_out(split: Split, count: int | None, *, most: int) -> Split | None:
+    """At most `most` of the images that `subset(split, count)` leaves, classes in proportion; None
+    where it leaves none. Not of clips, whose frames are near copies of each other."""
+    if count is None or count >= len(split) or split.clip is not None:
+        return None
+    taken = torch.zeros(len(split), dtype=torch.bool)
+    taken[stratified(_strata(split), len(split), count, purpose="subset")] = True
+    rest = split[~taken]
+    if len(rest) <= most:
+        return rest
+    return rest[stratified(_strata(rest), len(rest), most, purpose="left out")]
+
+
 def heldout(split: Split) -> Tensor:
     """Sorted int64 positions of a tenth of the training images, for choosing settings.
 

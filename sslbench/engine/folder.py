@@ -87,6 +87,7 @@ class Summary(TypedDict, total=False):
     error: str
     verdict: Verdict
     encoder_file: EncoderFile
+    start: str  # name of the run that it began from
     plugins: Mapping[str, str]  # of which the run uses code: name to hash
 
 
@@ -269,6 +270,14 @@ class RunFolder:
         if not exists(self.experiment_path):
             return "absent"
         return self.summary().get("status", "started")
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training has ended at a value that is not finite, as of now."""
+        summary = self.summary()
+        verdict = summary.get("verdict")
+        failed = summary.get("status") == "failed"
+        return failed and verdict is not None and verdict["state"] == "diverged"
 
     def log(self) -> Log:
         """The log in step order; of a repeated step the later line counts. Lines that cannot be

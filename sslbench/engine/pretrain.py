@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sslbench import distributed
-from sslbench.data import Dataset, fingerprint, load
+from sslbench.data import Dataset, load
 from sslbench.engine import hardware
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.environment import environment
@@ -23,8 +24,10 @@ from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.options import Options as Options
+from sslbench.engine.place import run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
+from sslbench.engine.start import start_folder, take_over, trained_before
 from sslbench.engine.trainer import Trainer, steps_per_epoch
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
@@ -41,12 +44,6 @@ def monitored_epochs(epochs: int) -> int:
     return max(1, math.ceil(epochs / MONITOR_POINTS))
 
 
-def run_folder(experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:
-    """Where the run of an experiment lies: <recipe>-s<seed>-<digest> under `runs`."""
-    digest = run_digest(experiment, fingerprint(experiment.data, root=root))
-    return RunFolder(runs / f"{experiment.recipe.name}-s{experiment.seed}-{digest}")
-
-
 def pretrain(
     experiment: Experiment,
     *,
@@ -58,7 +55,7 @@ def pretrain(
     progress: Progress | None = None,
     dataset: Dataset | None = None,
 ) -> RunFolder:
-    """Train, or resume, or return the finished run.
+    """Train, or resume, or return the finished run. What it starts from is trained first.
 
     Args:
         experiment: what is trained; its digest names the folder.
@@ -83,6 +80,10 @@ def pretrain(
         if folder.status() == "finished":
             return folder
         dataset = dataset or load(experiment.data, root=root)
+        if begin := trained_before(folder, experiment, provenance, dataset.fingerprint):
+            pretrain(begin.experiment, provenance=begin.provenance, runs=runs, root=root,
+                     options=replace(options, until_epoch=None), monitor=monitor,
+                     progress=progress, dataset=dataset)  # fmt: skip
         dataset = dataset.without_heldout() if experiment.without_heldout else dataset
         run = _Run(folder, experiment, dataset, options, monitor, progress)
         if distributed.rank() == 0:
@@ -107,6 +108,7 @@ class _Run:
         self.options, self.monitor, self.progress = options, monitor, progress
         self.device = hardware.pick_device(options.device)
         self.digest = run_digest(experiment, dataset.fingerprint)
+        self.start = start_folder(folder, experiment, dataset.fingerprint)
         self.main = distributed.rank() == 0
         recipe = experiment.recipe
         compiles = hardware.compile_pays(
@@ -251,6 +253,8 @@ class _Run:
         if not path.is_file():
             if self.main:
                 self.folder.metrics_path.unlink(missing_ok=True)
+            if self.start is not None:
+                take_over(self.trainer.method, self.start)
             return
         state = load_checkpoint(path, digest=self.digest)
         try:
@@ -322,6 +326,7 @@ class _Run:
             "views_share": trainer.views_seconds / seconds if seconds else None,
             "peak_memory_bytes": hardware.peak_memory(self.device),
             "plugins": plugins_of(self.experiment),
+            **({"start": self.start.path.name} if self.start else {}),
             **environment(self.device, trainer.precision),
         }
         if error:

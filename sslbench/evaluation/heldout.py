@@ -1,10 +1,12 @@
-"""How good a run is on the held-out tenth of its training images: what studies choose by.
+"""How good a run is on training images that its probes are not fitted on: what studies choose by.
 
-The probes are fitted on the other nine tenths and never see those labels; the test images are not
-read. Self-supervised pre-training has seen the held-out images, as it has all training images, but
-not their labels: that is so for the in-training monitor and for the choice of the probes' settings
-too. The settings of the probes are chosen on the same images, so that the number is a little high,
-alike for every run; it is for choosing and for nothing else.
+Where a run takes a part of a set (`data.num_train`), these are training images that it left out,
+up to 10,000; otherwise the held-out tenth of its own, which of 8,000 images is too few to tell
+settings apart that differ by a point. The probes never see their labels, and the test images are
+not read.
+Self-supervised pre-training has seen a held-out tenth, as it has all of its training images, but
+not their labels. The settings of the probes are chosen on the same images, so that the number is a
+little high, alike for every run; it is for choosing and for nothing else.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from sslbench.data import Dataset
+from sslbench.data import Dataset, Split, unused_images
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import complement
@@ -28,15 +31,18 @@ from sslbench.files import exists, read_json, write_atomically
 from sslbench.typed import read_as
 
 LINEAR, NEIGHBOURS = "linear.features.v1", "knn.v1"
+MOST = 10_000  # a standard error of half a point
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldoutScore:
-    """One run on the held-out part of its training images.
+    """One run on images that it was not fitted on.
 
     Attributes:
         linear, knn: top-1 in percent of the best settings of each probe; None where the features
             are not finite.
+        num_train, num_heldout: images that the probes were fitted, and compared, on.
+        images: what it was compared on, training images that it left out or a tenth of its own.
         encoder: SHA-256 of the encoder's file.
         definitions: of the two protocols.
     """
@@ -45,6 +51,7 @@ class HeldoutScore:
     knn: float | None
     num_train: int
     num_heldout: int
+    images: Literal["left out", "tenth"]
     fingerprint: str
     encoder: str
     definitions: tuple[str, str]
@@ -56,8 +63,9 @@ def heldout_path(folder: RunFolder) -> Path:
 
 
 def current_heldout(folder: RunFolder) -> HeldoutScore | None:
-    """A run's held-out score, if it is there and of this run, its encoder and the probes as they
-    are now; None otherwise, so that it is measured again. An encoder that is gone is not asked."""
+    """A run's held-out score, if it is there and of this run, its encoder, the images and the
+    probes as they are now; None otherwise, so that it is measured again. An encoder that is gone is
+    not asked."""
     path = heldout_path(folder)
     if not exists(path):
         return None
@@ -73,11 +81,14 @@ def current_heldout(folder: RunFolder) -> HeldoutScore | None:
     return score if own and same else None
 
 
-def heldout_score(folder: RunFolder, dataset: Dataset, *, device: str = "cpu") -> HeldoutScore:
-    """Score a finished run on the held-out part, or read the score that is there.
+def heldout_score(
+    folder: RunFolder, dataset: Dataset, *, root: Path, device: str = "cpu"
+) -> HeldoutScore:
+    """Score a finished run on images left out, or read the score that is there.
 
     Args:
         dataset: the one that it was trained on, with labels.
+        root: where data sets lie, for the images that it left out.
         device: of the encoder and the linear probe; kNN is on the CPU.
     Raises:
         UserError: the data has no labels, or the encoder's file is missing or damaged.
@@ -85,20 +96,29 @@ def heldout_score(folder: RunFolder, dataset: Dataset, *, device: str = "cpu") -
     with folder.lock(wait=True):
         score = current_heldout(folder)
         if score is None:
-            score = _measured(folder, dataset, torch.device(device))
+            unused = unused_images(folder.experiment().data, root=root, most=MOST)
+            score = _measured(folder, dataset, unused, torch.device(device))
             write_atomically(heldout_path(folder), json.dumps(asdict(score), indent=1) + "\n")
     return score
 
 
-def _measured(folder: RunFolder, dataset: Dataset, device: torch.device) -> HeldoutScore:
-    labels = dataset.require_labels().train.labels
+def _measured(
+    folder: RunFolder, dataset: Dataset, unused: Split | None, device: torch.device
+) -> HeldoutScore:
+    train, heldout = dataset.require_labels().train, dataset.heldout.cpu()
+    images, labels, classes = train.images, train.labels, len(dataset.classes)
     assert labels is not None
-    labels, heldout, classes = labels.cpu(), dataset.heldout.cpu(), len(dataset.classes)
+    if unused is not None:
+        assert unused.labels is not None
+        heldout = torch.arange(len(images), len(images) + len(unused))
+        images = torch.cat([images, unused.images.to(images.device)])
+        labels = torch.cat([labels, unused.labels.to(labels.device)])
+    labels = labels.cpu()
     encoder = loaded_encoder(
         folder, folder.experiment().recipe, resolution=dataset.resolution, mean=dataset.mean,
         std=dataset.std,
     ).to(device)  # fmt: skip
-    features = encode(encoder, dataset.train.images, mean=dataset.mean, std=dataset.std)
+    features = encode(encoder, images, mean=dataset.mean, std=dataset.std)
     linear: float | None = None
     knn: float | None = None
     if bool(torch.isfinite(features).all()):
@@ -108,8 +128,8 @@ def _measured(folder: RunFolder, dataset: Dataset, device: torch.device) -> Held
         knn = choose(features, labels, heldout=heldout, num_classes=classes, protocol=neighbours)[2]
     return HeldoutScore(
         linear=linear, knn=knn, num_train=len(labels) - len(heldout), num_heldout=len(heldout),
-        fingerprint=dataset.fingerprint, encoder=file_hash(folder.encoder_path),
-        definitions=_definitions(),
+        images="tenth" if unused is None else "left out", fingerprint=dataset.fingerprint,
+        encoder=file_hash(folder.encoder_path), definitions=_definitions(),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sslbench.data import Dataset, load
 from sslbench.engine.folder import RunFolder
-from sslbench.engine.pretrain import Options, pretrain, run_folder
+from sslbench.engine.place import run_folder
+from sslbench.engine.pretrain import Options, pretrain
 from sslbench.engine.progress import Progress
 from sslbench.evaluation.knn import make_knn_monitor
 from sslbench.recipes.recipe import Experiment

@@ -133,6 +133,14 @@ class JointEmbedding(Method):
         # Not of the predictor: no target has one.
         return parameters([self.encoder, self.projector]) + self.objective.followed()[1]
 
+    @torch.no_grad()
+    def take_over(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().take_over(networks)
+        own, given = self.projector.state_dict(), networks.get("projector", {})
+        if _shapes(own) == _shapes(given):
+            self.projector.load_state_dict(given)
+        self.target.restart(self.encoder, self.projector)
+
     def groups(self) -> list[ParameterGroup]:
         heads = {"projector": self.recipe.projector, "predictor": self.recipe.predictor}
         return parameter_groups(self, heads={k: v for k, v in heads.items() if isinstance(v, MLP)})
@@ -176,6 +184,10 @@ class JointEmbedding(Method):
             features |= zip(same, together.chunk(len(same)), strict=True)
         projections: Tensor = self.projector(torch.cat([features[slot] for slot in views]))
         return dict(zip(views, projections.chunk(len(views)), strict=True))  # n×D each
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _listed(slots: Mapping[int, Tensor], num_views: int) -> list[Tensor | None]:

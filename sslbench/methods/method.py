@@ -78,6 +78,18 @@ class Method(nn.Module):
             clock: of the step.
         """
 
+    def take_over(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Before the first step of a run that begins from another: that one's networks in place of
+        random ones.
+
+        Args:
+            networks: state dicts by the names of `exported`, `encoder` among them; a head of
+                another shape than this method's is not read.
+        Raises:
+            RuntimeError: the encoder is of another architecture.
+        """
+        self.encoder.load_state_dict(networks["encoder"])
+
     def groups(self) -> list[ParameterGroup]:
         """The parameters to train, by part."""
         return parameter_groups(self, heads={})

@@ -61,6 +61,9 @@ class Target(nn.Module):
         """Of the moving average that it follows the online network by; None where it does not."""
         return None
 
+    def restart(self, encoder: nn.Module, projector: nn.Module) -> None:
+        """Follow an online network that has taken over the weights of another run."""
+
     def remember(self, projections: Tensor, indices: Tensor | None) -> None:
         """Take in N×D projections of the first view, after the optimiser's step."""
 
@@ -120,6 +123,11 @@ class NetworkTarget(Target):
 
     def networks(self) -> tuple[nn.Module, nn.Module] | None:
         return self.encoder, self.projector
+
+    def restart(self, encoder: nn.Module, projector: nn.Module) -> None:
+        if isinstance(self.spec, EMA):  # a random target stays what it is
+            self.encoder.load_state_dict(encoder.state_dict())
+            self.projector.load_state_dict(projector.state_dict())
 
     def momentum(self, clock: Clock) -> float | None:
         return ema_momentum(self.spec, clock.progress) if isinstance(self.spec, EMA) else None

@@ -30,7 +30,9 @@ class Recipe(Spec, interface=True):
 
     `name` and the two notes do not enter the digest. `batch_size` counts images over all
     processes; `accumulate` averages gradients over that many batches before one update (BYOL's
-    batch-size sweep).
+    batch-size sweep). `start` is a whole recipe: its run on the same data with the same seed is
+    trained first, and this one begins with that run's encoder and projector (the projector where
+    it is of the same shape), in place of random ones.
 
     A family says by `needs_labels` that it trains on labels; by `rank_matters` that embeddings of
     few dimensions are a fault, not what is asked for; `FORMER` is what a run's digest held of it
@@ -51,6 +53,7 @@ class Recipe(Spec, interface=True):
     epochs: int = 100
     batch_size: int = 256
     accumulate: int = 1
+    start: Recipe | None = later(None)
 
     @property
     def family(self) -> str:
@@ -73,6 +76,18 @@ class Recipe(Spec, interface=True):
         )
         for where, size in self.views.sizes() if self.epochs > 0 else ():
             self.encoder.require_view(size, where=where)
+        if self.start is not None:
+            self._validate_start(self.start)
+
+    def _validate_start(self, start: Recipe) -> None:
+        theirs = dict(start.leaves())
+        for path, own in self.leaves():
+            self.require(
+                not path.startswith("encoder.") or theirs.get(path) == own,
+                f"{path} is {own} here and {theirs.get(path)} in start ({start.name}); a run goes "
+                f"on with the encoder that it starts from, so set {path} and start.{path} alike.",
+            )
+        start.validate()
 
     @classmethod
     def in_order(cls) -> Sequence[Field[Any]]:
@@ -130,6 +145,11 @@ class Experiment(Spec):
     seed: int = 0
     scale: str = aside("laptop")
     without_heldout: bool = later(False)
+
+    @property
+    def start(self) -> Experiment | None:
+        """The run that this one begins from, on the same data and with the same seed."""
+        return None if self.recipe.start is None else self.but(recipe=self.recipe.start)
 
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")

@@ -15,8 +15,11 @@ from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.scales import SCALES, Axis, PublishedAt, Scale
 from sslbench.recipes.specs import Data
 
-Layer = tuple[str, Mapping[str, Any]]
+Changes = Mapping[str, Any]
+Layer = tuple[str, Changes]
+Provenance = dict[str, str]
 Axes = Mapping[str, Axis]
+_START = "start."
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Resolved:
 
     experiment: Experiment
     provenance: dict[str, str]
+
+    @property
+    def start(self) -> Resolved | None:
+        """The run that it begins from."""
+        if self.experiment.start is None:
+            return None
+        own = {k: v for k, v in self.provenance.items() if k.startswith(_START)}
+        layers = {k.removeprefix(_START): v for k, v in own.items() if k != f"{_START}kind"}
+        return Resolved(self.experiment.start, layers)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -55,59 +67,121 @@ def resolve(
 
     Values of layers other than `--set` are the published ones: the scale's axes map them to what
     it can afford (published batch 4096 to 256 here), by the scale at which they were published.
-    `--set` is taken literally. A scale may change more on the data set, and have what a study found
-    there, unless `tuned` is false.
+    `--set` is taken literally. `start` may be a recipe's name: that recipe as it is at this scale,
+    under the same layer's changes of `start.FIELD`. A scale may change more on the data set, and
+    have what a study found there, unless `tuned` is false.
 
     Raises:
         UserError: unknown recipe, scale or field, a wrong value, or pieces that do not fit.
     """
     chosen = find_scale(scale)
-    current = find_recipe(recipe)
-    leaves = dict(current.leaves())
-    provenance = dict.fromkeys(leaves, "recipe")
     data = data or chosen.data
     axes = chosen.axes_of(published_at, dataset=data.set_name)
-    mapped = [
-        (name, changes if name == "--set" else dict(_map_axes(changes, axes, recipe)))
-        for name, changes in layers
-    ]
-    own = chosen.layers(recipe, current, dataset=data.set_name, tuned=tuned)
-    for name, changes in [*own, *mapped]:
-        try:
-            current = apply(current, changes)
-        except UserError as error:
-            raise UserError(f"{recipe}, {name}: {error}") from None
-        # Leaf by leaf: a change of one field may bring others, such as those of a new kind.
-        before, leaves = leaves, dict(current.leaves())
-        provenance = _provenance(before, leaves, provenance, changes, name)
+    to = _To(chosen, axes, dataset=data.set_name, tuned=tuned)
+    current, provenance = _resolved(find_recipe(recipe), to, name=recipe, layers=layers)
     experiment = Experiment(recipe=current, data=data, seed=seed, scale=scale)
     return Resolved(experiment, provenance)
 
 
-def apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+@dataclass(frozen=True)
+class _To:
+    """Where a recipe is brought: a scale, with what it changes on a data set and what studies found
+    there, and its axes for the values of further layers."""
+
+    scale: Scale
+    axes: Axes
+    dataset: str
+    tuned: bool = True
+
+
+def _resolved(
+    current: Recipe, to: _To, *, name: str, layers: Sequence[Layer]
+) -> tuple[Recipe, Provenance]:
+    """A published recipe under all layers; its own start comes to the scale by itself."""
+    provenance: Provenance = dict.fromkeys(dict(current.leaves()), "recipe")
+    scaled = to.scale.layers(name, current, dataset=to.dataset, tuned=to.tuned)
+    if current.start is not None:
+        begun = _resolved(current.start, to, name=current.start.name, layers=())
+        current, provenance = _started(current, provenance, begun, "recipe")
+    mapped = [(layer, _mapped(layer, changes, to, name)) for layer, changes in layers]
+    for layer, changes in [*scaled, *mapped]:
+        try:
+            current, provenance = _layered(current, provenance, changes, layer, to)
+        except UserError as error:
+            raise UserError(f"{name}, {layer}: {error}") from None
+    return current, provenance
+
+
+def _layered(
+    current: Recipe, provenance: Mapping[str, str], changes: Changes, layer: str, to: _To
+) -> tuple[Recipe, Provenance]:
+    """One layer more. A start that it names is brought to the scale, with its changes of it."""
+    of_start = {k.removeprefix(_START): v for k, v in changes.items() if k.startswith(_START)}
+    named = changes.get("start", current.start)
+    if isinstance(named, str):
+        begun = _resolved(find_recipe(named), to, name=named, layers=[(layer, of_start)])
+    elif of_start and isinstance(named, Recipe):
+        before = {k.removeprefix(_START): v for k, v in provenance.items() if k.startswith(_START)}
+        inner = _mapped(layer, of_start, to, named.name)
+        begun = _layered(named, before, inner, layer, to)
+    else:
+        changed = apply(current, changes)
+        return changed, _provenance(current, changed, provenance, changes, layer)
+    named_in = layer if "start" in changes else provenance.get("start.kind", layer)
+    current, provenance = _started(current, provenance, begun, named_in)
+    own = {k: v for k, v in changes.items() if k != "start" and not k.startswith(_START)}
+    changed = apply(current, own)
+    return changed, _provenance(current, changed, provenance, own, layer)
+
+
+def _started(
+    recipe: Recipe, provenance: Mapping[str, str], begun: tuple[Recipe, Provenance], layer: str
+) -> tuple[Recipe, Provenance]:
+    """A recipe with another start, whose fields' layers are known."""
+    kept = {k: v for k, v in provenance.items() if k != "start" and not k.startswith(_START)}
+    of_start = {f"{_START}{k}": v for k, v in begun[1].items()}
+    return recipe.but(start=begun[0]), {**kept, f"{_START}kind": layer, **of_start}
+
+
+def apply(recipe: Recipe, changes: Changes) -> Recipe:
     """All changes of one layer at once: `kind` switches first, so that fields find their kind."""
     ordered = sorted(changes.items(), key=lambda item: item[0].count("."))
     return recipe.but(dict(ordered))
 
 
 def layered(
-    recipe: Recipe, provenance: Mapping[str, str], changes: Mapping[str, Any], layer: str
-) -> tuple[Recipe, dict[str, str]]:
+    recipe: Recipe,
+    provenance: Mapping[str, str],
+    changes: Changes,
+    layer: str,
+    *,
+    scale: str,
+    dataset: str,
+) -> tuple[Recipe, Provenance]:
     """One layer more on a recipe whose fields' layers are known.
 
+    Args:
+        scale, dataset: of a start that the layer names; the values are taken literally.
     Returns:
         The changed recipe, and the layer of each of its fields: this one where it names the field
         or moves its value.
     Raises:
         UserError: an unknown field, or a wrong value.
     """
-    changed = apply(recipe, changes)
-    leaves = dict(recipe.leaves()), dict(changed.leaves())
-    return changed, _provenance(*leaves, provenance, changes, layer)
+    to = _To(find_scale(scale), axes={}, dataset=dataset)
+    return _layered(recipe, provenance, changes, layer, to)
+
+
+def _mapped(layer: str, changes: Changes, to: _To, recipe: str) -> Changes:
+    """A layer's published values as those here; those of a start are mapped with it."""
+    if layer == "--set":
+        return changes
+    own = {k: v for k, v in changes.items() if k != "start" and not k.startswith(_START)}
+    return {**changes, **dict(_map_axes(own, to.axes, recipe))}
 
 
 def _map_axes(
-    changes: Mapping[str, Any], axes: Axes, recipe: str, *, inside: str = ""
+    changes: Changes, axes: Axes, recipe: str, *, inside: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """Published values to those here; the fields of a mapping are mapped under their own path."""
     for path, value in changes.items():
@@ -116,26 +190,23 @@ def _map_axes(
         if isinstance(value, Mapping):
             yield path, dict(_map_axes(value, axes, recipe, inside=f"{full}."))
         elif isinstance(value, (list, tuple)):
-            yield path, [_mapped(v, axis) for v in value]
+            yield path, [_here(v, axis) for v in value]
         else:
-            yield path, _mapped(value, axis)
+            yield path, _here(value, axis)
 
 
-def _mapped(value: Any, axis: Axis | None) -> Any:
+def _here(value: Any, axis: Axis | None) -> Any:
     return value if axis is None else axis[value]
 
 
 def _provenance(
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    old: Mapping[str, str],
-    changes: Mapping[str, Any],
-    layer: str,
-) -> dict[str, str]:
+    before: Recipe, after: Recipe, old: Mapping[str, str], changes: Changes, layer: str
+) -> Provenance:
+    """Leaf by leaf: a change of one field may bring others, such as those of a new kind."""
     inside = tuple(f"{root}." for root in changes)
-    out = {}
-    for path, value in after.items():
+    leaves, out = dict(before.leaves()), {}
+    for path, value in after.leaves():
         named = path in changes or path.startswith(inside)
-        moved = path not in before or before[path] != value
+        moved = path not in leaves or leaves[path] != value
         out[path] = layer if named or moved else old.get(path, layer)
     return out

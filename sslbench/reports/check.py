@@ -232,7 +232,8 @@ def _refuse_stale(table: MeasuredTable, side: str) -> None:
     if table.stale:
         raise UserError(
             f"{table.id}: the {side} has numerics {table.numerics}, older than this version's; "
-            f"measure it again with `sslbench ablate {table.id} --scale {table.scale}`."
+            f"measure it again with `sslbench ablate {table.id} --scale {table.scale} "
+            f"--dataset {table.dataset}`."
         )
 
 

@@ -24,7 +24,7 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "data": "; ".join(data),
         "fingerprint": ", ".join(filter(None, dict.fromkeys(prints))),
         "protocols": ", ".join(protocols(table)),
-        "seeds": f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})",
+        "seeds": _seeds(table),
         "device": table.device,
         "device class": table.device_class,
         "run time": f"{table.minutes:.1f} min",
@@ -35,6 +35,22 @@ def company(table: MeasuredTable) -> dict[str, str]:
         "overrides": ", ".join(f"{k}={v}" for k, v in table.overrides.items()),
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def seed_count(table: MeasuredTable) -> str:
+    """ "3 seeds", or "up to 12 seeds" where claims decided how many."""
+    count = len(table.seeds)
+    return f"{'up to ' if table.looks else ''}{count} seed{'' if count == 1 else 's'}"
+
+
+def _seeds(table: MeasuredTable) -> str:
+    """How many, and which; with the looks where seeds were added until claims were decided."""
+    shown = f"{len(table.seeds)} ({', '.join(map(str, table.seeds))})"
+    if not table.looks:
+        return shown
+    taken = ", ".join(str(look.seeds) for look in table.looks)
+    left = f"; planned: {', '.join(map(str, table.planned))}" if table.planned else ""
+    return f"{shown}, fewer in rows of claims that were decided; looked at {taken}{left}"
 
 
 def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
@@ -59,7 +75,7 @@ def company_line(table: MeasuredTable) -> str:
         f"scale {facts['scale']}",
         facts["data"],
         facts.get("protocols", ""),
-        f"{len(table.seeds)} seed{'s' if len(table.seeds) != 1 else ''}",
+        seed_count(table),
         facts.get("device class", ""),
         f"commit {_short(table.commit)}" if table.commit else "",
         f"plugins {facts['plugins']}" if "plugins" in facts else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,14 +114,8 @@ def is_measured(table: MeasuredTable) -> bool:
 
 
 def table_key(table: MeasuredTable) -> str:
-    """A name that no other measured table has: id, scale and device class."""
-    return f"{table.id}-{table.scale}-{table.device_class}"
-
-
-def unique_names(tables: Sequence[MeasuredTable]) -> list[str]:
-    """For anchors and files: the id, or the whole key where an id is measured more than once."""
-    ids = [table.id for table in tables]
-    return [t.id if ids.count(t.id) == 1 else table_key(t) for t in tables]
+    """A name that no other measured table has: id, scale, data set and device class."""
+    return f"{table.id}-{table.scale}-{table.dataset}-{table.device_class}"
 
 
 def row_label(row: MeasuredRow) -> str:

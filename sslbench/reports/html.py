@@ -27,13 +27,17 @@ from sslbench.reports.display import (
     grid,
     is_measured,
     table_key,
-    unique_names,
 )
 from sslbench.reports.embedded import embedded_figures
+from sslbench.reports.outline import Entry, outline
+from sslbench.reports.overview import all_methods, by_family, headline, meanings
 from sslbench.reports.panels import short_names
+from sslbench.reports.sentences import OUTCOMES, measured_facts, outcome_sentence
 from sslbench.reports.time_plot import MAX_NAMED, time_plot
 from sslbench.reports.tuning_figures import Studies, studies_context
+from sslbench.reports.verdict_bars import verdict_bars
 from sslbench.tables.results import MeasuredTable
+from sslbench.tables.schema import Table
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -41,7 +45,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 200  # that a table shows at once; further ones are folded, FOLDED in a part
 FOLDED = 1000
 MAX_NOTES = 40  # that a list shows at once
-OUTCOMES = ("held", "not held", "undecided", "not measured")
 
 
 def html_report(
@@ -49,27 +52,67 @@ def html_report(
     *,
     runs: Path | None = None,
     analyses: Path | None = None,
+    absent: Sequence[Table] = (),
     tuning: Sequence[Studies] = (),
 ) -> str:
-    """The page: an index, then every table with its claims, plots and company, then analyses and
-    studies.
+    """The page: what came out on one screen, every table in the lecture's order with its claims,
+    plots and company, then analyses and studies.
 
     Args:
-        tables: in the order to show them.
         runs: the folder of run folders, for the training curves and the figures of `sslbench
             analyze` beside each table's runs; None leaves them out.
         analyses: a folder of such figures of several runs, for the end of the page.
+        absent: tables that were not measured, to name them.
         tuning: studies, after those.
     """
     template = page_template("report.html.j2")
-    names = unique_names(tables)
-    views = [{"name": n, **_view(t, runs)} for n, t in zip(names, tables, strict=True)]
+    entries = outline(tables)
     caption, figures = ("", []) if analyses is None else embedded_figures([("", analyses)])
     page = template.render(
-        views=views, analyses=figures, caption=caption, marks=MARKS, outcomes=OUTCOMES,
+        opening=_opening(entries, absent),
+        sections=_sections(entries, runs),
+        absent=absent,
+        analyses=figures,
+        caption=caption,
+        marks=MARKS,
+        outcomes=OUTCOMES,
         **studies_context(tuning),
-    )  # fmt: skip
+    )
     return page + "\n"
+
+
+def _opening(entries: Sequence[Entry], absent: Sequence[Table]) -> dict[str, Any]:
+    """What the template shows first."""
+    return {
+        "headline": headline(entries, absent),
+        "meanings": meanings(entries),
+        "bars": verdict_bars(by_family(entries)),
+        "cost": _cost(entries),
+    }
+
+
+def _cost(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Accuracy against training time of all methods."""
+    table = all_methods(entries)
+    if table is None:
+        return None
+    plot = time_plot(table, salt="opening")
+    return {"name": table.id, "plot": plot, "facts": measured_facts(table)}
+
+
+def _sections(entries: Sequence[Entry], runs: Path | None) -> list[dict[str, Any]]:
+    """Sections of the lecture, each with the measurements of its tables."""
+    return [
+        {
+            "title": title,
+            "entries": [
+                {"views": [{"name": name, **_view(table, runs)}
+                           for name, table in zip(entry.names, entry.tables, strict=True)]}
+                for entry in group
+            ],
+        }
+        for title, group in groupby(entries, key=lambda entry: entry.place.section)
+    ]  # fmt: skip
 
 
 def page_template(name: str) -> Template:
@@ -102,7 +145,8 @@ def _view(table: MeasuredTable, runs: Path | None) -> dict[str, Any]:
         **cells_view(table),
         "measured": is_measured(table),
         "counts": counts,
-        "where": _where(table),
+        "sentence": outcome_sentence(table),
+        "facts": measured_facts(table),
         "company": company(table),
         "company_line": company_line(table),
         "notes": notes(table),
@@ -121,14 +165,6 @@ def blocks(shown: Grid) -> list[tuple[str, list[Line]]]:
     folded = [rows[i : i + FOLDED] for i in rest]
     titles = [f"Rows {i + 1:,} to {i + len(part):,}" for i, part in zip(rest, folded, strict=True)]
     return [("", first), *zip(titles, folded, strict=True)]
-
-
-def _where(table: MeasuredTable) -> str:
-    if not is_measured(table):
-        return "not measured here"
-    count = len(table.seeds)
-    facts = (table.scale, table.device_class, f"{count} seed{'' if count == 1 else 's'}")
-    return " · ".join(filter(None, facts))
 
 
 def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:

@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
+from sslbench.reports import plots
 from sslbench.reports.company import company, company_line, not_measured, notes
-from sslbench.reports.display import MARKS, Grid, Heading, grid, unique_names
+from sslbench.reports.display import MARKS, Grid, Heading, grid
+from sslbench.reports.markdown_opening import VERDICTS, escape, figure_file, opening
+from sslbench.reports.outline import Entry, outline
+from sslbench.reports.overview import by_family
+from sslbench.reports.sentences import measured_facts, outcome_sentence
 from sslbench.reports.time_plot import time_plot
+from sslbench.reports.verdict_bars import verdict_bars
 from sslbench.tables.results import MeasuredTable
+from sslbench.tables.schema import Table
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
-
-def markdown_files(tables: Sequence[MeasuredTable]) -> dict[str, str]:
+def markdown_files(
+    tables: Sequence[MeasuredTable], *, absent: Sequence[Table] = ()
+) -> dict[str, str]:
     """File name to text: report.md, and the plots that it shows, to lie beside it."""
-    figures = markdown_figures(tables)
-    return {"report.md": markdown_report(tables, figures=figures), **figures}
+    entries = outline(tables)
+    figures = _figures(entries)
+    return {"report.md": markdown_report(entries, absent=absent, figures=figures), **figures}
 
 
-def markdown_report(tables: Sequence[MeasuredTable], *, figures: Collection[str]) -> str:
-    """All tables under one title, with an index when there are several.
+def markdown_report(
+    entries: Sequence[Entry], *, absent: Sequence[Table], figures: Collection[str]
+) -> str:
+    """What came out, then all tables in the lecture's order.
 
     Args:
+        absent: tables that were not measured, to name them.
         figures: names of the plots' files that lie beside the page.
     """
-    parts = ["# sslbench results"]
-    names = dict(zip(unique_names(tables), tables, strict=True))
-    if len(tables) > 1:
-        parts.append("\n".join(f"- [{escape(t.title)}](#{name})" for name, t in names.items()))
-    for name, table in names.items():
-        parts += [f'<a id="{name}"></a>', markdown_table(table)]
-        if (file := _figure_file(name)) in figures:
-            parts.append(f"![Accuracy against training time]({file})")
+    parts = ["# sslbench results", *opening(entries, absent=absent)]
+    if absent:
+        names = ", ".join(f"`{table.id}`" for table in absent)
+        parts.append(f"Not measured here: {names}.")
+    for entry in entries:
+        for i, (name, table) in enumerate(zip(entry.names, entry.tables, strict=True)):
+            parts += [f'<a id="{name}"></a>', markdown_table(table, first=i == 0)]
+            if (file := figure_file(name)) in figures:
+                parts.append(f"![Accuracy against training time]({file})")
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_figures(tables: Sequence[MeasuredTable]) -> dict[str, str]:
-    """File name to SVG of each table's plot of accuracy against time."""
-    names = zip(unique_names(tables), tables, strict=True)
-    return {_figure_file(n): on_any_page(svg) for n, t in names if (svg := time_plot(t))}
+def _figures(entries: Sequence[Entry]) -> dict[str, str]:
+    """File name to SVG: the verdicts by family, and each table's accuracy against time."""
+    bars = verdict_bars(by_family(entries))
+    found = {VERDICTS: plots.on_any_page(bars)} if bars else {}
+    for entry in entries:
+        for name, table in zip(entry.names, entry.tables, strict=True):
+            if svg := time_plot(table):
+                found[figure_file(name)] = plots.on_any_page(svg)
+    return found
 
 
-def _figure_file(name: str) -> str:
-    return f"{name}-time.svg"
-
-
-def on_any_page(svg: str) -> str:
-    """A file of its own cannot take its ink from the page: a grey that reads on white and black."""
-    return svg.replace("<svg ", '<svg style="color: #7d8590; font-family: sans-serif" ', 1) + "\n"
-
-
-def markdown_table(table: MeasuredTable) -> str:
-    """One table: title, company line, cells, rank agreement, claims, notes, what is missing."""
+def markdown_table(table: MeasuredTable, *, first: bool = True) -> str:
+    """One measurement: title, what came out, company line, cells, rank agreement, claims, notes,
+    what is missing. One that is not the table's `first` stands below it."""
+    title = escape(table.title) if first else f"Also measured: {escape(measured_facts(table))}"
     parts = [
-        f"## {escape(table.title)}",
-        escape(_source(table)),
+        f"{'##' if first else '###'} {title}",
+        escape(_source(table)) if first else "",
+        escape(outcome_sentence(table)),
         f"*{escape(company_line(table))}*",
         cells(grid(table)),
     ]
@@ -69,11 +79,6 @@ def markdown_table(table: MeasuredTable) -> str:
     facts = [f"{name}: {fact}" for name, fact in company(table).items()]
     parts.append(bullets("Measured with", facts))
     return "\n\n".join(part for part in parts if part)
-
-
-def escape(text: str) -> str:
-    """Text whose characters mean nothing to Markdown or HTML."""
-    return _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;"))
 
 
 def _source(table: MeasuredTable) -> str:

@@ -273,6 +273,11 @@ def to_svg(figure: Figure, salt: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", text).strip()
 
 
+def on_any_page(svg: str) -> str:
+    """A file of its own cannot take its ink from the page: a grey that reads on white and black."""
+    return svg.replace("<svg ", '<svg style="color: #7d8590; font-family: sans-serif" ', 1) + "\n"
+
+
 def _short_numbers(match: re.Match[str]) -> str:
     """Coordinates to a hundredth of a point: half the bytes, the same picture."""
     return re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m.group(0)):.2f}", match.group(0))

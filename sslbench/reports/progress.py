@@ -41,6 +41,11 @@ def watched() -> bool:
     return console.is_terminal or console.is_jupyter
 
 
+def told(sentence: str) -> None:
+    """What comes next, or how it ended, in a line between the bars."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def run_progress(title: str) -> Iterator[Report]:
     """A bar for one run; yields what the engine calls at every log point."""

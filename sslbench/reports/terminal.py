@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,21 @@ MAX_REMARKS = 40
 
 
 def show_table(table: MeasuredTable, *, console: Console | None = None) -> None:
-    """Print one table: cells, claims, notes, and the company line."""
+    """Print one table: cells, notes, the company line, and last the verdicts on its claims."""
     console = console or Console()
     console.print(render(table, width=console.width))
+
+
+def show_headline(sentences: Sequence[str]) -> None:
+    """Print the verdicts of several tables, counted."""
+    for sentence in sentences:
+        Console().print(Text(sentence, style="bold"))
+
+
+def show_verdicts(table: MeasuredTable) -> None:
+    """Print the verdict on each claim in words, to stderr: beside written files, whose paths are
+    the output."""
+    Console(stderr=True).print(Group(*_verdicts(table)))
 
 
 def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
@@ -41,13 +54,12 @@ def render(table: MeasuredTable, *, width: int = 100) -> RenderableType:
     if table.rank_agreement:
         taus = ", ".join(f"{key} {tau:+.2f}" for key, tau in table.rank_agreement.items())
         parts.append(Text(f"rank agreement with the published rows (Kendall's tau): {taus}"))
-    parts += [_claim(claim) for claim in table.claims]
     remarks = [*notes(table), *(f"Not measured: {text}" for text in not_measured(table))]
     if (left := len(remarks) - MAX_REMARKS) > 0:
         remarks = [*remarks[:MAX_REMARKS], f"{left:,} more notes: --format html or markdown"]
     parts += [Text(f"· {text}", style="bright_black") for text in remarks]
     parts.append(Text(company_line(table), style="italic bright_black"))
-    return Group(*parts)
+    return Group(*parts, *_verdicts(table))
 
 
 def _rows(table: MeasuredTable, width: int) -> list[RenderableType]:
@@ -142,8 +154,17 @@ def _entry(entry: Entry, heading: Heading) -> Text:
     return Text(entry.text, style="" if heading.part == "ours" else "bright_black")
 
 
-def _claim(claim: ClaimResult) -> Text:
-    text = Text(f"{MARKS[claim.ours]} ", style=_COLOURS[claim.ours])
-    text.append(f"{claim.says} ", style="default")
-    detail = f": {claim.detail}" if claim.detail else ""
-    return text.append(f"{claim.verdict}{detail}", style=_COLOURS[claim.ours])
+def _verdicts(table: MeasuredTable) -> list[Text]:
+    count = len(table.seeds)
+    seeds = f"{count} seed{'s' if count != 1 else ''}"
+    return [_verdict(claim, seeds) for claim in table.claims]
+
+
+def _verdict(claim: ClaimResult, seeds: str) -> Text:
+    """Such as "✓ Held: a beats b (a - b = 1.2 ± 0.4, needs > 0; 3 seeds)."."""
+    verdict = claim.verdict[:1].upper() + claim.verdict[1:]
+    text = Text(f"{MARKS[claim.ours]} {verdict}: ", style=_COLOURS[claim.ours])
+    text.append(claim.says.rstrip("."), style="default")
+    measured = claim.ours != "not measured"
+    why = "; ".join(filter(None, (claim.detail, seeds if measured else "")))
+    return text.append(f" ({why})." if why else ".", style=_COLOURS[claim.ours])

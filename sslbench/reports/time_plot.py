@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MINUTES = "run:minutes"
+LEAST = 2  # trained rows
 MAX_NAMED = 60  # rows whose names fit beside the plot
 
 
@@ -23,19 +24,28 @@ class _Point(NamedTuple):
     interval: float
 
 
-def time_plot(table: MeasuredTable) -> str | None:
+def time_plot(table: MeasuredTable, *, salt: str = "time") -> str | None:
     """An SVG of the first accuracy against the minutes of training, both means over seeds, with the
     accuracy's 95 % interval. None for a table without minutes, or fewer than two trained rows.
-    More than 60 rows are points without names."""
-    minutes = next((column for column in table.columns if column.metric == MINUTES), None)
-    accuracy = next((column for column in table.columns if column.unit == "%"), None)
-    if minutes is None or accuracy is None:
-        return None
-    points = _points(table, accuracy, minutes)
-    if len(points) < 2:
+    More than 60 rows are points without names. `salt` keeps the ids of a second copy apart."""
+    columns = _columns(table)
+    if columns is None or len(points := _points(table, *columns)) < LEAST:
         return None
     draw = _draw if len(points) <= MAX_NAMED else _draw_unnamed
-    return draw(points, accuracy, salt=f"{table_key(table)}-time")
+    return draw(points, columns[0], salt=f"{table_key(table)}-{salt}")
+
+
+def has_time_plot(table: MeasuredTable) -> bool:
+    """Whether there is such a plot; draws none."""
+    columns = _columns(table)
+    return columns is not None and len(_points(table, *columns)) >= LEAST
+
+
+def _columns(table: MeasuredTable) -> tuple[MeasuredColumn, MeasuredColumn] | None:
+    """The first accuracy and the minutes."""
+    minutes = next((column for column in table.columns if column.metric == MINUTES), None)
+    accuracy = next((column for column in table.columns if column.unit == "%"), None)
+    return None if minutes is None or accuracy is None else (accuracy, minutes)
 
 
 def _points(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sslbench.reports.markdown import escape, on_any_page
+from sslbench.reports import plots
+from sslbench.reports.markdown_opening import escape
 from sslbench.reports.tuning_figures import BUDGET, CAPTION, HEADINGS, Studies, studies
 from sslbench.tuning.record import Record
 
@@ -14,7 +15,9 @@ def with_studies(files: Mapping[str, str], records: Sequence[Record]) -> dict[st
     which lie beside it."""
     found = studies(records)
     page = files["report.md"] + "".join(f"\n{_section(one)}\n" for one in found)
-    figures = {_file(one, a): on_any_page(svg) for one in found for a, svg in one.figures.items()}
+    figures = {
+        _file(one, a): plots.on_any_page(svg) for one in found for a, svg in one.figures.items()
+    }
     return {**files, "report.md": page, **figures}
 
 

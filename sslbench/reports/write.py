@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sslbench.errors import UserError, did_you_mean
 from sslbench.files import write_atomically
-from sslbench.reports.display import unique_names
+from sslbench.reports.outline import outline
 from sslbench.reports.tuning_figures import studies
 from sslbench.tables.results import MeasuredTable
+from sslbench.tables.schema import Table
 from sslbench.tuning.record import Record
 
 FORMATS = ("html", "markdown", "csv", "latex")
@@ -22,16 +23,18 @@ def write_reports(
     formats: Collection[str] = FORMATS,
     runs: Path | None = None,
     analyses: Path | None = None,
+    absent: Sequence[Table] = (),
     tuning: Sequence[Record] = (),
 ) -> list[Path]:
-    """Write report.html, report.md (with <table>-time.svg where a table has minutes), cells.csv
-    (every seed) and <table>.tex under `out`.
+    """Write report.html, report.md (with verdicts.svg, and <table>-time.svg where a table has
+    minutes), cells.csv (every seed) and <table>.tex under `out`.
 
     Args:
-        tables: in the order to show them.
+        tables: all measurements; they are shown in the lecture's order.
         formats: of FORMATS.
         runs: the folder of run folders, for the training curves of the HTML page.
         analyses: a folder of figures of `sslbench analyze`, for the end of the HTML page.
+        absent: tables that were not measured, to name them on pages.
         tuning: studies, for the end of both pages.
     Returns:
         The files written.
@@ -46,7 +49,7 @@ def write_reports(
     written: dict[Path, str] = {}
     for name in FORMATS:
         if name in formats:
-            texts = _texts(name, tables, runs, analyses, tuning)
+            texts = _texts(name, tables, runs, analyses, absent, tuning)
             written |= {out / file: text for file, text in texts.items()}
     for path, text in written.items():
         write_atomically(path, text)
@@ -58,24 +61,30 @@ def _texts(
     tables: Sequence[MeasuredTable],
     runs: Path | None,
     analyses: Path | None,
+    absent: Sequence[Table],
     tuning: Sequence[Record],
 ) -> dict[str, str]:
     """File name to content."""
     if name == "html":
         from sslbench.reports.html import html_report
 
-        page = html_report(tables, runs=runs, analyses=analyses, tuning=studies(tuning))
+        page = html_report(
+            tables, runs=runs, analyses=analyses, absent=absent, tuning=studies(tuning)
+        )
         return {"report.html": page}
     if name == "markdown":
         from sslbench.reports.markdown import markdown_files
         from sslbench.reports.tuning_markdown import with_studies
 
-        return with_studies(markdown_files(tables), tuning)
+        return with_studies(markdown_files(tables, absent=absent), tuning)
     if name == "csv":
         from sslbench.reports.frames import long_frame
 
         return {"cells.csv": long_frame(tables).to_csv(index=False)}
     from sslbench.reports.latex import latex_table
 
-    names = unique_names(tables)
-    return {f"{n}.tex": latex_table(t) for n, t in zip(names, tables, strict=True)}
+    return {
+        f"{name}.tex": latex_table(table)
+        for entry in outline(tables)
+        for name, table in zip(entry.names, entry.tables, strict=True)
+    }

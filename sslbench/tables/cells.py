@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sslbench.data.registry import name_and_path, resolution_of
@@ -18,12 +18,20 @@ from sslbench.tables.schema import BASELINES, Column, Row, Table
 
 @dataclass(frozen=True)
 class Request:
-    """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes."""
+    """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes.
+
+    `fewer` has the rows, baselines among them, that take only so many of the seeds.
+    """
 
     scale: str
     seeds: tuple[int, ...]
     data: Data | None = None
     overrides: Mapping[str, Any] | None = None
+    fewer: Mapping[str, int] = field(default_factory=dict)
+
+    def seeds_of(self, row: str) -> tuple[int, ...]:
+        """The seeds of a row or baseline."""
+        return self.seeds[: self.fewer.get(row)]
 
     @property
     def trained_on(self) -> Data:
@@ -76,11 +84,17 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
             changes = {k: v for k, v in changes.items() if k not in optional or before.has(k)}
         layers.append((f"row {row.id}", changes))
         found = resolved()
-        overrides = request.overrides or {}
-        fitting = {k: v for k, v in overrides.items() if found.experiment.recipe.has(k)}
+        fitting = _fitting(found.experiment.recipe, request.overrides or {})
         return resolved(("--set", fitting)) if fitting else found
     except UserError as error:
         raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
+
+
+def _fitting(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The `--set` changes of fields that the recipe has; what a row starts from is a run of the
+    grid too, and changes with it."""
+    of_start = {f"start.{k}": v for k, v in overrides.items() if not k.startswith("start")}
+    return {k: v for k, v in {**of_start, **overrides}.items() if recipe.has(k)}
 
 
 def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
@@ -154,12 +168,16 @@ def cells(
             key = f"{column.recipe} {column.set}"
             if key not in known:
                 known[key] = resolve_cell(table, row, column, request=request)
-            yield from _seeds(Place(table.id, row.id, column.key, 0), known[key], request.seeds)
+            yield from _seeds(
+                Place(table.id, row.id, column.key, 0), known[key], request.seeds_of(row.id)
+            )
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
         for column in table.columns:
             if protocol_of(column.metric) and column.derive is None:
-                yield from _seeds(Place(table.id, name, column.key, 0), resolved, request.seeds)
+                yield from _seeds(
+                    Place(table.id, name, column.key, 0), resolved, request.seeds_of(name)
+                )
 
 
 def _seeds(

@@ -10,7 +10,9 @@ multiplies its second operand; a list of operands means each of them. `not_below
 forgive a stated `margin`; all others are strict. In a table of several data sets a
 claim is written about the rows of the first and judged, printed and ours, on those of the one
 measured; a claim about one of them names it (`dataset`) and is judged there only. A claim that the
-printed values contradict says so in its `note`.
+printed values contradict says so in its `note`. `steeper` and `correlated` speak of whole columns:
+`{correlated: [linear], with: {alignment: -1, uniformity: -1}, above: 0.5}` is the rank correlation
+of one with a weighted sum of others.
 """
 
 from __future__ import annotations
@@ -20,14 +22,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sslbench.errors import UserError, did_you_mean
-from sslbench.tables.predicate import Predicate
+from sslbench.tables.predicate import OF_COLUMNS, Predicate
 from sslbench.tables.predicates import VOCABULARY
 from sslbench.typed import read_as, typed
 
 # What forgives a margin, which the claim must state.
 LENIENT = ("not_below", "not_above")
 REQUIRED = {"within": ("tolerance",), "less_sensitive": ("than",), "steadier": ("than",),
-            "steeper": ("along",), **dict.fromkeys(LENIENT, ("margin",))}  # fmt: skip
+            "steeper": ("along",), "correlated": ("with", "above"),
+            **dict.fromkeys(LENIENT, ("margin",))}  # fmt: skip
 LEAST = {"argmax_inside": 3, "order": 2, "within": 2, "increasing": 2, "decreasing": 2}
 PAIRS = ("greater", "less", *LENIENT)  # take numbers, and lists of operands
 NUMBERS = ("order", "within")  # take numbers
@@ -36,7 +39,7 @@ _NUMBERS: Any = tuple[str | float, ...]
 _PAIR: Any = tuple[str | float | tuple[str | float, ...], ...]
 _OPTIONS: dict[str, Any] = {
     "by": float, "factor": float, "margin": float, "tolerance": float, "along": str,
-    "among": Literal["all"] | tuple[str, ...],
+    "among": Literal["all"] | tuple[str, ...], "with": Mapping[str, float], "above": float,
 }  # fmt: skip
 POSITIVE = ("by", "factor", "margin", "tolerance")
 _THAN: dict[str, Any] = {
@@ -101,6 +104,11 @@ class Claim:
         forms = (self.published, self.ours)
         return {name for form in forms if form is not None for name in form.operands()}
 
+    def columns(self) -> set[str]:
+        """The keys of all columns that either form speaks of as a whole."""
+        forms = (self.published, self.ours)
+        return {key for form in forms if form is not None for key in form.columns()}
+
 
 def parse(data: Any, *, where: str) -> Predicate:
     """A predicate from `{kind: arguments, option: value}`. Raises UserError."""
@@ -129,6 +137,8 @@ def parse(data: Any, *, where: str) -> Predicate:
         if key in POSITIVE and value <= 0:
             lenient = "; what is forgiven is the margin of not_below" if key == "by" else ""
             raise UserError(f"{where}, {kind}: {key} {value} must be above 0{lenient}.")
+    if kind in OF_COLUMNS and (len(arguments) != 1 or options.get("with") == {}):
+        raise UserError(f"{where}: {kind} speaks of one column and those that its options name.")
     least = LEAST.get(kind, 1)
     if len(arguments) < least:
         raise UserError(f"{where}: {kind} needs {least} operands or more, got {len(arguments)}.")

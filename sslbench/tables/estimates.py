@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Outcome = Literal["held", "not held", "undecided", "not measured"]
+Looks = tuple[tuple[float, float], ...]  # seeds at each look, and the risk that it spends
+RISK = 0.05  # of a false verdict: half of it each of a false "held" and a false "not held"
+ONE_LOOK: Looks = ((math.inf, RISK),)
 LEAST = 0.3  # a smaller difference of percentages never counts, however narrow the interval
 
 
@@ -16,63 +19,120 @@ LEAST = 0.3  # a smaller difference of percentages never counts, however narrow 
 class Estimate:
     """A mean over seeds: `variance` is the mean's (s² / n), infinite for one seed.
 
-    `points` marks percentages and points, whose differences need at least LEAST. A number without
-    uncertainty (a published value, a constant, chance) has variance 0 and dof infinite.
+    `points` marks percentages and points, whose differences need at least LEAST; `seeds` are the
+    values by seed. A number without uncertainty (a published value, a constant, chance) has
+    variance 0, dof infinite and no seeds.
     """
 
     mean: float
     variance: float = 0.0
     dof: float = math.inf
     points: bool = False
+    seeds: tuple[tuple[int, float], ...] = ()
 
     @classmethod
-    def of(cls, values: Sequence[float], *, constant: bool = False, points: bool) -> Estimate:
-        """From the values of n >= 1 seeds; `constant` says that one value is exact."""
+    def of(
+        cls,
+        values: Sequence[float],
+        *,
+        constant: bool = False,
+        points: bool,
+        numbers: Sequence[int] | None = None,
+    ) -> Estimate:
+        """From the values of n >= 1 seeds; `constant` says that one value is exact, `numbers` which
+        seeds they are (None: 0, 1, ...)."""
         n = len(values)
         mean = math.fsum(values) / n
         if constant:
             return cls(mean, points=points)
+        seeds = tuple(zip(range(n) if numbers is None else numbers, values, strict=True))
         if n < 2:
-            return cls(mean, math.inf, 1.0, points)  # one seed says nothing of the spread
+            return cls(mean, math.inf, 1.0, points, seeds)  # one seed says nothing of the spread
         variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n
-        return cls(mean, variance, n - 1.0, points)
+        return cls(mean, variance, n - 1.0, points, seeds)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it has no uncertainty."""
+        return self.dof == math.inf
+
+    def first(self, count: float) -> Estimate | None:
+        """From the seeds below `count` alone; None where none of them has a value."""
+        kept = [pair for pair in self.seeds if pair[0] < count]
+        if self.exact or len(kept) == len(self.seeds):
+            return self
+        return self._of_pairs(kept) if kept else None
+
+    def among(self, seeds: Iterable[int]) -> Estimate:
+        """From these of its seeds alone."""
+        return self._of_pairs([(number, dict(self.seeds)[number]) for number in seeds])
+
+    def _of_pairs(self, pairs: Sequence[tuple[int, float]]) -> Estimate:
+        numbers, values = zip(*pairs, strict=True)
+        return Estimate.of(values, points=self.points, numbers=numbers)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of estimates plus a constant: `value` ± `half` (95 %, Welch).
+    """A weighted sum of estimates plus a constant: `value`, and how far its interval reaches below
+    it (`down`, which decides "held") and above it (`up`, which decides "not held").
 
     `exact` says that no term has uncertainty, so that the value alone decides; `points` marks a
     contrast of percentages or points.
     """
 
     value: float
-    half: float
+    down: float
+    up: float
     exact: bool
     points: bool = False
 
-    def __str__(self) -> str:
-        if self.exact:
-            return f"{self.value:.4g}"
-        half = f"{self.half:.3g}" if math.isfinite(self.half) else "? (one seed)"
-        return f"{self.value:.4g} ± {half}"
 
+def contrast(
+    terms: Iterable[tuple[float, Estimate]],
+    constant: float = 0.0,
+    *,
+    paired: bool = False,
+    tails: tuple[float, float] = (RISK / 2, RISK / 2),
+) -> Contrast:
+    """The weighted sum with its interval.
 
-def contrast(terms: Iterable[tuple[float, Estimate]], constant: float = 0.0) -> Contrast:
-    """The weighted sum with its interval (Welch's)."""
+    Args:
+        paired: seeds are pairs: the interval is that of the sum's own values, seed by seed, over
+            the seeds that all terms have. Otherwise the terms are independent (Welch).
+        tails: chance that the true value lies below the interval, and above it.
+    """
     terms = list(terms)
+    noisy = [(c, e) for c, e in terms if not e.exact]
     value = math.fsum(c * e.mean for c, e in terms) + constant
-    noisy = [(c * c * e.variance, e.dof) for c, e in terms if e.dof < math.inf]
     if not noisy:
-        return Contrast(value, 0.0, exact=True)
-    in_points = any(e.points and e.dof < math.inf for _, e in terms)
+        return Contrast(value, 0.0, 0.0, exact=True)
+    in_points = any(e.points for _, e in noisy)
     floor = LEAST if in_points else 0.0
-    variance, dof = welch(noisy)
+    if paired and len(noisy) > 1:
+        fixed = math.fsum(c * e.mean for c, e in terms if e.exact) + constant
+        noisy = _by_seed(noisy)
+        value = math.fsum(c * e.mean for c, e in noisy) + fixed
+    variance, dof = welch([(c * c * e.variance, e.dof) for c, e in noisy])
     if not math.isfinite(variance):
-        return Contrast(value, math.inf, exact=False, points=in_points)
-    half = t_quantile(dof) * math.sqrt(variance) if variance > 0 else 0.0
+        return Contrast(value, math.inf, math.inf, exact=False, points=in_points)
+    error = math.sqrt(variance)
     # Two or three seeds may agree by chance, and their interval is then too narrow.
-    return Contrast(value, max(half, floor), exact=False, points=in_points)
+    down, up = (max(t_quantile(dof, tail) * error if error else 0.0, floor) for tail in tails)
+    return Contrast(value, down, up, exact=False, points=in_points)
+
+
+def _by_seed(terms: Sequence[tuple[float, Estimate]]) -> list[tuple[float, Estimate]]:
+    """The weighted sum as one estimate, over the seeds that all terms have; the terms with one seed
+    each, which has no spread, where they share none."""
+    values = [dict(e.seeds) for _, e in terms]
+    shared = [seed for seed in values[0] if all(seed in v for v in values)]
+    if not shared:
+        return [(c, e.among([e.seeds[0][0]])) for c, e in terms]
+    sums = [
+        math.fsum(c * v[seed] for (c, _), v in zip(terms, values, strict=True)) for seed in shared
+    ]
+    return [(1.0, Estimate.of(sums, points=terms[0][1].points))]
 
 
 def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -91,11 +151,11 @@ def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 @functools.lru_cache(maxsize=4096)  # a table of thousands of rows has few numbers of seeds
-def t_quantile(dof: float) -> float:
-    """The 97.5 % quantile of Student's t."""
+def t_quantile(dof: float, tail: float = 0.025) -> float:
+    """Student's t that is exceeded with the chance `tail`; of a 95 % interval by default."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, dof))
+    return float(t.isf(tail, dof))
 
 
 def positive(c: Contrast) -> Outcome:
@@ -103,9 +163,9 @@ def positive(c: Contrast) -> Outcome:
     if c.exact:
         # 1e-9: sums of printed decimals, such as 0.3 - 0.1 - 0.2, are not exactly 0.
         return "held" if c.value > 1e-9 else "not held"
-    if c.value > c.half:
+    if c.value > c.down:
         return "held"
-    return "not held" if c.value < -c.half else "undecided"
+    return "not held" if c.value < -c.up else "undecided"
 
 
 @dataclass(frozen=True)
@@ -145,7 +205,9 @@ class Values:
     `first` is the column that a bare row name means; `chance` the chance accuracy in percent by
     column (absent where it is not defined); `shown` the cells of the table itself (no baselines,
     no derived columns), `alike` those of the first column's metric and data; `changes` the rows'
-    dotted changes; `missing` the cells without a finite value (not printed, or diverged).
+    dotted changes; `missing` the cells without a finite value (not printed, or diverged). `paired`
+    says that rows share what a seed draws, so that a comparison goes seed by seed; `looks` at how
+    many seeds a claim was looked at, in order, each with the risk of a false verdict spent there.
     """
 
     cells: Mapping[tuple[str, str], Estimate]
@@ -155,6 +217,8 @@ class Values:
     alike: tuple[tuple[str, str], ...]
     changes: Mapping[str, Mapping[str, object]]
     missing: frozenset[tuple[str, str]] = frozenset()
+    paired: bool = False
+    looks: Looks = ONE_LOOK
 
     def place(self, operand: str) -> tuple[str, str]:
         """(row, column) of "row" or "row.column"; ids may contain dots."""

@@ -17,7 +17,7 @@ from sslbench.evaluation.protocols import DEFAULTS, PROTOCOLS, require
 from sslbench.evaluation.scores import Score, current_score
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.resolve import find_scale
+from sslbench.recipes.resolve import Resolved, find_scale
 from sslbench.recipes.specs import Data
 from sslbench.tables.cells import Place, Request, cells, scoring_of
 from sslbench.tables.jobs import Job, JobResult, Scoring
@@ -25,7 +25,8 @@ from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
-GUESSED_SECONDS = {"smoke": 5.0, "laptop": 60.0, "cifar": 3600.0, "paper": 400_000.0}
+# Of a run of the scale's usual epochs.
+GUESSED_SECONDS = {"smoke": 5, "laptop": 60, "desktop": 800, "cifar": 3600, "paper": 400_000}
 MAX_SEEDS = 1000
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
@@ -55,14 +56,13 @@ class PlannedRun:
     @property
     def diverged(self) -> bool:
         """Whether training has ended at a value that is not finite, as of now."""
-        summary = self.folder.summary()
-        verdict = summary.get("verdict")
-        failed = summary.get("status") == "failed"
-        return failed and verdict is not None and verdict["state"] == "diverged"
+        return self.folder.diverged
 
     @property
     def label(self) -> str:
         """The cells in words: "byol-target/ema-0.9, seed 1 (and 3 more)"."""
+        if not self.places:
+            return f"start of others, seed {self.experiment.seed}"
         first = self.places[0]
         rows = {(p.table, p.row) for p in self.places}
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
@@ -130,18 +130,20 @@ def plan(
     rows: Sequence[str] | None = None,
     data: Data | None = None,
     overrides: Mapping[str, Any] | None = None,
+    fewer: Mapping[str, int] | None = None,
 ) -> Plan:
     """The runs that the tables need, each experiment once.
 
     Args:
         tables: one or more; runs that they share are trained once.
-        scale: smoke, laptop, cifar or paper.
+        scale: smoke, laptop, desktop, cifar or paper.
         seeds: how many (0, 1, ...), or which.
         runs: parent of all run folders.
         root: where data sets lie (their fingerprint is part of a run's name).
         rows: ids of the only rows wanted, each in at least one of the tables.
         data: in place of the scale's data set.
         overrides: `--set` changes, applied to every row that has the field.
+        fewer: rows, and baselines, that take only so many of the seeds.
     Raises:
         UserError: an unknown row, scale or field, no seed or too many, or data that are not
             there or lack what a protocol needs.
@@ -151,7 +153,7 @@ def plan(
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")
-    request = Request(scale, chosen, data, overrides)
+    request = Request(scale, chosen, data, overrides, fewer or {})
     _check_rows(tables, rows)
     found: dict[str, _Collected] = {}
     for table in tables:
@@ -160,10 +162,8 @@ def plan(
             own = {row.id for row in table.rows}
             wanted = tuple(name for name in rows if name in own)
         for place, resolved in cells(table, request=request, rows=wanted):
-            key = resolved.experiment.digest()
-            item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+            item = _collected(found, resolved, table.monitor_points)
             item.add(place, scoring_of(table.column(place.column), request=request))
-            item.ask(table.monitor_points)
     items = list(found.values())
     _check_overrides(overrides, items)
     prints = _fingerprints(items, request, root)
@@ -252,6 +252,18 @@ class _Collected:
             self.monitor_points = max(monitor_points, self.monitor_points or 0)
 
 
+def _collected(
+    found: dict[str, _Collected], resolved: Resolved, monitor_points: int | None
+) -> _Collected:
+    """The one of that content; what it starts from is trained before it."""
+    if resolved.start is not None:
+        _collected(found, resolved.start, monitor_points)
+    key = resolved.experiment.digest()
+    item = found.setdefault(key, _Collected(resolved.experiment, resolved.provenance))
+    item.ask(monitor_points)
+    return item
+
+
 def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> dict[Data, str]:
     """Of every further data set that something is scored on. Raises UserError where one, or the
     runs' own, lacks what a protocol needs, or is not there."""
@@ -264,7 +276,7 @@ def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> 
 
 
 def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: Path) -> PlannedRun:
-    from sslbench.engine.pretrain import run_folder
+    from sslbench.engine.place import run_folder
 
     folder = run_folder(item.experiment, runs=runs, root=root)
     scorings = item.ordered()
@@ -290,8 +302,9 @@ def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) ->
 
 
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
-    """Each run with its estimated seconds: images seen times the pace of finished runs here."""
-    paces: dict[str, list[float]] = {}
+    """Each run with its estimated seconds: its epochs times the pace of finished runs here on the
+    same data set, or a guess."""
+    paces: dict[tuple[str, str], list[float]] = {}
     for path in entries(runs):
         try:
             summary = RunFolder(path).summary()
@@ -300,21 +313,26 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
         if summary.get("scale") == scale and summary.get("status") == "finished":
             epochs, seconds = summary.get("epochs", 0), summary.get("elapsed_seconds", 0.0)
             if epochs and seconds:
-                paces.setdefault(summary["recipe"], []).append(seconds / epochs)
-    usual = [pace for values in paces.values() for pace in values]
-    common = find_scale(scale).common
-    guess = GUESSED_SECONDS.get(scale, 100.0) / int(common.get("epochs", 100))
+                key = summary.get("dataset", ""), summary["recipe"]
+                paces.setdefault(key, []).append(seconds / epochs)
 
     def estimate(item: PlannedRun) -> float:
         if item.finished:
             return 0.0
-        recipe = item.experiment.recipe
-        pace = paces.get(recipe.name) or usual
-        training = recipe.epochs * (statistics.median(pace) if pace else guess)
+        recipe, dataset = item.experiment.recipe, item.experiment.data.set_name
+        usual = [pace for (name, _), values in paces.items() if name == dataset for pace in values]
+        pace = paces.get((dataset, recipe.name)) or usual or [_guessed_pace(scale, dataset)]
         scoring = sum(map(_scoring_seconds, {s.data or item.experiment.data for s in item.missing}))
-        return (0.0 if item.status == "finished" else training) + scoring
+        if item.status == "finished":
+            return scoring
+        return recipe.epochs * statistics.median(pace) + scoring
 
     return [replace(item, seconds=estimate(item)) for item in planned]
+
+
+def _guessed_pace(scale: str, dataset: str) -> float:
+    """Seconds an epoch."""
+    return GUESSED_SECONDS.get(scale, 100.0) / find_scale(scale).usual_epochs(dataset)
 
 
 def _scoring_seconds(data: Data) -> float:

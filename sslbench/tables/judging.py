@@ -10,10 +10,11 @@ from typing import Any
 from sslbench.data.registry import DATASETS, name_and_path
 from sslbench.tables.claims import Claim
 from sslbench.tables.comparisons import Verdict
-from sslbench.tables.estimates import Estimate, Values
+from sslbench.tables.estimates import ONE_LOOK, Estimate, Looks, Values
 from sslbench.tables.predicates import judge
 from sslbench.tables.results import ClaimResult, MeasuredRow, MeasuredTable
 from sslbench.tables.schema import BASELINES, TABLES, Table, find_cell, load_table
+from sslbench.tables.sequential import spent
 
 LEAST_PAIRS = 3  # rank agreement of fewer rows says nothing
 
@@ -32,7 +33,7 @@ def published_values(table: Table) -> Values:
     return _values(table, cells, _published_chance(table), changes, frozenset(missing))
 
 
-def measured_values(table: Table, measured: MeasuredTable) -> Values:
+def measured_values(table: Table, measured: MeasuredTable, looks: Looks = ONE_LOOK) -> Values:
     """Our means with the uncertainty over seeds, baselines included."""
     cells: dict[tuple[str, str], Estimate] = {}
     diverged: set[tuple[str, str]] = set()
@@ -43,7 +44,10 @@ def measured_values(table: Table, measured: MeasuredTable) -> Values:
                 continue
             if cell.state == "measured":
                 points = table.column(key).in_points
-                cells[row.id, key] = Estimate.of(cell.values, constant=cell.constant, points=points)
+                numbers = [seed for seed, value in cell.seeds if value is not None]
+                cells[row.id, key] = Estimate.of(
+                    cell.values, constant=cell.constant, points=points, numbers=numbers
+                )
             elif cell.state == "diverged":
                 diverged.add((row.id, key))
     # A stored table may lack a row that its definition has by now.
@@ -51,7 +55,8 @@ def measured_values(table: Table, measured: MeasuredTable) -> Values:
     changes |= {row.id: row.changes for row in measured.rows}
     chance = {c.key: c.on.chance if c.on else measured.chance for c in measured.columns
               if c.key in known}  # fmt: skip
-    return _values(table, cells, chance, changes, frozenset(diverged))
+    values = _values(table, cells, chance, changes, frozenset(diverged))
+    return replace(values, paired=bool(table.paired), looks=looks)
 
 
 def _published_chance(table: Table) -> dict[str, float]:
@@ -91,10 +96,18 @@ def _values(
     )
 
 
-def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, ...]:
+def claim_results(
+    table: Table, measured: MeasuredTable, looks: Looks | None = None
+) -> tuple[ClaimResult, ...]:
     """Every claim of the table, judged on both: in a table of several data sets on the rows of the
-    one measured, printed and ours, so that one verdict stands beside the other."""
-    ours, published = measured_values(table, measured), published_values(table)
+    one measured, printed and ours, so that one verdict stands beside the other.
+
+    Args:
+        looks: at how many seeds ours were looked at, and with what risk each time; None: as the
+            measured table says.
+    """
+    looks = _looks_of(measured) if looks is None else looks
+    ours, published = measured_values(table, measured, looks), published_values(table)
     rename = renaming(table, measured.dataset)
 
     def verdict(claim: Claim) -> Verdict:
@@ -115,6 +128,27 @@ def claim_results(table: Table, measured: MeasuredTable) -> tuple[ClaimResult, .
         )
 
     return tuple(result(claim) for claim in table.claims)
+
+
+def _looks_of(measured: MeasuredTable) -> Looks:
+    return spent(measured.planned)[: len(measured.looks)] if measured.looks else ONE_LOOK
+
+
+def open_rows(table: Table, measured: MeasuredTable, looks: Looks) -> dict[str, frozenset[str]]:
+    """Of every undecided claim the rows, baselines among them, whose further seeds could decide
+    it."""
+    ours = measured_values(table, measured, looks)
+    rename = renaming(table, measured.dataset)
+    found = {}
+    for claim in table.claims:
+        if claim.ours is None or claim.dataset not in ("", measured.dataset):
+            continue
+        asked = claim.ours if claim.dataset else claim.ours.renamed(rename)
+        verdict = judge(asked, ours)
+        if verdict.outcome == "undecided":
+            places = verdict.open or {ours.place(name) for name in asked.operands()}
+            found[claim.id] = frozenset(row for row, _ in places)
+    return found
 
 
 def judged(measured: MeasuredTable) -> MeasuredTable:

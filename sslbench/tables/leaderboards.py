@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from sslbench.errors import UserError
 from sslbench.recipes.resolve import find_recipe
+from sslbench.tables.claims import Claim
+from sslbench.tables.predicate import Predicate
 from sslbench.tables.schema import Column, Row, Table, add_table
 
 LONGEST = 80  # id, which names a file, behind which the data set's name may stand
@@ -21,7 +23,8 @@ _START = "leaderboard-"
 def leaderboard(recipes: Sequence[str]) -> Table:
     """Some recipes, a row each, under the same protocols; known by its id from now on.
 
-    The untrained encoder beside them is that of the first recipe.
+    The untrained encoder beside them is that of the first recipe. Its claims are that the first is
+    above each of the others.
 
     Raises:
         UserError: no recipe, or an unknown one, with the nearest names.
@@ -40,6 +43,7 @@ def leaderboard(recipes: Sequence[str]) -> Table:
             base=names[0],
             columns=COLUMNS,
             rows=tuple(Row(id=name, label=name, recipe=name) for name in names),
+            claims=tuple(_above(names[0], name) for name in names[1:]),
         )
     )
 
@@ -47,6 +51,16 @@ def leaderboard(recipes: Sequence[str]) -> Table:
 def is_leaderboard(table: str) -> bool:
     """Whether a table's id is one that is made here."""
     return table.startswith(_START)
+
+
+def _above(first: str, other: str) -> Claim:
+    return Claim(
+        id=f"{first}-above-{other}",
+        says=f"{first} is above {other} ({COLUMNS[0].name}).",
+        published=None,
+        ours=Predicate("greater", (first, other)),
+        words="A claim of our own, without published values.",
+    )
 
 
 def _id(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from sslbench.plugins import described
 from sslbench.recipes.specs import Data, DrawnSpec
 from sslbench.tables.cells import Place, baselines, is_constant, scoring_of
 from sslbench.tables.derive import fill_derived
+from sslbench.tables.estimates import ONE_LOOK, Looks
 from sslbench.tables.grid import Plan, PlannedRun, plan, score_of
 from sslbench.tables.jobs import ERROR_FILE, Scoring
 from sslbench.tables.judging import claim_results, rank_agreement
@@ -43,16 +44,20 @@ def measure(
     root: Path,
     data: Data | None = None,
     overrides: Mapping[str, Any] | None = None,
+    fewer: Mapping[str, int] | None = None,
+    looks: Looks = ONE_LOOK,
 ) -> MeasuredTable:
     """Read what has been run of a table; cells without a finished run are `missing`.
 
-    Args: as `grid.plan`.
+    Args: as `grid.plan`, and
+        looks: at how many seeds the claims were looked at, and with what risk each time.
     Raises:
         UserError: as `grid.plan`.
     """
     planned = plan(
-        [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides
-    )
+        [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides,
+        fewer=fewer,
+    )  # fmt: skip
     reader = _Reader(table, planned, root)
     rows = fill_derived(table, [reader.row(row) for row in table.rows])
     beside = [reader.baseline(name) for name in baselines(table)]
@@ -66,6 +71,7 @@ def measure(
             *table.notes,
             *_stand_in(table, planned.request.trained_on.set_name),
             *reader.sparse_curves(),
+            *_pairing(table),
         ),
         scale=scale,
         chance=_chance(planned.request.trained_on, root),
@@ -78,7 +84,7 @@ def measure(
         rank_agreement=rank_agreement(table, rows),
         **reader.company(),
     )
-    return replace(unjudged, claims=claim_results(table, unjudged))
+    return replace(unjudged, claims=claim_results(table, unjudged, looks))
 
 
 class _Reader:
@@ -208,7 +214,7 @@ class _Reader:
         )
 
     def _places(self, name: str, key: str) -> list[tuple[int, PlannedRun]]:
-        places = [(s, Place(self.table.id, name, key, s)) for s in self.plan.request.seeds]
+        places = [(s, Place(self.table.id, name, key, s)) for s in self.plan.request.seeds_of(name)]
         return [(s, self.plan.by_place[p]) for s, p in places if p in self.plan.by_place]
 
     def _runs(self, name: str) -> list[PlannedRun]:
@@ -309,6 +315,11 @@ def _stand_in(table: Table, dataset: str) -> list[str]:
         f"Measured on {dataset}, which stands in for {table.datasets[0]}: the rows of "
         f"{table.datasets[0]} have our values{others if table.datasets[1:] else ''}."
     ]
+
+
+def _pairing(table: Table) -> list[str]:
+    """How claims compare rows, where it is not as independent samples."""
+    return [f"Claims compare rows seed by seed: {table.paired}"] if table.paired else []
 
 
 def _changes(row: Row, runs: list[PlannedRun]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OF_COLUMNS = ("steeper", "correlated")  # speak of whole columns, not of cells
+
 
 @dataclass(frozen=True)
 class Predicate:
@@ -17,7 +19,7 @@ class Predicate:
 
     def renamed(self, name: Callable[[str], str]) -> Predicate:
         """The same about other cells."""
-        if self.kind == "steeper":
+        if self.kind in OF_COLUMNS:
             return self
         options = {k: v if v == "all" or k not in ("than", "among") else _renamed(v, name)
                    for k, v in self.options.items()}  # fmt: skip
@@ -25,12 +27,22 @@ class Predicate:
 
     def operands(self) -> Iterator[str]:
         """The names of all cells it speaks of."""
-        if self.kind == "steeper":
+        if self.kind in OF_COLUMNS:
             return
         yield from _names(self.arguments)
         for name in ("than", "among"):
             if self.options.get(name) != "all":
                 yield from _names(self.options.get(name, ()))
+
+    def columns(self) -> Iterator[str]:
+        """The keys of all columns it speaks of as a whole."""
+        if self.kind in OF_COLUMNS:
+            yield from _names(self.arguments)
+            yield from _names(self.options.get("than", ()))
+            yield from self.options.get("with", ())
+        for part in self.arguments:
+            if isinstance(part, Predicate):
+                yield from part.columns()
 
 
 def _names(arguments: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 from sslbench.tables.comparisons import Operand, Test, Verdict, all_of, any_of, compare
+from sslbench.tables.correlation import correlated
 from sslbench.tables.estimates import NotNegative, Outcome, Values, every, positive
 from sslbench.tables.predicate import Predicate
 
@@ -200,19 +201,21 @@ def _steeper(p: Predicate, values: Values) -> Verdict:
     terms += [] if than is None else [(-w, o) for w, o in _slope(than, along, values)]
     if not terms:
         return Verdict("not measured", f"fewer than two measured points along {along}")
-    verdict = compare(values, terms, 0, positive)
-    slope = verdict.detail.rpartition(" = ")[2]  # the weights of single cells tell nobody much
     less = "" if than is None else f" - slope of {than}"
-    return Verdict(verdict.outcome, f"slope of {column}{less} per doubling = {slope}")
+    # The weights of single cells tell nobody much.
+    called = f"slope of {column}{less} per doubling"
+    return compare(values, terms, 0, positive, called=called)
 
 
 def _slope(column: str, along: str, values: Values) -> list[tuple[float, Operand]]:
-    """Least-squares weights of the measured cells of a column against log2 of a row's field."""
-    points = [
-        (math.log2(float(str(values.changes[row][along]))), f"{row}.{c}")
+    """Least-squares weights of the measured cells of a column against log2 of a row's field; two
+    rows that are the same run count once."""
+    cells = {
+        (math.log2(float(str(values.changes[row][along]))), values.cells[row, c]): f"{row}.{c}"
         for row, c in values.shown
         if c == column and along in values.changes[row] and (row, c) in values.cells
-    ]
+    }
+    points = [(x, cell) for (x, _), cell in cells.items()]
     if len({x for x, _ in points}) < 2:
         return []
     mean = math.fsum(x for x, _ in points) / len(points)
@@ -249,6 +252,7 @@ VOCABULARY: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "less_sensitive": (_less_sensitive, ("than", "factor")),
     "steadier": (_steadier, ("than", "factor")),
     "steeper": (_steeper, ("than", "along")),
+    "correlated": (correlated, ("with", "above")),
     "is_missing": (_is_missing, ()),
     "all": (lambda p, values: all_of([judge(q, values) for q in p.arguments]), ()),
     "any": (lambda p, values: any_of([judge(q, values) for q in p.arguments]), ()),

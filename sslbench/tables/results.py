@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,6 +18,7 @@ from sslbench.evaluation.protocols import Better
 from sslbench.files import read_json, write_atomically
 from sslbench.recipes.resolve import find_scale
 from sslbench.tables.estimates import Outcome, t_quantile
+from sslbench.tables.sequential import Look, require_planned
 from sslbench.typed import damaged, read_as, require_name
 
 CellState = Literal["measured", "diverged", "failed", "missing", "published-only"]
@@ -192,7 +193,9 @@ class MeasuredTable:
     `rows` are the table's rows in order, `baselines` the untrained encoder and raw pixels under
     the same protocols. `chance` is in percent. `rank_agreement` is Kendall's tau of our row means
     against the published values, per column that has at least three pairs. `numerics` is the
-    oldest among the runs; `stale` says whether it is older than this version's.
+    oldest among the runs; `stale` says whether it is older than this version's. Where seeds were
+    added until claims were decided, `planned` has the seeds of each look, fixed before the first,
+    and `looks` those that were taken; `claims` is what the last one found.
     """
 
     PRINTED: ClassVar = ("stale", "complete")
@@ -222,6 +225,8 @@ class MeasuredTable:
     torch: str
     minutes: float
     plugins: tuple[str, ...] = ()  # with the start of their hashes
+    planned: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -246,6 +251,7 @@ class MeasuredTable:
         out = {**vars(self), "stale": self.stale, "complete": self.complete}
         out["columns"] = [column.to_dict() for column in self.columns]
         out["claims"] = [claim.to_dict() for claim in self.claims]
+        out["looks"] = [asdict(look) for look in self.looks]
         for name in ("rows", "baselines"):
             out[name] = [
                 {**vars(row), "cells": {k: c.to_dict() for k, c in row.cells.items()}}
@@ -277,6 +283,7 @@ def _check(table: MeasuredTable) -> None:
     for name in ("id", "scale", "dataset"):
         if text := getattr(table, name):
             require_name(text, name)
+    require_planned(table.planned, table.looks)
     _unique([column.key for column in table.columns], "column")
     rows = (*table.rows, *table.baselines)
     _unique([row.id for row in rows], "row")
@@ -317,10 +324,16 @@ def half_width(values: tuple[float, ...]) -> float | None:
 
 
 def result_path(results: Path, table: MeasuredTable) -> Path:
-    """Where a measured table is kept: results/<scale>/<device class>/<table>.json, with the data
+    """Where a measured table is kept."""
+    where = results / table.scale / (table.device_class or "unmeasured")
+    return where / result_name(table.id, scale=table.scale, dataset=table.dataset)
+
+
+def result_name(table: str, *, scale: str, dataset: str) -> str:
+    """The name of a table's file under results/<scale>/<device class>: <table>.json, with the data
     set's name behind the table's where it is not the scale's own."""
-    name = table.id if on_own_data(table) else f"{table.id}-{table.dataset}"
-    return results / table.scale / (table.device_class or "unmeasured") / f"{name}.json"
+    own = dataset == find_scale(scale).data.set_name
+    return f"{table}.json" if own else f"{table}-{dataset}.json"
 
 
 def on_own_data(table: MeasuredTable) -> bool:

@@ -128,6 +128,9 @@ class Table:
     is the scale whose settings the published values have: there the rows' values are taken
     literally, elsewhere mapped. `monitor_points` asks for that many points of the kNN curve in
     every run (None: the usual ones); they change nothing of what is trained, nor a run's identity.
+    `paired` says why seeds of different rows are pairs (the same start, the same views in the same
+    order), so that claims compare them seed by seed; "" where they are not, and rows are taken as
+    independent. It is decided before anything is measured.
     """
 
     id: str
@@ -143,6 +146,7 @@ class Table:
     published_at: PublishedAt = "paper"
     chance: float | None = None
     monitor_points: int | None = None
+    paired: str = ""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sweeps: tuple[Sweep, ...] = ()
@@ -269,6 +273,8 @@ def _check(table: Table, where: str) -> None:
             raise UserError(f"{where}: claim {claim.id}: no row is of {claim.dataset}.")
         for operand in claim.operands():
             find_cell(table, operand)
+        for key in claim.columns():
+            table.column(key)
 
 
 def _check_on(column: Column, where: str) -> None:

@@ -63,7 +63,7 @@ def execute(job: Job, tell: Tell) -> None:
     )
     device = str(pick_device(job.options.get("device", "auto")))
     if job.heldout:
-        heldout_score(folder, dataset, device=device)
+        heldout_score(folder, dataset, root=root, device=device)
     for data in dict.fromkeys(scoring.data for scoring in job.scorings):
         protocols = [scoring.protocol for scoring in job.scorings if scoring.data == data]
         own = dataset if data is None else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from sslbench.data import fingerprint
 from sslbench.engine.folder import NUMERICS, RunFolder
-from sslbench.engine.pretrain import run_folder
+from sslbench.engine.place import run_folder
 from sslbench.errors import UserError
 from sslbench.plugins import described
 from sslbench.recipes.code import plugins_of
@@ -67,7 +67,10 @@ class Definition:
     def experiment(self, point: Mapping[str, Number], *, seed: int) -> Resolved:
         """The run of a point. Raises UserError where the pieces do not fit."""
         changes, now = self.whole.changes(point), self.start
-        recipe, layers = layered(now.experiment.recipe, now.provenance, changes, "study")
+        recipe, layers = layered(
+            now.experiment.recipe, now.provenance, changes, "study", scale=self.scale,
+            dataset=self.data.set_name,
+        )  # fmt: skip
         return Resolved(now.experiment.but(recipe=recipe, seed=seed), layers)
 
     def folder(self, experiment: Experiment, *, runs: Path, root: Path) -> RunFolder:

@@ -196,6 +196,6 @@ def _gain(winner: Trial, present: Trial, seeds: int) -> Gain | None:
         return Gain(points=round(points, 3), half=None, seeds=(0,), note=note)
     a, b = ([s.linear or 0.0 for s in t.seeds[1:]] for t in (winner, present))
     found = contrast([(1.0, Estimate.of(a, points=True)), (-1.0, Estimate.of(b, points=True))])
-    half = round(found.half, 3) if found.half < float("inf") else None
+    half = round(found.down, 3) if found.down < float("inf") else None
     note = "Of seeds that did not choose the trials; the best mean of a few is still a little high."
     return Gain(points=round(found.value, 3), half=half, seeds=confirming, note=note)

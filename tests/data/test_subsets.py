@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sslbench.data import Split
-from sslbench.data.subsets import heldout, stratified, subset
+from sslbench.data.subsets import heldout, left_out, stratified, subset
 from sslbench.errors import UserError
 
 
@@ -53,6 +53,20 @@ def test_all_is_all() -> None:
     assert subset(whole, None) is whole
     assert subset(whole, 7) is whole
     assert subset(whole, 8) is whole
+
+
+def test_what_a_subset_leaves_out_is_the_rest_or_classes_in_proportion() -> None:
+    whole = Split(torch.arange(100).view(-1, 1, 1, 1).repeat(1, 3, 2, 2).byte(),
+                  torch.arange(100) % 4)  # fmt: skip
+    taken, rest = subset(whole, 40), left_out(whole, 40, most=1000)
+    assert rest is not None
+    numbers = torch.cat([taken.images, rest.images])[:, 0, 0, 0]
+    assert numbers.sort().values.tolist() == list(range(100))
+    some = left_out(whole, 40, most=20)
+    assert some is not None and some.labels is not None
+    assert some.labels.bincount().tolist() == [5, 5, 5, 5]
+    assert left_out(whole, None, most=20) is None and left_out(whole, 100, most=20) is None
+    assert left_out(clips([4, 4, 4]), 8, most=20) is None
 
 
 def test_heldout_is_a_tenth_of_every_class() -> None:

@@ -39,6 +39,16 @@ def test_the_std_of_a_constant_is_zero_and_does_not_depend_on_length():
     assert float(embedding_std(z)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("odd", "share"), [(1, 0.248), (2, 0.348), (3, 0.423)])
+def test_batch_norm_without_a_shift_ends_at_one_direction_with_odd_images(odd, share):
+    """What SimSiam without stop-gradient ends at there: its outputs cannot all be equal."""
+    z = torch.ones(64, D)
+    z[:odd] = -1
+    z = torch.nn.BatchNorm1d(D, affine=False)(z + 5)
+    assert float(embedding_std(z)) * math.sqrt(D) == pytest.approx(share, abs=5e-4)
+    assert judge(std=share, rank=1.0).state == "dimensional"
+
+
 @pytest.mark.parametrize("shape", [(256, 32), (32, 256)])
 def test_the_rank_of_an_isotropic_gaussian_is_near_what_its_shape_allows(shape):
     rank = float(effective_rank(gaussian(*shape)))

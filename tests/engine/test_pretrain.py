@@ -18,7 +18,8 @@ import torch
 from sslbench.data import load
 from sslbench.engine import pretrain as module
 from sslbench.engine.checkpoint import load_weights, save_checkpoint
-from sslbench.engine.pretrain import Options, pretrain, run_folder
+from sslbench.engine.place import run_folder
+from sslbench.engine.pretrain import Options, pretrain
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
 from tests.tiny import DATA, TRAINED, tiny

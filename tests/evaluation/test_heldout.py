@@ -17,6 +17,7 @@ from sslbench.evaluation.heldout import current_heldout, heldout_path, heldout_s
 from sslbench.evaluation.monitored import pretrain_monitored
 from tests.tiny import DATA, tiny
 
+ROOT = Path("unused")
 OPTIONS = Options(device="cpu", precision="fp32", compile="off", threads=1)
 
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_it_is_what_the_protocols_choose_by(folder: RunFolder, dataset, tmp_path: Path) -> None:
-    score = heldout_score(folder, dataset)
+    score = heldout_score(folder, dataset, root=ROOT)
     scores = evaluate(folder, ["linear", "knn"], root=tmp_path, dataset=dataset)
     assert score.linear == scores["linear.features.v1"].heldout["top1"]
     assert score.knn == scores["knn.v1"].heldout["top1"]
@@ -43,16 +44,17 @@ def test_the_held_out_labels_reach_no_probe(folder: RunFolder, dataset) -> None:
     heldout_path(folder).unlink(missing_ok=True)
     labels = dataset.train.labels.clone()
     labels[dataset.heldout] = (labels[dataset.heldout] + 1) % len(dataset.classes)
-    honest = heldout_score(folder, dataset)
+    honest = heldout_score(folder, dataset, root=ROOT)
     heldout_path(folder).unlink()
-    moved = heldout_score(folder, replace(dataset, train=replace(dataset.train, labels=labels)))
+    other = replace(dataset, train=replace(dataset.train, labels=labels))
+    moved = heldout_score(folder, other, root=ROOT)
     heldout_path(folder).unlink()
     # The same predictions against other labels: both cannot be right about an image.
     assert honest.linear + moved.linear <= 100 and honest.knn + moved.knn <= 100
 
 
 def test_it_is_kept_and_measured_again_for_another_encoder(folder: RunFolder, dataset) -> None:
-    score = heldout_score(folder, dataset)
+    score = heldout_score(folder, dataset, root=ROOT)
     assert current_heldout(folder) == score
     weights = folder.encoder_path.read_bytes()
     folder.encoder_path.write_bytes(weights + b" ")
@@ -62,7 +64,27 @@ def test_it_is_kept_and_measured_again_for_another_encoder(folder: RunFolder, da
     folder.encoder_path.write_bytes(weights)
     heldout_path(folder).write_text("{}")
     assert current_heldout(folder) is None
-    assert heldout_score(folder, dataset) == score
+    assert heldout_score(folder, dataset, root=ROOT) == score
+
+
+def test_images_that_the_run_left_out_are_what_it_is_compared_on(
+    folder: RunFolder, dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heldout_path(folder).unlink(missing_ok=True)
+    unused = load(DATA.but(num_train=400), root=ROOT).train[torch.arange(200, 320)]
+
+    def scored(split):
+        monkeypatch.setattr("sslbench.evaluation.heldout.unused_images", lambda *a, **k: split)
+        score = heldout_score(folder, dataset, root=ROOT)
+        heldout_path(folder).unlink()
+        return score
+
+    score = scored(unused)
+    assert (score.num_train, score.num_heldout, score.images) == (96, 120, "left out")
+    moved = scored(replace(unused, labels=(unused.labels + 1) % len(dataset.classes)))
+    assert score.linear + moved.linear <= 100 and score.knn + moved.knn <= 100
+    # The probes are fitted on all of the run's own images, the tenth among them.
+    assert scored(None).images == "tenth"
 
 
 def test_features_that_are_not_finite_have_no_score(
@@ -71,7 +93,7 @@ def test_features_that_are_not_finite_have_no_score(
     heldout_path(folder).unlink(missing_ok=True)
     nowhere = torch.full((96, 8), float("nan"))
     monkeypatch.setattr("sslbench.evaluation.heldout.encode", lambda *a, **k: nowhere)
-    score = heldout_score(folder, dataset)
+    score = heldout_score(folder, dataset, root=ROOT)
     assert score.linear is None and score.knn is None
     heldout_path(folder).unlink()
 
@@ -80,7 +102,7 @@ def test_data_without_labels_is_refused(folder: RunFolder, dataset) -> None:
     heldout_path(folder).unlink(missing_ok=True)
     bare = replace(dataset, train=replace(dataset.train, labels=None))
     with pytest.raises(UserError, match="has no labels"):
-        heldout_score(folder, bare)
+        heldout_score(folder, bare, root=ROOT)
 
 
 def test_a_supervised_run_may_leave_the_held_out_images_out(dataset, tmp_path: Path) -> None:

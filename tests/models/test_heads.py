@@ -93,7 +93,7 @@ def test_heads_of_the_papers() -> None:
     assert projectors["simclr-no-projector"] == []
     assert projectors["byol"] == ["2048>4096+b", "BN4096", "ReLU", "4096>256"]
     assert projectors["simsiam"] == [
-        *["2048>2048", "BN2048", "ReLU"] * 2, "2048>2048", "BN2048 fixed",
+        *["2048>2048", "BN2048", "ReLU"] * 2, "2048>2048", "BN2048",
     ]  # fmt: skip
     assert projectors["moco-v3"] == ["2048>4096", "BN4096", "ReLU", "4096>256", "BN256 fixed"]
     assert projectors["moco-v3-vit"] == [

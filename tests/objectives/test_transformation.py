@@ -38,6 +38,25 @@ def test_a_factor_for_each_dimension_of_each_row() -> None:
     assert_same(loss, paper, [q])
 
 
+@pytest.mark.parametrize("form", ["step", "dimension"])
+@pytest.mark.parametrize("side", ["positive", "negative"])
+def test_one_side_alone_is_the_loss_with_factors_of_1_on_the_other(side: str, form: str) -> None:
+    q, k = embeddings()
+    k, queue, key = k.detach(), unit_rows(20), stream_key(0, "step")
+    step = form == "step"
+    width, pairs, entries = 1 if step else 4, torch.arange(5), 2 * 5 + torch.arange(20)
+    positive = 1 + beta(key, 0 * pairs if step else pairs, width, alpha=2.0).double()
+    negative = beta(key, 0 * entries + 10 if step else entries, width, alpha=1.6).double()
+    order = torch.argsort(uniform(key, entries + 20, 1)[:, 0]).tolist()
+    other = "negative" if side == "positive" else "positive"
+    spec = FeatureTransformation(per=form).but({f"{other}_alpha": None})
+    loss = queue_loss(QUEUE.but(transform=spec), q, k, queue, key=key)
+    mu = {"positive": positive.expand(5, 4), "negative": negative.expand(20, 4)}
+    mu[other] = torch.ones_like(mu[other])
+    paper = reference.transformed_moco(q, k, queue, 0.2, mu["positive"], mu["negative"], order)
+    assert_same(loss, paper, [q])
+
+
 def test_the_form_enters_the_digest_of_every_recipe_that_transforms() -> None:
     assert FeatureTransformation() == STEP  # the authors' command
     assert "per" in STEP.to_dict(for_digest=True)  # runs made before it are others

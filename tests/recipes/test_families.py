@@ -41,7 +41,8 @@ def test_families_are_kinds_of_one_interface():
 def test_what_a_recipe_prints_is_read_as_the_same(recipe):
     printed = recipe.to_dict()
     assert Recipe.from_dict(printed) == recipe
-    assert list(printed)[-5:] == ["optimizer", "schedule", "epochs", "batch_size", "accumulate"]
+    trained = ["optimizer", "schedule", "epochs", "batch_size", "accumulate", "start"]
+    assert list(printed)[-6:] == trained
 
 
 def test_what_is_not_trained_cannot_be():

@@ -125,7 +125,7 @@ def test_an_error_names_recipe_and_layer():
 
 def test_a_real_set_follows_the_scale():
     data = SCALES["laptop"].dataset("cifar10")
-    assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 8000)
+    assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 16_000)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,59 @@ def test_a_list_of_mappings_in_a_layer_is_refused_in_a_sentence():
     layers = [("row a", {"encoder.blocks": [{"a": 1}]})]
     with pytest.raises(UserError, match=r"encoder.blocks\[0\]: needs a whole number"):
         resolve("byol", scale="laptop", layers=layers)
+
+
+HOT = {"kind": "InfoNCE", "temperature": 2.5}
+
+
+def test_a_start_by_name_is_that_recipe_at_the_scale_under_the_same_layers_changes() -> None:
+    row = {"epochs": 400, "start": "moco-v2", "start.objective.temperature": 0.3,
+           "start.objective.queue": 65536}  # fmt: skip
+    found = resolve("simclr", scale="laptop", layers=[("row x", row)])
+    own = {k.removeprefix("start."): v for k, v in row.items() if k.startswith("start.")}
+    alone = resolve("moco-v2", scale="laptop", layers=[("row x", own)])
+    assert found.start is not None and found.experiment.recipe.epochs == 24
+    assert found.start.experiment == alone.experiment
+    assert found.start.provenance == alone.provenance
+    assert alone.experiment.recipe.objective.queue == 2048
+    assert set(found.provenance) == set(dict(found.experiment.recipe.leaves()))
+    assert found.provenance["start.kind"] == "row x"
+
+
+def test_later_layers_change_a_start_and_map_its_values() -> None:
+    layers = [
+        ("row x", {"start": "align-uniform"}),
+        ("row y", {"start.objective": HOT, "start.batch_size": 4096}),
+        ("--set", {"start.epochs": 400}),
+    ]
+    found = resolve("align-uniform", scale="laptop", layers=layers)
+    recipe = found.start.experiment.recipe
+    assert (recipe.objective.temperature, recipe.batch_size, recipe.epochs) == (2.5, 256, 400)
+    assert found.provenance["start.kind"] == "row x"
+    assert found.provenance["start.batch_size"] == "row y"
+    assert found.provenance["start.epochs"] == "--set"
+    assert found.provenance["start.encoder.width"].startswith("scale laptop")
+    gone = resolve("align-uniform", scale="laptop", layers=[*layers, ("row z", {"start": None})])
+    assert (
+        gone.start is None
+        and gone.experiment == resolve("align-uniform", scale="laptop").experiment
+    )
+    assert set(gone.provenance) == set(dict(gone.experiment.recipe.leaves()))
+
+
+def test_a_published_recipe_with_a_start_is_brought_to_the_scale_whole(monkeypatch) -> None:
+    tuned = RECIPES["align-uniform"].but(
+        name="tuned", start=RECIPES["simclr"].but(encoder="SmallAlexNet")
+    )
+    monkeypatch.setitem(RECIPES, "tuned", tuned)
+    found = resolve("tuned", scale="laptop")
+    assert found.start.experiment.recipe == resolve("simclr", scale="laptop").experiment.recipe
+    assert found.start.provenance["epochs"] == "scale laptop"
+
+
+def test_a_start_of_a_start_is_named_by_its_path() -> None:
+    layers = [("--set", {"start": "simclr", "start.start": "byol", "start.start.epochs": 3})]
+    found = resolve("simclr", scale="laptop", layers=layers)
+    assert found.start.start.experiment.recipe.epochs == 3
+    assert found.start.start.start is None
+    assert found.provenance["start.start.epochs"] == "--set"

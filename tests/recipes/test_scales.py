@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,13 +19,20 @@ from sslbench.recipes.specs import MLP, NarrowResNet, View, Views, ViT
 
 DOCUMENT: dict[str, Any] = {"summary": "none", "data": {"kind": "Shapes"}}
 SEARCH = {"search": "one seed", "data": ["shapes"], "kept": False}
-FILES = {
-    f"{scale.name}/{family}": settings
-    for scale in SCALES.values()
-    for family, settings in {
-        "scale": Settings(when=scale.when, found=scale.found), **scale.families
-    }.items()
-}  # fmt: skip
+
+
+def files() -> Iterator[tuple[str, str, Settings]]:
+    """Every file of rules: what it is called, the family that it is of ("" of all), its rules."""
+    for scale in SCALES.values():
+        for folder, rules in ((scale.name, scale), *((f"{scale.name}/{d}", r)
+                              for d, r in scale.on.items())):  # fmt: skip
+            common = {"": rules.common} if rules.common else {}
+            whole = Settings(when={**rules.when, **common}, found=rules.found)
+            for family, settings in {"": whole, **rules.families}.items():
+                yield f"{folder}/{family or 'all'}", family, settings
+
+
+FILES = {name: (family, settings) for name, family, settings in files()}
 
 
 def test_every_folder_is_a_scale() -> None:
@@ -47,18 +55,18 @@ def test_every_recipe_that_trains_says_where_its_settings_come_from(name: str, s
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_rule_says_where_it_comes_from_and_nothing_else_does(file: str) -> None:
-    settings, scale = FILES[file], SCALES[file.split("/")[0]]
-    common = {"common"} if file.endswith("/scale") and scale.common else set()
-    assert {*settings.when, *common} == set(settings.found) - set(RECIPES)
+    _, settings = FILES[file]
+    rules = {condition or "common" for condition in settings.when}
+    assert rules == set(settings.found) - set(RECIPES)
     assert set(settings.recipes) <= set(settings.found)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_rule_finds_its_piece_and_fields_in_some_recipe(file: str) -> None:
-    family = file.split("/")[1]
-    recipes = [r for r in RECIPES.values() if family in ("scale", r.family)]
-    for condition, changes in FILES[file].when.items():
-        fitting = [recipe for recipe in recipes if holds(condition, recipe)]
+    family, settings = FILES[file]
+    recipes = [r for r in RECIPES.values() if family in ("", r.family)]
+    for condition, changes in settings.when.items():
+        fitting = [r for r in recipes if not condition or holds(condition, r)]
         for path in changes:
             assert any(recipe.has(path) for recipe in fitting), f"{condition}: {path}"
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sslbench.engine.folder import NUMERICS, RunFolder
+from sslbench.tables.estimates import Outcome
 from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredRow, MeasuredTable
 from tests.tiny import summary
 
@@ -291,3 +292,21 @@ def loss_column() -> MeasuredColumn:
 def std_column() -> MeasuredColumn:
     """A column without a better direction."""
     return STD
+
+
+def measured_table(name: str, *outcomes: Outcome, **more: Any) -> MeasuredTable:
+    """A table of one row, by id and the outcomes of its claims; claims are "Claim 0." and so on."""
+    detail = "only - 3 = -1.25 ± 0.5, needs < 0"
+    claims = tuple(
+        ClaimResult(f"c{i}", f"Claim {i}.", "held", outcome, detail)
+        for i, outcome in enumerate(outcomes)
+    )
+    only = row("only", "the only row", {"top1": cell([60.0, 61.0, 62.0])})
+    fields: dict[str, Any] = {"title": f"Table {name}", "columns": [TOP1], "rows": [only]}
+    return table(name, **fields | {"claims": claims} | more)
+
+
+@pytest.fixture
+def measured() -> Callable[..., MeasuredTable]:
+    """`measured_table`."""
+    return measured_table

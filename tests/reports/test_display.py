@@ -12,7 +12,6 @@ from sslbench.reports.display import (
     number,
     ours_text,
     published_text,
-    unique_names,
 )
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredTable
 
@@ -108,12 +107,6 @@ def test_columns_without_published_values_show_ours_alone(stop_grad: MeasuredTab
 
 def test_a_collapse_is_named_beside_its_row(stop_grad: MeasuredTable) -> None:
     assert [line.verdict for line in grid(stop_grad).lines[:2]] == ["", "collapsed 5 of 5"]
-
-
-def test_the_same_table_of_two_scales_gets_two_names(stop_grad: MeasuredTable) -> None:
-    other = dataclasses.replace(stop_grad, scale="cifar")
-    assert unique_names([stop_grad]) == ["simsiam-stop-grad"]
-    assert len(set(unique_names([stop_grad, other]))) == 2
 
 
 def test_another_protocol_is_named_and_has_no_difference(

@@ -16,7 +16,7 @@ from sslbench.reports import latex, markdown
 from sslbench.reports.display import grid
 from sslbench.reports.terminal import show_table
 from sslbench.reports.write import write_reports
-from sslbench.tables.results import MeasuredTable
+from sslbench.tables.results import ClaimResult, MeasuredTable
 
 
 def terminal_text(table: MeasuredTable, width: int) -> str:
@@ -113,6 +113,23 @@ def test_terminal_markup_in_labels_is_text(awkward: MeasuredTable) -> None:
     assert "<script>alert(1)</script>" in terminal_text(awkward, width=100)
 
 
+def test_the_terminal_ends_with_the_verdicts_in_words(stop_grad: MeasuredTable) -> None:
+    claims = (
+        *stop_grad.claims,
+        ClaimResult("words", "It is said in words.", None, "not measured", "a picture only"),
+        ClaimResult("wrong", "a beats b.", "held", "not held", "a - b = -3 ± 1"),
+    )
+    lines = terminal_text(dataclasses.replace(stop_grad, claims=claims), width=200).splitlines()
+    assert lines[-4:] == [
+        "✓ Held: Without stop-gradient SimSiam collapses: accuracy is within twice chance "
+        "(- without + 20 = 9.61 ± 0.3; 5 seeds).",
+        "? Undecided: The std of the output is 1/√d with stop-gradient "
+        "(with.std - 0.0625 = -0.0022 ± 0.004; 5 seeds).",
+        "– Not measured: It is said in words (a picture only).",
+        "✗ Not held: a beats b (a - b = -3 ± 1; 5 seeds).",
+    ]
+
+
 def test_another_protocol_is_named_in_every_format(
     stop_grad: MeasuredTable, tmp_path: Path
 ) -> None:
@@ -129,7 +146,7 @@ def test_another_protocol_is_named_in_every_format(
         stop_grad, columns=(column, stop_grad.columns[1]), rows=rows, rank_agreement={}
     )
     write_reports([table], out=tmp_path)
-    texts = [path.read_text() for path in tmp_path.iterdir() if path.suffix != ".csv"]
+    texts = [path.read_text() for path in tmp_path.iterdir() if path.suffix not in (".csv", ".svg")]
     for text in (*texts, terminal_text(table, width=120)):
         flat = re.sub(r"<style>.*?</style>|\s+", " ", text, flags=re.DOTALL)
         assert "online probe" in flat and "67.7" in flat
@@ -153,6 +170,7 @@ def test_a_table_with_minutes_has_its_plot_in_the_page_and_beside_the_text(
 
 
 def test_a_table_without_minutes_has_no_such_plot(stop_grad: MeasuredTable, tmp_path: Path) -> None:
-    assert len(write_reports([stop_grad], out=tmp_path, formats=["markdown"])) == 1
+    written = write_reports([stop_grad], out=tmp_path, formats=["markdown"])
+    assert [path.name for path in written] == ["report.md", "verdicts.svg"]
     write_reports([stop_grad], out=tmp_path, formats=["html"])
     assert "Accuracy against training time" not in (tmp_path / "report.html").read_text()

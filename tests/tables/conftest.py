@@ -33,6 +33,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Folders of a grid; the data's fingerprint is given, so that none are made."""
-    monkeypatch.setattr("sslbench.engine.pretrain.fingerprint", lambda data, root: "f")
+    monkeypatch.setattr("sslbench.engine.place.fingerprint", lambda data, root: "f")
     monkeypatch.setattr("sslbench.tables.grid.fingerprint", fingerprint_of)
     return {"runs": tmp_path / "runs", "root": tmp_path / "data"}

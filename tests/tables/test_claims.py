@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -82,6 +83,10 @@ HELD_AND_NOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"steeper": ["x"], "than": "y", "along": "width"},
         {"steeper": ["y"], "than": "x", "along": "width"},
     ),
+    (
+        {"correlated": ["x"], "with": {"y": 1}, "above": -0.6},
+        {"correlated": ["x"], "with": {"y": -1}, "above": 0.6},
+    ),
     ({"is_missing": ["gone"]}, {"is_missing": ["a"]}),
     (
         {"all": [{"greater": ["a", "b"]}, {"less": ["c", "b"]}]},
@@ -104,6 +109,15 @@ def test_every_predicate_is_tested() -> None:
     assert {key for pair in HELD_AND_NOT for p in pair for key in p if key in VOCABULARY} == set(
         VOCABULARY
     )
+
+
+def test_a_slope_counts_rows_that_are_the_same_run_once() -> None:
+    claim = parse({"steeper": ["x"], "along": "width"}, where="test")
+    seeds = {"w16": (60.0, 62.0), "w64": (61.0, 66.0), "w256": (66.0, 65.0)}
+    alone = judge(claim, values(dict(seeds)))
+    twice = values({**seeds, "twin": seeds["w256"]})
+    changes = {**twice.changes, "twin": {"width": 256}}
+    assert judge(claim, dataclasses.replace(twice, changes=changes)) == alone
 
 
 def test_a_predicate_can_speak_of_other_cells() -> None:

@@ -18,7 +18,7 @@ from sslbench.recipes.scales.scale import Axis, Changes, Found, OnSet, Published
 class Scales(Mapping[str, Scale]):
     """The scales by name, small to large; the files of one are read when it is first asked for."""
 
-    _NAMES = ("smoke", "laptop", "cifar", "paper")
+    _NAMES = ("smoke", "laptop", "desktop", "cifar", "paper")
 
     def __getitem__(self, name: str) -> Scale:
         if name not in self:

@@ -150,14 +150,16 @@ class Scale(Rules):
     """One scale: `scale.yaml`, the families' files beside it, and a folder for each data set on
     which it changes more.
 
-    `seeds` is how many runs a table gets by default. `base` is a scale whose settings come before
-    all of this one's. `as_published`: it changes nothing.
+    `seeds` is how many runs a table gets by default, `measured_on` the sets, best first, on which
+    tables are measured where they are at hand, in place of its own `data`. `base` is a scale whose
+    settings come before all of this one's. `as_published`: it changes nothing.
     """
 
     name: str
     summary: str
     data: Data
     seeds: int = 3
+    measured_on: tuple[str, ...] = ()
     resolution: int | None = None
     num_train: int | None = None
     base: Scale | None = None
@@ -203,6 +205,11 @@ class Scale(Rules):
         before = self.base.axes_of(published_at, dataset=dataset) if self.base else {}
         on = self.on.get(dataset or "", OnSet())
         return {**before, **self.own_axes(published_at), **on.own_axes(published_at)}
+
+    def usual_epochs(self, dataset: str) -> int:
+        """How many a run on that set has, unless its recipe or table says otherwise."""
+        common = {**self.common, **self.on.get(dataset, OnSet()).common}
+        return int(common.get("epochs", 100))
 
     def dataset(self, name: str, *, path: str | None = None) -> Data:
         """A named set at this scale: at most `num_train` training images, files at `resolution`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sslbench.reports.display import grid
-from sslbench.reports.markdown import bullets, cells, escape
+from sslbench.reports.markdown import bullets, cells
+from sslbench.reports.markdown_opening import escape
 from sslbench.reports.runs.steps import Step
 from sslbench.reports.runs.view import (
     LEGEND,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sslbench.engine.folder import NUMERICS
 from sslbench.plugins import described
 from sslbench.recipes import RECIPES
-from sslbench.recipes.resolve import resolve
+from sslbench.recipes.resolve import Resolved, resolve
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports.display import number
@@ -35,7 +35,12 @@ class Change:
 
 
 def changes(run: OwnRun) -> list[Change]:
-    """What the run's recipe has that the recipe of its name has not; [] for an unknown name."""
+    """What the run's recipe has that the recipe of its name has not; [] for an unknown name. So
+    for what it starts from."""
+    return _changes(Resolved(run.experiment, dict(run.provenance)))
+
+
+def _changes(run: Resolved) -> list[Change]:
     recipe, scale = run.experiment.recipe, run.experiment.scale
     base = RECIPES.get(recipe.name)
     if base is None:
@@ -47,11 +52,16 @@ def changes(run: OwnRun) -> list[Change]:
         scaled = dict(resolve(recipe.name, scale=scale, data=data).experiment.recipe.leaves())
     out = []
     for path, value in new.items():
-        if path in ("name", "source", "departures") or (path in old and old[path] == value):
+        aside = path in ("name", "source", "departures") or path.startswith("start.")
+        if aside or (path in old and old[path] == value):
             continue
         own = path not in scaled or scaled[path] != value
         layer = run.provenance.get(path, "") if own else f"scale {scale}"
         out.append(Change(path, plain(value), _before(path, old), layer, own))
+    if run.start is not None:
+        name, layer = run.start.experiment.recipe.name, run.provenance.get("start.kind", "")
+        out.append(Change("start", name, _before("start", old), layer, own=True))
+        out += [replace(c, field=f"start.{c.field}") for c in _changes(run.start)]
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sslbench.cli.values import parse_sets
 from sslbench.engine.folder import NUMERICS, RunFolder
-from sslbench.engine.pretrain import run_folder
+from sslbench.engine.place import run_folder
 from sslbench.recipes.specs import ImageSet
 from sslbench.reports.runs.collect import collect, read_run
 from sslbench.reports.runs.steps import (

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sslbench.recipes.resolve import resolve
 from sslbench.reports.runs.collect import RunGroup, collect
 from sslbench.reports.runs.view import group_labels
 from sslbench.reports.runs.words import (
@@ -66,6 +67,19 @@ def test_changes_are_those_from_the_recipe_and_the_users_own_are_told_from_the_s
     assert found["predictor"].own and found["predictor"].layer == "--set"
     assert not any(c.own for c in found.values() if c.layer.startswith("scale"))
     assert any(not c.own for c in found.values())
+
+
+def test_a_start_is_named_and_told_by_what_is_changed_of_it(groups):
+    (simsiam,) = [g for label, g in groups.items() if label.startswith("simsiam")]
+    layers = [("--set", {"start": "byol", "start.target.momentum": 0.5})]
+    made = resolve("simsiam", scale="smoke", layers=layers)
+    run = dataclasses.replace(simsiam.first, experiment=made.experiment, provenance=made.provenance)
+    found = {c.field: c for c in changes(run)}
+    assert (found["start"].value, found["start"].before) == ("byol", "null")
+    assert found["start"].own and found["start"].layer == "--set"
+    own = [c.field for c in found.values() if c.field.startswith("start.") and c.own]
+    assert own == ["start.target.momentum"]
+    assert found["start.epochs"].layer == "scale smoke"
 
 
 def test_stale_numerics_are_said(groups):
