@@ -34,6 +34,7 @@ class Execution(TypedDict, total=False):
     checkpoint_seconds: float
     tensorboard: bool
     monitor_points: int | None
+    until_epoch: int | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -221,7 +222,8 @@ def pretrain(
         root: where data sets lie; None: SSLBENCH_DATA, or `data` here.
         progress: show a bar in a terminal, and lines in a notebook; elsewhere it is quiet.
         execution: `device`, `precision`, `compile`, `threads`, `checkpoint_seconds`,
-            `tensorboard` and `monitor_points`, as `sslbench.engine.pretrain.Options` has them.
+            `tensorboard`, `monitor_points` and `until_epoch`, as `sslbench.engine.pretrain.Options`
+            has them.
     Raises:
         UserError: an unknown name, a wrong value, bad data, a folder in use, a full disk.
         Interrupted: stopped by a signal; the same call goes on from there.

@@ -140,7 +140,8 @@ def test_a_score_that_is_there_is_not_measured_again(
     monkeypatch.setattr(heldout, "encode", None)
     runs = folder / "runs"
     best = record.trials[record.winner]
-    score = heldout.heldout_score(RunFolder(runs / best.run), load(DATA, root=tmp_path))
+    run, data = RunFolder(runs / best.run), load(DATA, root=tmp_path)
+    score = heldout.heldout_score(run, data, root=tmp_path)
     assert score.linear == best.seeds[0].linear
 
 
