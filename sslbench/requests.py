@@ -266,8 +266,7 @@ class GridRequest:
             return lambda seeds, fewer: replace(self, tables=(table,), seeds=seeds, fewer=fewer)
 
         planned = planned_looks(first, most)
-        dataset = (self.data or find_scale(self.scale).data).set_name
-        found = [Growing(table, planned, at(table), dataset=dataset) for table in self.tables]
+        found = [Growing(table, planned, at(table), dataset=self.dataset) for table in self.tables]
         folder = results / self.scale / device_class(pick_device(device))
         require_same_plan(found, folder, scale=self.scale)
         return found

@@ -49,10 +49,11 @@ class Measure(UntilDecided, o.Results):
         """
         self.require_fitting_options()
         request = self.request(tables, rows=rows, dataset=self.dataset)
+        growing = self.growing(request, self.results) if self.until_decided else None
         if not self.json:
             typer.echo(request.why)
-        if self.until_decided:
-            self._until_decided(self.growing(request, self.results), request)
+        if growing is not None:
+            self._until_decided(growing, request)
             return
         plan = request.plan()
         if self.dry_run:
@@ -65,7 +66,7 @@ class Measure(UntilDecided, o.Results):
 
     def _until_decided(self, tables: "list[Growing]", request: GridRequest) -> None:
         if self.dry_run:
-            self._tell_looks(tables)
+            self._tell_looks(tables, request)
             return
         failed = self.decide(
             tables, train=lambda plan: self.train(plan, backend=self.backend), keep=self._keep
@@ -74,13 +75,14 @@ class Measure(UntilDecided, o.Results):
         if failed:
             raise RunFailed(f"{len(failed)} runs failed: " + "; ".join(failed))
 
-    def _tell_looks(self, tables: "list[Growing]") -> None:
+    def _tell_looks(self, tables: "list[Growing]", request: GridRequest) -> None:
         """What the next look of each table would cost."""
         from sslbench.tables.adaptive import asked, ended
 
         found = [(table, next_look(table)) for table in tables]
         if self.json:
-            self.print_json([plain_look(table, due, jobs=self.jobs) for table, due in found])
+            data = {"dataset": request.dataset, "why": request.why}
+            self.print_json([plain_look(*one, jobs=self.jobs) | data for one in found])
             return
         for table, due in found:
             if due is None:

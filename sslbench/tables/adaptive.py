@@ -89,17 +89,17 @@ class Growing:
         return tuple(self._open)
 
     def due(self) -> Due | None:
-        """The next look; None where everything is decided, or the last look was taken."""
+        """The next look; None where no further seed could decide a claim, or the last look was
+        taken."""
         number = len(self.looks)
-        if number == len(self.planned) or (number and not self._open):
+        raised = frozenset[str]().union(*self._open.values()) if number else frozenset(self.rows)
+        if number == len(self.planned) or not raised:
             return None
-        raised = (
-            frozenset(self.rows) if not number else frozenset[str]().union(*self._open.values())
-        )
         self.seeds |= dict.fromkeys(raised, self.planned[number])
         plan = self._asked().plan()
         seeds = {row: self.seeds[row] for row in self.rows if row in raised}
-        return Due(self.table.id, number + 1, self.planned, self.undecided, seeds, plan)
+        asking = tuple(name for name, rows in self._open.items() if rows)
+        return Due(self.table.id, number + 1, self.planned, asking, seeds, plan)
 
     def look(self) -> MeasuredTable:
         """Judge the claims on what has been run of the look that is due."""

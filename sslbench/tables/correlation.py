@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from sslbench.tables.comparisons import Verdict
-from sslbench.tables.estimates import Estimate, Values
+from sslbench.tables.comparisons import Chances, Verdict
+from sslbench.tables.estimates import RISK, Estimate, Values
 from sslbench.tables.predicate import Predicate
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 5  # Fisher's z has n - 3 degrees of freedom
 DRAWS = 500  # of the seeds' noise
-NORMAL = 1.96  # 97.5 % quantile
 
 
 def correlated(p: Predicate, values: Values) -> Verdict:
@@ -26,10 +27,28 @@ def correlated(p: Predicate, values: Values) -> Verdict:
     2000, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations"), and
     adds what the seeds' noise does to the coefficient: cells are drawn anew, each by its own
     Student's t. Noise draws a coefficient towards 0, so that it speaks against the claim. Rows of
-    equal values in all columns are the same run, and count once.
+    equal values in all columns are the same run, and count once. Further seeds are asked for only
+    where their noise is what leaves it undecided: of the rows there are no more.
     """
+
+    def judged(chances: Chances) -> Verdict:
+        verdict = Verdict("undecided")
+        for count, risk in values.looks:
+            cells = {place: e.first(count) for place, e in values.cells.items()}
+            seen = replace(values, cells={place: e for place, e in cells.items() if e})
+            tails = (risk / 2 / chances.held, risk / 2 / chances.failed)
+            verdict = _looked(p, seen, tails)
+            if verdict.outcome in ("held", "not held"):
+                break
+        return replace(verdict, again=judged)
+
+    return judged(Chances())
+
+
+def _looked(p: Predicate, values: Values, tails: tuple[float, float]) -> Verdict:
     (column,), weights, above = p.arguments, p.options["with"], float(p.options["above"])
-    rows = _rows(values, [column, *weights])
+    columns = [column, *weights]
+    rows = _rows(values, columns)
     named = f"rank correlation of {column} with {_sum(weights)}"
     if len(rows) < LEAST_ROWS:
         return Verdict("not measured", f"{named}: {len(rows)} rows, needs {LEAST_ROWS}")
@@ -38,24 +57,38 @@ def correlated(p: Predicate, values: Values) -> Verdict:
     found = float(_spearman(_sides([means], factors))[0])
     if math.isnan(found):
         return Verdict("not measured", f"{named}: all rows are alike")
-    low, high = interval(found, len(rows), noise=_noise(rows, factors, found))
+    low, high = interval(found, len(rows), noise=_noise(rows, factors, found), tails=tails)
     shown = f"{low:.2f} to {high:.2f}" if high - low < 2 else "? (one seed)"
-    detail = f"{named} = {found:.2f}, 95 % {shown}, over {len(rows)} rows, needs > {above:g}"
+    shown = f"{100 * (1 - sum(tails)):.4g} % {shown}, over {len(rows)} rows"
+    detail = f"{named} = {found:.2f}, {shown}, needs > {above:g}"
     if low > above:
         return Verdict("held", detail)
-    return Verdict("not held" if high < above else "undecided", detail)
+    if high < above:
+        return Verdict("not held", detail)
+    low, high = interval(found, len(rows), tails=tails)
+    places = {(row, c) for row, c in values.shown if c in columns and (row, c) in values.cells}
+    noisy = {place for place in places if not values.cells[place].exact}
+    return Verdict("undecided", detail, frozenset() if low <= above <= high else frozenset(noisy))
 
 
-def interval(coefficient: float, rows: int, *, noise: float = 0.0) -> tuple[float, float]:
-    """The 95 % interval of Spearman's coefficient.
+def interval(
+    coefficient: float,
+    rows: int,
+    *,
+    noise: float = 0.0,
+    tails: tuple[float, float] = (RISK / 2, RISK / 2),
+) -> tuple[float, float]:
+    """The interval of Spearman's coefficient; 95 % by default.
 
     Args:
         coefficient: of that many rows, at least LEAST_ROWS.
         noise: by how much its Fisher's z may be off by other causes than the choice of rows.
+        tails: chance that the true coefficient lies below the interval, and above it.
     """
     z = _z(coefficient, rows)
-    half = NORMAL * math.hypot(math.sqrt((1 + coefficient**2 / 2) / (rows - 3)), noise)
-    return math.tanh(z - half), math.tanh(z + half)
+    error = math.hypot(math.sqrt((1 + coefficient**2 / 2) / (rows - 3)), noise)
+    down, up = (NormalDist().inv_cdf(1 - tail) * error for tail in tails)
+    return math.tanh(z - down), math.tanh(z + up)
 
 
 def _z(coefficients: Any, rows: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +14,16 @@ from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError, did_you_mean
 from sslbench.evaluation.protocols import DEFAULTS, PROTOCOLS, require
 from sslbench.evaluation.scores import Score, current_score
-from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.resolve import Resolved, find_scale
+from sslbench.recipes.resolve import Resolved
 from sslbench.recipes.specs import Data
 from sslbench.tables.cells import Place, Request, cells, scoring_of
 from sslbench.tables.jobs import Job, JobResult, Scoring
+from sslbench.tables.pace import Pace, scoring_seconds
 from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
-# Of a run of the scale's usual epochs.
-GUESSED_SECONDS = {"smoke": 5, "laptop": 60, "desktop": 800, "cifar": 3600, "paper": 400_000}
 MAX_SEEDS = 1000
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
@@ -302,42 +299,19 @@ def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) ->
 
 
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
-    """Each run with its estimated seconds: its epochs times the pace of finished runs here on the
-    same data set, or a guess."""
-    paces: dict[tuple[str, str], list[float]] = {}
-    for path in entries(runs):
-        try:
-            summary = RunFolder(path).summary()
-        except UserError:  # another run than these; `sslbench list runs` names it
-            continue
-        if summary.get("scale") == scale and summary.get("status") == "finished":
-            epochs, seconds = summary.get("epochs", 0), summary.get("elapsed_seconds", 0.0)
-            if epochs and seconds:
-                key = summary.get("dataset", ""), summary["recipe"]
-                paces.setdefault(key, []).append(seconds / epochs)
+    """Each run with its estimated seconds."""
+    pace = Pace.of(runs, scale)
 
     def estimate(item: PlannedRun) -> float:
         if item.finished:
             return 0.0
-        recipe, dataset = item.experiment.recipe, item.experiment.data.set_name
-        usual = [pace for (name, _), values in paces.items() if name == dataset for pace in values]
-        pace = paces.get((dataset, recipe.name)) or usual or [_guessed_pace(scale, dataset)]
-        scoring = sum(map(_scoring_seconds, {s.data or item.experiment.data for s in item.missing}))
+        own = item.experiment.data
+        scoring = sum(scoring_seconds(data) for data in {s.data or own for s in item.missing})
         if item.status == "finished":
             return scoring
-        return recipe.epochs * statistics.median(pace) + scoring
+        return pace.seconds(item.experiment.recipe, own.set_name) + scoring
 
     return [replace(item, seconds=estimate(item)) for item in planned]
-
-
-def _guessed_pace(scale: str, dataset: str) -> float:
-    """Seconds an epoch."""
-    return GUESSED_SECONDS.get(scale, 100.0) / find_scale(scale).usual_epochs(dataset)
-
-
-def _scoring_seconds(data: Data) -> float:
-    """A guess of features and probes: about a millisecond an image of a small set."""
-    return 1e-3 * (data.num_train or 50_000)
 
 
 def _check_rows(tables: Sequence[Table], rows: Sequence[str] | None) -> None:

@@ -136,7 +136,7 @@ def _looks_of(measured: MeasuredTable) -> Looks:
 
 def open_rows(table: Table, measured: MeasuredTable, looks: Looks) -> dict[str, frozenset[str]]:
     """Of every undecided claim the rows, baselines among them, whose further seeds could decide
-    it."""
+    it; none where the seeds are not what leaves it open."""
     ours = measured_values(table, measured, looks)
     rename = renaming(table, measured.dataset)
     found = {}
@@ -146,8 +146,7 @@ def open_rows(table: Table, measured: MeasuredTable, looks: Looks) -> dict[str, 
         asked = claim.ours if claim.dataset else claim.ours.renamed(rename)
         verdict = judge(asked, ours)
         if verdict.outcome == "undecided":
-            places = verdict.open or {ours.place(name) for name in asked.operands()}
-            found[claim.id] = frozenset(row for row, _ in places)
+            found[claim.id] = frozenset(row for row, _ in verdict.open)
     return found
 
 

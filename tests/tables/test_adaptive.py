@@ -253,6 +253,16 @@ def test_a_table_whose_claims_are_decided_at_once_ends_there(
     assert ended(one) == "small: no claim is undecided after look 1 of 3 (3 seeds)."
 
 
+def test_a_claim_that_seeds_cannot_decide_asks_for_none(
+    table: Table, places: Places, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"near": frozenset[str]()}
+    monkeypatch.setattr("sslbench.tables.adaptive.open_rows", lambda *_: found)
+    _, told = go(growing(table, places), places)
+    assert len(trained) == 13
+    assert told[-1] == "small: 1 undecided after look 1 of 3 (3 seeds): near."
+
+
 @pytest.mark.parametrize(
     "claims",
     [

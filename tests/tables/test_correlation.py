@@ -17,6 +17,7 @@ from sslbench.tables.estimates import Estimate, Outcome, Values
 from sslbench.tables.leaderboards import leaderboard
 from sslbench.tables.predicates import judge
 from sslbench.tables.schema import parse_table
+from sslbench.tables.sequential import planned_looks, spent
 from tests.tables.fakes import TABLE
 
 CLAIM: dict[str, Any] = {"correlated": ["acc"], "with": {"align": -1, "uniform": -1}, "above": 0.5}
@@ -96,6 +97,26 @@ def test_noise_of_seeds_widens_and_one_seed_decides_nothing() -> None:
     assert outcome({"acc": loud, **rest}) == "undecided"
     verdict = judge(parse(CLAIM, where=""), values({"acc": [(x,) for x in UP], **rest}))
     assert verdict.outcome == "undecided" and "? (one seed)" in verdict.detail
+
+
+def test_seeds_are_asked_for_where_their_noise_leaves_it_open_and_not_where_rows_do() -> None:
+    down = [-x for x in UP]
+    loud = values({"acc": [(x - 9.0, x, x + 9.0) for x in UP], "align": down, "uniform": down})
+    assert {column for _, column in judge(parse(CLAIM, where=""), loud).open} == {"acc"}
+    mixed = [5, 0, 3, 1, 8, 2, 9, 4, 11, 6, 10, 7]
+    quiet = values({"acc": [(x, x + 0.1) for x in mixed], "align": down, "uniform": down})
+    verdict = judge(parse(CLAIM, where=""), quiet)
+    assert verdict.outcome == "undecided" and not verdict.open
+
+
+def test_several_looks_are_stricter_and_the_first_that_decides_counts() -> None:
+    down = [-x for x in UP]
+    seeds = [(x - 0.1, x, x + 0.1, x + 60.0 - 9 * x, x) for x in UP]  # the fourth turns it round
+    given = values({"acc": seeds, "align": down, "uniform": down})
+    asked = parse(CLAIM, where="")
+    assert judge(asked, given).outcome != "held"
+    looked = judge(asked, dataclasses.replace(given, looks=spent(planned_looks(3, 5))))
+    assert looked.outcome == "held" and "97 %" in looked.detail
 
 
 def test_the_same_cells_give_the_same_verdict() -> None:
