@@ -125,7 +125,7 @@ def test_an_error_names_recipe_and_layer():
 
 def test_a_real_set_follows_the_scale():
     data = SCALES["laptop"].dataset("cifar10")
-    assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 16_000)
+    assert (data.name, data.resolution, data.num_train) == ("cifar10", 32, 8_000)
 
 
 @pytest.mark.parametrize(
