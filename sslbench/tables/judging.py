@@ -146,8 +146,18 @@ def open_rows(table: Table, measured: MeasuredTable, looks: Looks) -> dict[str, 
         asked = claim.ours if claim.dataset else claim.ours.renamed(rename)
         verdict = judge(asked, ours)
         if verdict.outcome == "undecided":
-            found[claim.id] = frozenset(row for row, _ in verdict.open)
+            found[claim.id] = _sharing({row for row, _ in verdict.open}, measured)
     return found
+
+
+def _sharing(rows: set[str], measured: MeasuredTable) -> frozenset[str]:
+    """The rows, and those that share a run with them: what is one run keeps one number of seeds."""
+    runs = {
+        row.id: {run for cell in row.cells.values() for run in cell.runs}
+        for row in (*measured.rows, *measured.baselines)
+    }
+    wanted = set[str]().union(*(runs[row] for row in rows))
+    return frozenset(row for row, own in runs.items() if row in rows or own & wanted)
 
 
 def judged(measured: MeasuredTable) -> MeasuredTable:

@@ -253,6 +253,19 @@ def test_a_table_whose_claims_are_decided_at_once_ends_there(
     assert ended(one) == "small: no claim is undecided after look 1 of 3 (3 seeds)."
 
 
+def test_rows_that_are_one_run_have_one_number_of_seeds(places: Places, trained: list[str]) -> None:
+    twin = {"id": "twin", "label": "twin", "set": {"views.*.blur": None}}
+    table = parse_table(
+        {**TABLE, "claims": CLAIMS[1:2], "rows": [*TABLE["rows"], twin]}, where="test"
+    )
+    measured, _ = go(growing(table, places, most=5), places)
+    assert measured is not None
+    assert {row: n for row, n in counts(measured).items() if n > 3} == {
+        "baseline": 5, "fast": 5, "twin": 5
+    }  # fmt: skip
+    assert len(trained) == len(set(trained)) == 13 + 4
+
+
 def test_a_claim_that_seeds_cannot_decide_asks_for_none(
     table: Table, places: Places, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
