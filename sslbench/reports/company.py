@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.metrics import protocol_of
+from sslbench.tables.moved import moved_rows
 from sslbench.tables.results import MeasuredRow, MeasuredTable, ScoredOn
 
 NAMED = 50  # rows that a sentence names; of more it gives the number
@@ -122,6 +123,11 @@ def notes(table: MeasuredTable) -> list[str]:
         out.append(
             f"Stale: some rows were measured with numerics {table.numerics}, older than this "
             "version's; measure the table again."
+        )
+    elif is_measured(table) and (moved := moved_rows(table)):
+        out.append(
+            f"Settings have changed since of {', '.join(moved)} (the recipe's, the scale's, or by a "
+            "study): the numbers are of the settings before; measure the table again."
         )
     out += [f"{row.label}: {row.note}" for row in table.rows if row.note and _has_number(row)]
     return out

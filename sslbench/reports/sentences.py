@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sslbench.engine.folder import NUMERICS
 from sslbench.reports.display import is_measured, ours_text
 from sslbench.tables.estimates import Outcome
+from sslbench.tables.moved import moved_rows
 from sslbench.tables.results import Cell, ClaimResult, MeasuredColumn, MeasuredTable
 
 OUTCOMES: tuple[Outcome, ...] = ("held", "not held", "undecided", "not measured")
@@ -35,7 +36,7 @@ def outcome_sentence(table: MeasuredTable) -> str:
 
 def measured_facts(table: MeasuredTable) -> str:
     """Seeds, data set, scale and kind of device; which other data sets the claims are about; and
-    whether the numerics are older."""
+    whether numerics or settings have changed since."""
     if not is_measured(table):
         return ""
     facts = [_seeds(table), table.dataset, table.scale, table.device_class]
@@ -43,6 +44,8 @@ def measured_facts(table: MeasuredTable) -> str:
         facts.append(f"the claims are about {', '.join(about)}")
     if table.stale:
         facts.append(f"measured with older numerics ({table.numerics}; now {NUMERICS})")
+    elif moved := moved_rows(table):
+        facts.append(f"{counted(len(moved), 'row')} had other settings than now")
     return " · ".join(filter(None, facts))
 
 
