@@ -126,8 +126,8 @@ def notes(table: MeasuredTable) -> list[str]:
         )
     elif is_measured(table) and (moved := moved_rows(table)):
         out.append(
-            f"Settings have changed since of {', '.join(moved)} (the recipe's, the scale's, or by a "
-            "study): the numbers are of the settings before; measure the table again."
+            f"Settings have changed since of {', '.join(moved)} (the recipe's, the scale's, or by "
+            "a study): the numbers are of the settings before; measure the table again."
         )
     out += [f"{row.label}: {row.note}" for row in table.rows if row.note and _has_number(row)]
     return out
