@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.recipes.resolve import resolve
 from sslbench.requests import resolved
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -38,7 +37,7 @@ def test_every_point_is_a_run_of_its_own_and_drawn_once() -> None:
 def test_a_point_changes_lengths_and_sizes_and_keeps_the_shares_of_laptop() -> None:
     from budget import Point, points
 
-    usual = {name: resolve(name, scale="laptop").experiment.recipe
+    usual = {name: resolved(name, scale="laptop", dataset="cifar10").experiment.recipe
              for name in ("simclr", "byol", "swav")}  # fmt: skip
     for point in points():
         recipe, before = experiment(point).recipe, usual[point.recipe]

@@ -20,6 +20,7 @@ from sslbench.tables.cells import Request, cells
 from sslbench.tables.schema import load_table, table_names
 
 FOLDER = Path(__file__).parent / "digests"
+TABLES = table_names()  # as imported: other tests add leaderboards of their own
 DATASETS = (None, "cifar10")  # the scale's own set, and the one that tables are measured on
 
 
@@ -32,7 +33,7 @@ def of_tables(scale: str) -> dict[str, dict[str, str]]:
     """The experiment of every cell, by table and by row and column."""
     return {
         table.id + (f" on {dataset}" if dataset else ""): dict(_of_cells(table, scale, dataset))
-        for table in map(load_table, table_names())
+        for table in map(load_table, TABLES)
         for dataset in DATASETS
     }
 
