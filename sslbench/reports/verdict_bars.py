@@ -55,7 +55,7 @@ def _legend(tallies: Mapping[str, Tally]) -> str:
 def _row(family: str, found: Tally, top: int, unit: float) -> Iterator[str]:
     line = f'<text y="{top + 13}" fill="currentColor"'
     yield f'{line} x="0" font-weight="600">{escape(family)}</text>'
-    yield f'{line} x="{WIDTH}" text-anchor="end" font-size="12">{_words(found)}</text>'
+    yield f'{line} x="{WIDTH}" text-anchor="end" font-size="12">{_beside(found)}</text>'
     place = 0.0
     for verdicts, hollow in ((found.current, False), (found.older, True)):
         for outcome in OUTCOMES:
@@ -79,6 +79,13 @@ def _part(
             f'<text x="{place + width / 2:.1f}" y="{top + 13}" text-anchor="middle" '
             f'font-size="12" fill="{"currentColor" if hollow else ink}">{text}</text>'
         )
+
+
+def _beside(found: Tally) -> str:
+    """`_words`, the older ones by their marks alone: the line has the family's name too."""
+    older = " ".join(f"{MARKS[o]} {found.older[o]}" for o in OUTCOMES if found.older[o])
+    parts = [_counts(found.current)] if found.current else []
+    return " · ".join([*parts, f"older: {older}"] if older else parts)
 
 
 def _words(found: Tally) -> str:
