@@ -43,7 +43,7 @@ Outcome = Literal["read", "refused", "traceback"]
 Command = Callable[["Store"], None]
 Change = Callable[[random.Random, Any], Any]
 TABLE = "simsiam-stop-grad"
-RESULTS = Path(__file__).parents[2] / "results"
+STORED = Path(__file__).parents[1] / f"stored/{TABLE}.json"
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def make_store(root: Path) -> Store:
 
 
 def _write_result(path: Path, runs: Sequence[Path]) -> None:
-    """The measured table that lies in the repository, of these runs."""
-    table = MeasuredTable.load(next(RESULTS.glob(f"laptop/*/{TABLE}.json")))
+    """A table as it was measured once, of these runs."""
+    table = MeasuredTable.load(STORED)
     names = tuple(run.name for run in runs)
     rows = tuple(
         replace(row, cells={k: replace(c, runs=names) for k, c in row.cells.items()})
