@@ -11,7 +11,6 @@ import typer
 
 from sslbench.cli import options as o
 from sslbench.cli import values
-from sslbench.errors import UserError
 from sslbench.requests import GridRequest
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
             root=self.data_root,
         )
 
-    def train(self, plan: "Plan", *, backend: str = "local") -> list[str]:
+    def train(self, plan: "Plan", *, backend: Literal["local", "ray"] = "local") -> list[str]:
         """Run a plan under a progress display.
 
         Returns:
@@ -62,12 +61,9 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
         from sslbench.reports.progress import grid_progress
         from sslbench.tables.grid import run
 
-        if backend not in ("local", "ray"):
-            raise UserError(f"No backend '{backend}'; known: local, ray.")
-        where: Literal["local", "ray"] = "ray" if backend == "ray" else "local"
         with grid_progress(plan) as on_event:
             finished = run(
-                plan, root=self.data_root, jobs=self.jobs, device=self.device, backend=where,
+                plan, root=self.data_root, jobs=self.jobs, device=self.device, backend=backend,
                 on_event=on_event,
             )  # fmt: skip
         return plan.faults(finished)

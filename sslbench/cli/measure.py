@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(UntilDecided, o.Results):
+class Measure(UntilDecided, o.Backend, o.Results):
     """The options with which tables are measured and kept."""
 
     dataset: Annotated[
@@ -35,10 +35,6 @@ class Measure(UntilDecided, o.Results):
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print runs, the finished ones, and the time.")
     ] = False
-    backend: Annotated[
-        str,
-        typer.Option(help="local, or ray for a cluster (extra `ray`; --device cuda: a GPU each)."),
-    ] = "local"
 
     def measure(self, tables: Sequence[str], *, rows: Sequence[str] | None = None) -> None:
         """Train what tables lack, and print them; or only the plan, under --dry-run.
@@ -59,7 +55,7 @@ class Measure(UntilDecided, o.Results):
         if self.dry_run:
             self._tell_plan(plan, request)
             return
-        failed = self.train(plan, backend=self.backend)
+        failed = self.train(plan, backend=self.pick_backend())
         self._tell(request.measure(), request)
         if failed:
             raise RunFailed(f"{len(failed)} of {len(plan.runs)} runs failed: " + "; ".join(failed))
@@ -69,7 +65,9 @@ class Measure(UntilDecided, o.Results):
             self._tell_looks(tables, request)
             return
         failed = self.decide(
-            tables, train=lambda plan: self.train(plan, backend=self.backend), keep=self._keep
+            tables,
+            train=lambda plan: self.train(plan, backend=self.pick_backend()),
+            keep=self._keep,
         )
         self._show([table.measured for table in tables if table.measured is not None], request)
         if failed:

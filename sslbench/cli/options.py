@@ -6,11 +6,12 @@ No `from __future__ import annotations` here; command.py says why.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sslbench.cli import values
+from sslbench.errors import UserError
 from sslbench.evaluation.protocols import DEFAULTS
 
 if TYPE_CHECKING:
@@ -115,6 +116,22 @@ class Device:
         from sslbench.engine.hardware import pick_device
 
         return str(pick_device(self.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Where runs that go side by side are done."""
+
+    backend: Annotated[
+        str,
+        typer.Option(help="local, or ray for a cluster (extra `ray`; --device cuda: a GPU each)."),
+    ] = "local"
+
+    def pick_backend(self) -> Literal["local", "ray"]:
+        """The backend asked for. Raises UserError for another."""
+        if self.backend not in ("local", "ray"):
+            raise UserError(f"No backend '{self.backend}'; known: local, ray.")
+        return "ray" if self.backend == "ray" else "local"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
+class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Backend, o.Json):
     """Search a recipe's settings on the held-out part of its training images; every trial is kept.
 
     The same command goes on with a study that was stopped, and reads one that is complete.
@@ -32,10 +32,6 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
         typer.Option(help="Runs side by side; changes no result.", callback=values.require_jobs),
     ] = 1
     threads: Annotated[int, typer.Option(help="CPU threads of each run.", min=1)] = 1
-    backend: Annotated[
-        str,
-        typer.Option(help="local, or ray for a cluster (extra `ray`; --device cuda: a GPU each)."),
-    ] = "local"
     on: Annotated[
         str, typer.Option(help="What trials are compared on: heldout, never the test images.")
     ] = "heldout"
@@ -95,8 +91,6 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
                 "images and never reads the test images; leave --on out, and measure the winner "
                 "with `sslbench ablate` or `sslbench leaderboard`."
             )
-        if self.backend not in ("local", "ray"):
-            raise UserError(f"No backend '{self.backend}'; known: local, ray.")
         return TuneRequest.of(
             self.recipes,
             scale=self.scale,
@@ -111,7 +105,7 @@ class Tune(o.OnData, o.Settings, o.Places, o.Results, o.Device, o.Json):
             jobs=self.jobs,
             threads=self.threads,
             device=self.device,
-            backend="ray" if self.backend == "ray" else "local",
+            backend=self.pick_backend(),
         )
 
     def _tell_plans(self, request: TuneRequest) -> None:
