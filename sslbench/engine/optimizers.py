@@ -37,7 +37,9 @@ def build_optimizer(
     if isinstance(spec, LARSSpec):
         return LARS(made, momentum=spec.momentum, trust_coefficient=spec.trust_coefficient)
     if isinstance(spec, AdamW):
-        return _fused(torch.optim.AdamW, made, betas=spec.betas)
+        adamw = _fused(torch.optim.AdamW, made, betas=spec.betas)
+        adamw.defaults["clip_whole"] = spec.clip_whole
+        return adamw
     if isinstance(spec, LAMB):
         from timm.optim.lamb import Lamb  # slow to import
 
@@ -65,14 +67,18 @@ def set_weight_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
 
 @torch.no_grad()
 def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
-    """Shorten, in place, the gradient of each parameter tensor by itself to at most that norm.
+    """Shorten, in place, the gradient of each parameter tensor by itself to at most that norm; of
+    an optimiser whose recipe says `clip_whole` that of all together.
 
-    Source: Caron et al. 2021 (DINO), whose code clips each tensor, not the whole gradient.
+    Source: Caron et al. 2021 (DINO), whose code clips each tensor; Bao et al. 2021 (BEiT), whose
+    code clips the whole gradient.
     """
     grads = [p.grad for group in optimizer.param_groups for p in group["params"]
              if p.grad is not None]  # fmt: skip
     if grads:
         norms = torch.stack(torch._foreach_norm(grads))
+        if optimizer.defaults.get("clip_whole"):
+            norms = norms.norm().expand_as(norms)
         # The authors' 1e-6 keeps a gradient of zero as it is.
         factors = (longest / (norms + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(grads, list(factors.unbind()))

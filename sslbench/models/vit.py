@@ -46,11 +46,24 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
     if spec.init == "mocov3":  # timm's form of it leaves out the patches
         nn.init.xavier_uniform_(projection.weight.flatten(1))  # a view, of one linear layer
         nn.init.zeros_(projection.bias)
+    if spec.init == "xavier":
+        _init_as_mae(network)
     if spec.positions == "sincos":
         positions = sincos_positions(resolution // spec.patch, width)
         network.pos_embed = nn.Parameter(positions, requires_grad=False)
     projection.requires_grad_(spec.patch_projection == "learned")
     return network
+
+
+def _init_as_mae(network: nn.Module) -> None:
+    """He et al. 2021 (MAE), App. A.1: Xavier's uniform distribution in every linear layer, the
+    patches' projection among them; biases 0, the class token of std 0.02."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.flatten(1))  # a view, of one linear layer
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.normal_(network.cls_token, std=0.02)  # type: ignore[arg-type]
 
 
 def keep_all_paths(network: nn.Module) -> nn.Module:

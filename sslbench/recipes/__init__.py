@@ -22,6 +22,7 @@ from sslbench.recipes.contrastive import (
 )
 from sslbench.recipes.distillation import byol, dino, dino_resnet, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
+from sslbench.recipes.masked import beit, mae, maskfeat, simmim
 from sslbench.recipes.memory_bank import instdisc, instdisc_hard, npid, simple, simple_hard
 from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_ring
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
@@ -80,6 +81,10 @@ RECIPES: dict[str, Recipe] = {
         byol_vit,
         moco_v2_vit,
         swav_vit,
+        mae,
+        beit,
+        simmim,
+        maskfeat,
     )
 }
 

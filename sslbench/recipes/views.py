@@ -67,7 +67,7 @@ PRESETS: dict[str, Views] = {
     ),
     "weak": Views(first=WEAK_VIEW),
     "strong-weak": Views(first=MOCOV2_VIEW, second=WEAK_VIEW),
-    "mae": Views(first=MAE_VIEW),
+    "mae": Views(first=MAE_VIEW, num_global=1),
     "crop-flip": Views(first=CROP_FLIP_VIEW),
     "crop-flip-small": Views(
         first=CROP_FLIP_VIEW.but(size=160),

@@ -28,6 +28,16 @@ from sslbench.recipes.specs.encoders import (
     ViT,
 )
 from sslbench.recipes.specs.libraries import LibraryEncoder, Timm, Torchvision
+from sslbench.recipes.specs.masking import (
+    HOG,
+    Codebook,
+    Decoder,
+    Mask,
+    PatchTarget,
+    Pixels,
+    PrincipalComponents,
+    Reconstruction,
+)
 from sslbench.recipes.specs.networks import MLP, BatchNorm, Channels, Projector, Prototypes
 from sslbench.recipes.specs.objective import ObjectiveSpec
 from sslbench.recipes.specs.objectives import (
@@ -52,6 +62,7 @@ from sslbench.recipes.specs.views import Blur, Crop, Jitter, Op, View, Views
 
 __all__ = [
     "EMA",
+    "HOG",
     "LAMB",
     "LARS",
     "MLP",
@@ -65,6 +76,7 @@ __all__ = [
     "Channels",
     "Clips",
     "ClusterAssignment",
+    "Codebook",
     "ColorHistogram",
     "ConstantRandom",
     "Cosine",
@@ -72,6 +84,7 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "Data",
+    "Decoder",
     "DrawnSpec",
     "EncoderSpec",
     "EpochSinkhorn",
@@ -81,6 +94,7 @@ __all__ = [
     "Jitter",
     "KMeans",
     "LibraryEncoder",
+    "Mask",
     "MemoryBank",
     "NarrowResNet",
     "NegativeCosine",
@@ -88,9 +102,13 @@ __all__ = [
     "ObjectiveSpec",
     "Op",
     "Optimizer",
+    "PatchTarget",
+    "Pixels",
+    "PrincipalComponents",
     "Projector",
     "Prototypes",
     "RawPixels",
+    "Reconstruction",
     "Relational",
     "ResNet",
     "Ring",

@@ -95,21 +95,23 @@ class NarrowResNet(EncoderSpec):
         return int(self.width * 2 ** (len(self.blocks) - 1))
 
 
-VIT_WIDTHS = {"tiny": 192, "small": 384, "base": 768}
+# (width, depth, heads)
+VIT_SHAPES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12),
+              "large": (1024, 24, 16), "huge": (1280, 32, 16)}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(EncoderSpec):
     """A timm Vision Transformer, by size and patch.
 
-    `width`, `depth` and `heads` replace those of `arch`: 192, 384 or 768 wide, 12 blocks, heads
-    64 wide. `pool` "mean" averages the patches; a class token that nothing reads stays among
+    `width`, `depth` and `heads` replace those of `arch`: 192, 384 or 768 wide and 12 blocks,
+    `large` 1,024 and 24, `huge` 1,280 and 32; heads are 64 wide, but for `huge`'s 16 of 80. `pool` "mean" averages the patches; a class token that nothing reads stays among
     them. `patch_projection` "random" freezes the projection of patches at its initialisation.
     `init` "mocov3" starts every linear layer from Xavier's uniform distribution, queries, keys
-    and values as three of them. `drop_path` drops nothing in a target network.
+    and values as three of them, "xavier" as the one layer that they are (MAE). `drop_path` drops nothing in a target network.
     """
 
-    arch: Literal["tiny", "small", "base"] = "small"
+    arch: Literal["tiny", "small", "base", "large", "huge"] = "small"
     patch: int = 16
     width: int | None = later(None)
     depth: int | None = later(None)
@@ -119,7 +121,7 @@ class ViT(EncoderSpec):
     pool: Literal["cls", "mean"] = "cls"
     final_norm: bool = later(True)
     drop_path: float = 0.0
-    init: Literal["timm", "mocov3"] = later("timm")
+    init: Literal["timm", "mocov3", "xavier"] = later("timm")
 
     def check(self) -> None:
         sizes = (self.patch, self.width, self.depth, self.heads)
@@ -165,8 +167,10 @@ class ViT(EncoderSpec):
 
     def shape(self) -> tuple[int, int, int]:
         """(width, depth, heads)."""
-        width = self.width or VIT_WIDTHS[self.arch]
-        return width, self.depth or 12, self.heads or max(1, width // 64)
+        width, depth, heads = VIT_SHAPES[self.arch]
+        if self.width is not None:
+            width, heads = self.width, max(1, self.width // 64)
+        return width, self.depth or depth, self.heads or heads
 
 
 @dataclass(frozen=True, kw_only=True)

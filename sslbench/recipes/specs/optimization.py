@@ -55,6 +55,7 @@ class AdamW(Spec):
     """AdamW; biases and norms are not decayed when excluded.
 
     `weight_decay_end` moves the decay there from `weight_decay`, along half a cosine over the run.
+    With `clip_whole`, `clip_norm` is of all parameters' gradient together (BEiT, MaskFeat).
     """
 
     lr: float = 1e-3
@@ -64,6 +65,7 @@ class AdamW(Spec):
     exclude_bias_and_norm: bool = True
     scaling: Literal["linear", "sqrt", "none"] = "none"
     clip_norm: float | None = later(None)
+    clip_whole: bool = later(False)
 
     def check(self) -> None:
         _check_optimizer(self)
