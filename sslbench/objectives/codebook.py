@@ -35,7 +35,7 @@ class CodebookTargets(PatchTargets):
     perplexity: Tensor
 
     def __init__(self, spec: Codebook, *, patch: int, seed: int) -> None:
-        super().__init__(spec, patch=patch, outputs=spec.size, max_patches=spec.patches)
+        super().__init__(spec, patch=patch, outputs=spec.size)
         self.normalize, self.iterations, self.seed = spec.normalize, spec.iterations, seed
         self.register_buffer("centres", torch.zeros(spec.size, 3 * patch**2))
         self.register_buffer("codes_used", torch.zeros(()))
@@ -94,10 +94,15 @@ class CodebookTargets(PatchTargets):
         mean, deviation = moments(patchify(full_precision(images), self.patch))
         return centres * deviation + mean
 
-    def digest(self) -> str:
-        """Of the centres: equal for equal codebooks, 16 hexadecimal digits."""
+    def notes(self) -> dict[str, str]:
+        """Codes used by the patches it was fitted to (percent), their perplexity, and the digest of
+        the centres, which is equal for equal codebooks."""
         numbers = self.centres.float().cpu().numpy().astype("<f4")
-        return hashlib.blake2b(numbers.tobytes(), digest_size=8).hexdigest()
+        return {
+            "codes_used": f"{float(self.codes_used):.1f}",
+            "code_perplexity": f"{float(self.perplexity):.1f}",
+            "codebook": hashlib.blake2b(numbers.tobytes(), digest_size=8).hexdigest(),
+        }
 
     def _compared(self, patches: Tensor) -> Tensor:
         return standardize(patches) if self.normalize else patches

@@ -11,7 +11,6 @@ from sslbench.objectives.patch_targets import PatchTargets, finish_fit, full_pre
 from sslbench.objectives.patches import patchify
 from sslbench.recipes.specs import PrincipalComponents
 
-_MAX_PATCHES = 100_000
 _CHUNK = 8192  # patches added to the covariance at a time
 
 
@@ -28,7 +27,7 @@ class ComponentTargets(PatchTargets):
     components: Tensor
 
     def __init__(self, spec: PrincipalComponents, *, patch: int, seed: int) -> None:
-        super().__init__(spec, patch=patch, outputs=spec.components, max_patches=_MAX_PATCHES)
+        super().__init__(spec, patch=patch, outputs=spec.components)
         self.register_buffer("mean", torch.zeros(3 * patch**2))
         self.register_buffer("components", torch.zeros(spec.components, 3 * patch**2))
 

@@ -12,8 +12,6 @@ from sslbench.errors import UserError
 from sslbench.objectives.patch_targets import PatchTargets, full_precision
 from sslbench.recipes.specs import HOG
 
-_SOBEL = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
-
 
 class HOGTargets(PatchTargets):
     """The histograms of a patch's cells, in the order (channel, bin, cell row, cell column)."""
@@ -58,10 +56,7 @@ def hog(images: Tensor, *, bins: int, cell: int) -> Tensor:
         normalises over blocks.
     """
     n, channels, height, width = images.shape
-    sobel = images.new_tensor(_SOBEL)
-    kernel = torch.stack([sobel, sobel.T])[:, None]  # 2×1×3×3: across columns, across rows
-    padded = F.pad(images, (1, 1, 1, 1), mode="reflect").flatten(0, 1)[:, None]
-    across, down = F.conv2d(padded, kernel).unflatten(0, (n, channels)).unbind(dim=2)  # N×3×H×W
+    across, down = _gradients(images)
     length = torch.hypot(across, down)
     places = (torch.atan2(across, down) / math.pi * bins).floor().long() % bins
     height, width = height // cell, width // cell
@@ -71,3 +66,15 @@ def hog(images: Tensor, *, bins: int, cell: int) -> Tensor:
         own = torch.where(places == place, length, 0.0)[..., : height * cell, : width * cell]
         sums.append(own.reshape(n, channels, height, cell, width, cell).sum(dim=(3, 5)))
     return F.normalize(torch.stack(sums, dim=2), dim=2)
+
+
+def _gradients(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Sobel's two, N×3×H×W each: left less right, and above less below. Sums of slices, since a
+    convolution may be computed in less than float32 on a GPU."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    across = padded[..., :-2] - padded[..., 2:]  # N×3×(H+2)×W
+    down = padded[..., :-2, :] - padded[..., 2:, :]  # N×3×H×(W+2)
+    return (
+        across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :],
+        down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:],
+    )

@@ -22,19 +22,18 @@ class PatchTargets(nn.Module):
     Attributes:
         outputs: numbers that are predicted of a patch; of a class, its logits.
         needs_fit: whether `fit` has to come before the first `forward`.
-        max_patches: how many patches `fit` is to have at most.
-        fitted: whether `forward` may be called, a scalar.
+        fitted: whether it has, a scalar; only where it has to.
     """
 
     needs_fit: ClassVar[bool] = False
     fitted: Tensor
 
-    def __init__(self, spec: PatchTarget, *, patch: int, outputs: int, max_patches: int = 0):
+    def __init__(self, spec: PatchTarget, *, patch: int, outputs: int) -> None:
         super().__init__()
         spec.require_patch(patch)
-        self.spec, self.patch = spec, patch
-        self.outputs, self.max_patches = outputs, max_patches
-        self.register_buffer("fitted", torch.tensor(not self.needs_fit))
+        self.spec, self.patch, self.outputs = spec, patch, outputs
+        if self.needs_fit:
+            self.register_buffer("fitted", torch.tensor(False))
 
     def forward(self, images: Tensor) -> Tensor:
         """The targets of all patches, without gradient.
@@ -60,15 +59,19 @@ class PatchTargets(nn.Module):
         raise NotImplementedError
 
     def loss(
-        self, predicted: Tensor, targets: Tensor, hidden: Tensor, kind: Literal["mse", "l1"]
+        self, predicted: Tensor, targets: Tensor, hidden: Tensor, *, loss: Literal["mse", "l1"]
     ) -> Tensor:
-        """`reconstruction_loss` of that kind; of classes the cross-entropy, whatever the kind."""
+        """`reconstruction_loss`; of classes it is the cross-entropy, whatever `loss` says."""
         return reconstruction_loss(
-            predicted, targets, hidden, loss="cross_entropy" if self.spec.is_class else kind
+            predicted, targets, hidden, loss="cross_entropy" if self.spec.is_class else loss
         )
 
     def metrics(self, targets: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """Scalars to log, of all processes' hidden patches."""
+        return {}
+
+    def notes(self) -> dict[str, str]:
+        """What its file in a run folder says of what it was fitted to."""
         return {}
 
     def to_pixels(self, predicted: Tensor, images: Tensor) -> Tensor:

@@ -95,15 +95,22 @@ class Pixels(PatchTarget):
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents(PatchTarget):
-    """The coefficients of the patch's first principal components, fitted before the first epoch.
+    """The coefficients of the patch's first principal components, fitted to at most `patches`
+    patches before the first epoch.
 
     Source: He et al. 2021 (MAE), Table 1 (d): 96 of 768.
     """
 
     components: int = 96
+    patches: int = 100_000
 
     def check(self) -> None:
         self.require(self.components >= 1, "components must be >= 1.")
+        self.require(
+            self.patches > self.components,
+            f"{self.components} components need more than {self.patches} patches; raise "
+            "objective.target.patches.",
+        )
 
     def require_patch(self, patch: int) -> None:
         most = 3 * patch**2
