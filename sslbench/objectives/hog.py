@@ -55,17 +55,13 @@ def hog(images: Tensor, *, bins: int, cell: int) -> Tensor:
         gradients in atan2 are of the authors' code, which neither interpolates between bins nor
         normalises over blocks.
     """
-    n, channels, height, width = images.shape
     across, down = _gradients(images)
-    length = torch.hypot(across, down)
     places = (torch.atan2(across, down) / math.pi * bins).floor().long() % bins
-    height, width = height // cell, width // cell
-    # A bin at a time: sums in a fixed order, which a scatter does not have on a GPU.
-    sums = []
-    for place in range(bins):
-        own = torch.where(places == place, length, 0.0)[..., : height * cell, : width * cell]
-        sums.append(own.reshape(n, channels, height, cell, width, cell).sum(dim=(3, 5)))
-    return F.normalize(torch.stack(sums, dim=2), dim=2)
+    # Each pixel writes to a place of its own, so that the sums have one order on a GPU too.
+    votes = images.new_zeros(*images.shape[:2], bins, *images.shape[2:])  # N×3×bins×H×W
+    votes.scatter_(2, places[:, :, None], torch.hypot(across, down)[:, :, None])
+    sums = F.avg_pool2d(votes.flatten(0, 1), cell, divisor_override=1)
+    return F.normalize(sums.unflatten(0, images.shape[:2]), dim=2)
 
 
 def _gradients(images: Tensor) -> tuple[Tensor, Tensor]:
