@@ -9,6 +9,7 @@ from sslbench.engine.checkpoint import save_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.methods import Method
 from sslbench.models.card import EncoderCard, Normalization
+from sslbench.objectives.patch_targets import PatchTargets
 from sslbench.recipes.recipe import Experiment
 
 
@@ -34,4 +35,5 @@ def save_networks(
         if name == "encoder":  # its file says what it is, for others to read
             save_weights(folder.network_path(name), state, {**metadata, **card.to_metadata()})
         elif state:
-            save_weights(folder.network_path(name), state, metadata)
+            notes = network.notes() if isinstance(network, PatchTargets) else {}
+            save_weights(folder.network_path(name), state, {**metadata, **notes})

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from sslbench.methods.fixed import Fixed
 from sslbench.methods.joint_embedding import JointEmbedding
+from sslbench.methods.masked import MaskedModelling
 from sslbench.methods.method import Method, ParameterGroup, StepOutput, mean_output
 from sslbench.methods.supervised import Supervised
-from sslbench.recipes.families import FixedRecipe, JointRecipe, SupervisedRecipe
+from sslbench.recipes.families import FixedRecipe, JointRecipe, MaskedRecipe, SupervisedRecipe
 from sslbench.recipes.recipe import Recipe
 
 METHODS: dict[type[Recipe], Callable[..., Method]] = {
     JointRecipe: JointEmbedding,
+    MaskedRecipe: MaskedModelling,
     SupervisedRecipe: Supervised,
     FixedRecipe: Fixed,
 }
@@ -21,6 +23,7 @@ __all__ = [
     "METHODS",
     "Fixed",
     "JointEmbedding",
+    "MaskedModelling",
     "Method",
     "ParameterGroup",
     "StepOutput",

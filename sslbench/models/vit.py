@@ -47,7 +47,8 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
         nn.init.xavier_uniform_(projection.weight.flatten(1))  # a view, of one linear layer
         nn.init.zeros_(projection.bias)
     if spec.init == "xavier":
-        _init_as_mae(network)
+        init_xavier(network)
+        nn.init.normal_(network.cls_token, std=0.02)  # type: ignore[arg-type]
     if spec.positions == "sincos":
         positions = sincos_positions(resolution // spec.patch, width)
         network.pos_embed = nn.Parameter(positions, requires_grad=False)
@@ -55,15 +56,17 @@ def build_vit(spec: ViT, resolution: int) -> nn.Module:
     return network
 
 
-def _init_as_mae(network: nn.Module) -> None:
-    """He et al. 2021 (MAE), App. A.1: Xavier's uniform distribution in every linear layer, the
-    patches' projection among them; biases 0, the class token of std 0.02."""
+def init_xavier(network: nn.Module) -> None:
+    """Start every linear layer, the patches' projection among them, from Xavier's uniform
+    distribution, with biases of 0.
+
+    Source: He et al. 2021 (MAE), App. A.1; the class token is of std 0.02 there.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight.flatten(1))  # a view, of one linear layer
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.init.normal_(network.cls_token, std=0.02)  # type: ignore[arg-type]
 
 
 def keep_all_paths(network: nn.Module) -> nn.Module:

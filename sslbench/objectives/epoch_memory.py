@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench import distributed
+from sslbench.objectives.k_means import k_means
 from sslbench.objectives.sinkhorn import prototype_potentials
 from sslbench.recipes.specs import EpochSinkhorn, KMeans
 from sslbench.streams import stream_key
@@ -120,10 +121,7 @@ class EpochMemory(nn.Module):
 
 
 def spherical_k_means(rows: Tensor, count: int, *, iterations: int, key: int) -> Tensor:
-    """Unit centroids that maximise the sum of cosines, by faiss.
-
-    They start at rows drawn at random. A centroid that loses all its rows takes a share of a large
-    cluster (faiss's rule).
+    """Unit centroids that maximise the sum of cosines (`k_means`).
 
     Args:
         rows: M×D unit vectors, float32 on the CPU, M >= count.
@@ -131,21 +129,5 @@ def spherical_k_means(rows: Tensor, count: int, *, iterations: int, key: int) ->
     Returns:
         count×D float32.
     """
-    threads = torch.get_num_threads()  # before the import: both libraries share one setting
-    import faiss
-
-    try:
-        faiss.omp_set_num_threads(threads)
-        k_means = faiss.Kmeans(
-            rows.shape[1],
-            count,
-            niter=iterations,
-            spherical=True,
-            seed=key & 0x7FFFFFFF,  # faiss takes a C int
-            min_points_per_centroid=1,  # below its 39 faiss warns, above its 256 it draws a sample
-            max_points_per_centroid=len(rows),
-        )
-        k_means.train(rows.numpy())
-    finally:
-        torch.set_num_threads(threads)
-    return torch.from_numpy(k_means.centroids)
+    threads = torch.get_num_threads()
+    return k_means(rows, count, iterations=iterations, key=key, threads=threads, spherical=True)

@@ -79,6 +79,10 @@ class Recipe(Spec, interface=True):
         if self.start is not None:
             self._validate_start(self.start)
 
+    def require_fit(self, resolution: int) -> None:
+        """Raise UserError unless images of that side, in pixels, can be trained on."""
+        self.encoder.require_fit(resolution)
+
     def _validate_start(self, start: Recipe) -> None:
         theirs = dict(start.leaves())
         for path, own in self.leaves():
@@ -160,4 +164,4 @@ class Experiment(Spec):
         require_parameters(self.recipe)
         self.recipe.validate()
         if self.data.resolution is not None:
-            self.recipe.encoder.require_fit(self.data.resolution)
+            self.recipe.require_fit(self.data.resolution)

@@ -48,6 +48,14 @@ class MaskedRecipe(Recipe):
         self.objective.require_loss()
         self.objective.target.require_patch(patch)
 
+    def view_size(self, resolution: int) -> int:
+        """Side in pixels of the view that is masked."""
+        return self.views.first.size or resolution
+
+    def require_fit(self, resolution: int) -> None:
+        super().require_fit(resolution)
+        self.mask.require_fit(self.view_size(resolution), patch=self.encoder.patch)
+
     def num_head_parameters(self) -> int:
         width, outputs = self.encoder.out_width(), 3 * self.encoder.patch**2
         if self.decoder is None:

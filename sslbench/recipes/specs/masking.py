@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,7 +22,7 @@ class Mask(Spec):
     et al. 2021 (SimMIM), Sec. 3.2.
     """
 
-    kind: Literal["random", "block", "grid"] = "random"
+    sampling: Literal["random", "block", "grid"] = "random"
     ratio: float = 0.75
     unit: int | None = None
     in_encoder: bool = False
@@ -30,10 +31,44 @@ class Mask(Spec):
         self.require(0 < self.ratio < 1, f"mask.ratio {self.ratio:g} must lie between 0 and 1.")
         self.require(self.unit is None or self.unit >= 1, "mask.unit is a side in pixels, >= 1.")
         self.require(
-            self.kind != "grid" or self.ratio == 0.75,
+            self.sampling != "grid" or self.ratio == 0.75,
             f"a grid hides three of each four patches, not {self.ratio:g}; set mask.ratio=0.75, or "
-            "mask.kind=random.",
+            "mask.sampling=random.",
         )
+
+    def num_units(self, size: int, *, patch: int) -> int:
+        """A side of an image of `size` pixels in units."""
+        return size // (self.unit or patch)
+
+    def num_visible(self, size: int, *, patch: int) -> int:
+        """Patches of an image of `size` pixels that stay visible."""
+        visible = math.floor(self.num_units(size, patch=patch) ** 2 * (1 - self.ratio) + 1e-6)
+        return visible * ((self.unit or patch) // patch) ** 2
+
+    def smallest_block(self, num_units: int) -> int:
+        """Units that a block has at least: BEiT's 16 of 196."""
+        return max(1, round(16 / 196 * num_units))
+
+    def require_fit(self, size: int, *, patch: int) -> None:
+        """Raise UserError unless images of `size` pixels keep both visible and hidden patches."""
+        unit = self.unit or patch
+        self.require(size % unit == 0,
+                     f"mask.unit of {unit} pixels does not divide a view of {size}; set "
+                     f"mask.unit={patch}.")  # fmt: skip
+        side = self.num_units(size, patch=patch)
+        self.require(self.sampling != "grid" or side % 2 == 0,
+                     f"a grid needs an even number of patches a side, and a view of {size} pixels "
+                     f"has {side}; set encoder.patch, or mask.sampling=random.")  # fmt: skip
+        hidden = side**2 - math.floor(side**2 * (1 - self.ratio) + 1e-6)
+        self.require(0 < hidden < side**2,
+                     f"mask.ratio {self.ratio:g} leaves {'none' if hidden else 'all'} of the "
+                     f"{side**2} squares visible; set mask.ratio, or a smaller "
+                     f"{'mask.unit' if unit > patch else 'encoder.patch'}.")  # fmt: skip
+        least = self.smallest_block(side**2)
+        self.require(self.sampling != "block" or least <= hidden,
+                     f"a block has at least {least} of {side**2} patches and mask.ratio "
+                     f"{self.ratio:g} hides {hidden}; raise mask.ratio, or set "
+                     "mask.sampling=random.")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +135,22 @@ class Pixels(PatchTarget):
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents(PatchTarget):
-    """The coefficients of the patch's first principal components, fitted before the first epoch.
+    """The coefficients of the patch's first principal components, fitted to at most `patches`
+    patches before the first epoch.
 
     Source: He et al. 2021 (MAE), Table 1 (d): 96 of 768.
     """
 
     components: int = 96
+    patches: int = 100_000
 
     def check(self) -> None:
         self.require(self.components >= 1, "components must be >= 1.")
+        self.require(
+            self.patches > self.components,
+            f"{self.components} components need more than {self.patches} patches; raise "
+            "objective.target.patches.",
+        )
 
     def require_patch(self, patch: int) -> None:
         most = 3 * patch**2
