@@ -288,7 +288,8 @@ def loaded_masked(folder: RunFolder, recipe: Recipe, resolution: int) -> MaskedM
     with torch.random.fork_rng(devices=[]):
         method = MaskedModelling(recipe, resolution=resolution)
     for name, network in method.exported().items():
-        _filled(network, folder.network_path(name), f"the recipe's {name}")
+        if network.state_dict():  # of pixels nothing is kept
+            _filled(network, folder.network_path(name), f"the recipe's {name}")
     return method.eval()
 
 

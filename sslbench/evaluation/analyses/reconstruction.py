@@ -54,7 +54,7 @@ def analyze_reconstruction(
     visible patches in the picture, here the visible patches themselves stand there.
     """
     model = subject.masked
-    masks = _masks(model.recipe.mask, ratios)
+    masks = _masks(model.mask, ratios)
     names, images = shown_images(subject, count, seed, index, files)
     common = head(subject, "representation")
     del common["space"]
@@ -80,7 +80,7 @@ def analyze_reconstruction(
         name="reconstruction",
         summary=summary,
         points=points,
-        notes=_notes(model.recipe.objective.target),
+        notes=_notes(model.objective.target),
         pictures=pictures,
     )
 
@@ -102,7 +102,7 @@ def _masks(own: Mask, ratios: Sequence[float] | None) -> list[Mask]:
 
 def _hidden(model: MaskedModelling, images: Tensor, mask: Mask, seed: int, first: int) -> Tensor:
     """N×L bool: the masks of images whose places begin at `first`."""
-    patch = model.recipe.encoder.patch
+    patch = model.patch
     places = torch.arange(first, first + len(images), device=images.device)
     key = stream_key(seed, "reconstruction masks")
     return hidden_patches(
@@ -115,8 +115,8 @@ def _filled(model: MaskedModelling, images: Tensor, hidden: Tensor) -> tuple[Ten
     """The prediction N×L×outputs, and the patches N×L×3p² with it in place of the hidden ones, of
     normalised images N×3×H×W."""
     predicted = model.reconstruct(images, hidden).float()
-    patches = patchify(images, model.recipe.encoder.patch)
-    drawn = model.target.pictured(predicted, images)
+    patches = patchify(images, model.patch)
+    drawn = model.target.to_pixels(predicted, images)
     return predicted, torch.where(hidden[..., None], drawn, patches)
 
 
@@ -124,7 +124,7 @@ def _pictures(
     subject: Subject, model: MaskedModelling, images: Tensor, mask: Mask, seed: int
 ) -> tuple[list[Tensor], list[Tensor], list[float]]:
     """What is seen, what is filled in, both uint8 3×H×W, and the error of each uint8 image."""
-    patch, mean, std = model.recipe.encoder.patch, subject.mean, subject.std
+    patch, mean, std = model.patch, subject.mean, subject.std
     x = normalize(images.to(subject.device), mean, std)
     hidden = _hidden(model, x, mask, seed, 0)
     _, filled = _filled(model, x, hidden)
@@ -137,7 +137,7 @@ def _pictures(
 
 def _errors(subject: Subject, model: MaskedModelling, mask: Mask, seed: int) -> Record:
     """Loss and squared errors over test images, and how many there were."""
-    rows, patch = rows_of(subject)[:MAX_IMAGES], model.recipe.encoder.patch
+    rows, patch = rows_of(subject)[:MAX_IMAGES], model.patch
     images = subject.dataset.test.images
     loss = error = colour = 0.0
     for number, batch in enumerate(chunks(rows, _BATCH)):
@@ -145,7 +145,9 @@ def _errors(subject: Subject, model: MaskedModelling, mask: Mask, seed: int) -> 
         x = normalize(pixels, subject.mean, subject.std)
         hidden = _hidden(model, x, mask, seed, number * _BATCH)
         predicted, filled = _filled(model, x, hidden)
-        loss += len(batch) * float(model.loss(predicted, x, hidden))
+        loss += len(batch) * float(
+            model.target.loss(predicted, model.target(x), hidden, loss=model.objective.loss)
+        )
         patches = patchify(x, patch)
         error += float(_mse(filled, patches, hidden).sum())
         colour += float(_mse(_mean_colour(patches, hidden), patches, hidden).sum())
