@@ -231,7 +231,7 @@ class Attention(Picture):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction(Picture):
-    """What a masked model makes of hidden patches, and how far it is off (2111.06377, Figs. 2, 4)."""
+    """What a masked model makes of hidden patches, and its error (2111.06377, Figs. 2 and 4)."""
 
     names: Runs
     ratio: Annotated[

@@ -76,7 +76,13 @@ def analyze_attention(
                 }
             )
     asks = "class token" if asks_by_class_token(subject.encoder) else "patches' mean"
-    line = {**common, "query": asks, "heads": maps.shape[1], "patches": maps[0, 0].numel(), **summary}
+    line = {
+        **common,
+        "query": asks,
+        "heads": maps.shape[1],
+        "patches": maps[0, 0].numel(),
+        **summary,
+    }
     notes = [] if best is not None else [f"{subject.label} has no masks: no Jaccard index."]
     return Analysis(name="attention", summary=[line], points=points, notes=notes, pictures=pictures)
 

@@ -48,13 +48,13 @@ def analyze_reconstruction(
         files: image files to show instead, brought to the run's resolution.
         ratios: shares of hidden patches; None is the run's own.
     Raises:
-        UserError: another kind of run, or one whose target is no picture; an unreadable file, test images
-            that there are not, or a ratio out of range.
+        UserError: another kind of run, or one whose target is no picture; an unreadable file, test
+            images that there are not, or a ratio out of range.
     Source: He et al. 2021 (MAE), arXiv:2111.06377, Figs. 2 to 4; they leave the predictions of
     visible patches in the picture, here the visible patches themselves stand there.
     """
     model = subject.masked
-    masks = _masks(model.mask, ratios)
+    masks = _masks(model, ratios)
     names, images = shown_images(subject, count, seed, index, files)
     common = head(subject, "representation")
     del common["space"]
@@ -92,12 +92,16 @@ def _notes(target: PatchTarget) -> list[str]:
     return []
 
 
-def _masks(own: Mask, ratios: Sequence[float] | None) -> list[Mask]:
+def _masks(model: MaskedModelling, ratios: Sequence[float] | None) -> list[Mask]:
     """The run's mask at each share. Raises UserError: one that its kind cannot hide."""
+    own = model.mask
     try:
-        return [own.but(ratio=ratio) for ratio in dict.fromkeys(ratios or (own.ratio,))]
+        masks = [own.but(ratio=ratio) for ratio in dict.fromkeys(ratios or (own.ratio,))]
+        for mask in masks:
+            mask.require_fit(model.size, patch=model.patch)
     except UserError as error:
         raise UserError(f"--ratio: {error}") from None
+    return masks
 
 
 def _hidden(model: MaskedModelling, images: Tensor, mask: Mask, seed: int, first: int) -> Tensor:
