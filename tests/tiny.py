@@ -10,12 +10,13 @@ from torch import Tensor
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
-from sslbench.recipes.families import JointRecipe
+from sslbench.recipes.families import JointRecipe, MaskedRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
-from sslbench.recipes.specs import Channels, NoiseContrastive, Shapes, ViT
+from sslbench.recipes.specs import HOG, Channels, Codebook, NoiseContrastive, Shapes, ViT
 
 DATA = Shapes(resolution=16, num_train=96, num_test=32)
+SMALL_VIT = {"arch": "tiny", "patch": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.0}
 TRAINED = [name for name, recipe in RECIPES.items() if recipe.epochs > 0]
 
 
@@ -26,14 +27,15 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     if spec.epochs == 0:
         sets.pop("epochs")
     if isinstance(spec.encoder, ViT):  # a path is dropped by each process for itself
-        small = {"arch": "tiny", "patch": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.0}
-        sets["encoder"] = spec.encoder.to_dict() | small
+        sets["encoder"] = spec.encoder.to_dict() | SMALL_VIT
     elif spec.encoder.trainable:
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
     if spec.views.num_local:
         sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
     if isinstance(spec, JointRecipe):
         sets |= _small_pieces(spec)
+    if isinstance(spec, MaskedRecipe):
+        sets |= _small_masks(spec)
     layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
 
@@ -54,6 +56,20 @@ def _small_pieces(spec: JointRecipe) -> dict[str, Any]:
         sets["batch_norm.splits"] = 2
     if isinstance(spec.objective, NoiseContrastive):
         sets["objective.num_negatives"] = 32
+    return sets
+
+
+def _small_masks(spec: MaskedRecipe) -> dict[str, Any]:
+    """16 patches of 4 pixels, in 4 units where several make one."""
+    sets: dict[str, Any] = {"encoder": {**spec.encoder.to_dict(), **SMALL_VIT, "patch": 4}}
+    if spec.mask.unit is not None:
+        sets["mask.unit"] = 8
+    if spec.decoder is not None:
+        sets["decoder"] = {"kind": "Decoder", "width": 16, "depth": 1, "heads": 2}
+    if isinstance(spec.objective.target, Codebook):
+        sets |= {"objective.target.size": 16, "objective.target.patches": 512}
+    if isinstance(spec.objective.target, HOG):
+        sets["objective.target.cell"] = 4
     return sets
 
 

@@ -198,7 +198,7 @@ class Neighbours(Picture):
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Picture):
-    """What a ViT's class token looks at, head by head; Jaccard index with the objects' masks
+    """What a ViT looks at in its last block, head by head; Jaccard index with the objects' masks
     (2104.14294, Figs. 1 and 4)."""
 
     names: Runs
@@ -224,6 +224,39 @@ class Attention(Picture):
             self.names,
             lambda s: analyze_attention(
                 s, count=self.images, seed=self.seed, index=chosen, files=files, keep=self.keep
+            ),
+            labelled=False,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction(Picture):
+    """What a masked model makes of hidden patches, and its error (2111.06377, Figs. 2 and 4)."""
+
+    names: Runs
+    ratio: Annotated[
+        str | None,
+        typer.Option(help="Shares of hidden patches, comma-separated; default: the run's own."),
+    ] = None
+    images: Annotated[
+        int | None, typer.Option(help="How many test images to show; default: 4, if there are.")
+    ] = None
+    seed: Annotated[int, o.seed_of("the masks, and of the random choice of test images")] = 0
+    index: Index = None
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="An image file to show instead; repeatable.")
+    ] = None
+
+    def __call__(self) -> None:
+        chosen, ratios = numbers(self.index, int, "--index"), numbers(self.ratio, float, "--ratio")
+        files = self.files or ()
+        self.prepare()
+        from sslbench.evaluation.analyses import analyze_reconstruction
+
+        self.each(
+            self.names,
+            lambda s: analyze_reconstruction(
+                s, count=self.images, seed=self.seed, index=chosen, files=files, ratios=ratios
             ),
             labelled=False,
         )

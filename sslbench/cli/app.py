@@ -41,6 +41,7 @@ ANALYSES: dict[str, type[Command]] = {
     "sampling-bias": analyze.SamplingBias,
     "neighbours": analyze.Neighbours,
     "attention": analyze.Attention,
+    "reconstruction": analyze.Reconstruction,
     "prototypes": analyze.Prototypes,
     "stability": analyze.Stability,
 }

@@ -26,12 +26,13 @@ from sslbench.evaluation.features import (
     read_features,
     write_features,
 )
+from sslbench.methods import MaskedModelling
 from sslbench.models import build_encoder, build_head
 from sslbench.models.card import EncoderCard
 from sslbench.models.export import Layout, export_encoder
 from sslbench.models.heads import width
 from sslbench.objectives import Prototypes
-from sslbench.recipes.families import JointRecipe
+from sslbench.recipes.families import JointRecipe, MaskedRecipe
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import Views
 from sslbench.views import Augmenter
@@ -107,6 +108,16 @@ class Subject:
             UserError: supervised training has none, the run kept none, or its file is damaged.
         """
         return loaded_projector(self.folder, self.recipe, self.encoder).to(self.device)
+
+    @functools.cached_property
+    def masked(self) -> MaskedModelling:
+        """Encoder, decoder and target of a masked run on the device, in evaluation mode.
+
+        Raises:
+            UserError: another recipe, or one whose target is no picture; the run kept no decoder,
+                or its file is damaged.
+        """
+        return loaded_masked(self.folder, self.recipe, self.dataset.resolution).to(self.device)
 
     @functools.cached_property
     def prototypes(self) -> Prototypes:
@@ -259,6 +270,27 @@ def loaded_prototypes(folder: RunFolder, recipe: Recipe, projected: int) -> Prot
     with torch.random.fork_rng(devices=[]):
         prototypes = Prototypes(spec, projected)
     return _filled(prototypes, folder.network_path("prototypes"), "the recipe's prototypes")
+
+
+def loaded_masked(folder: RunFolder, recipe: Recipe, resolution: int) -> MaskedModelling:
+    """All networks of a masked run on the CPU, in evaluation mode. Raises UserError."""
+    if not isinstance(recipe, MaskedRecipe):
+        raise UserError(
+            f"{folder.path.name} was not trained to fill in hidden patches; choose a run of a "
+            "recipe that is, such as mae."
+        )
+    target = recipe.objective.target
+    if not target.is_picture:
+        raise UserError(
+            f"{folder.path.name} predicts {type(target).__name__}, of which no picture can be "
+            "made; choose a run that predicts pixels, components or a codebook's entries."
+        )
+    with torch.random.fork_rng(devices=[]):
+        method = MaskedModelling(recipe, resolution=resolution)
+    for name, network in method.exported().items():
+        if network.state_dict():  # of pixels nothing is kept
+            _filled(network, folder.network_path(name), f"the recipe's {name}")
+    return method.eval()
 
 
 def _filled(module: Module, path: Path, what: str) -> Module:

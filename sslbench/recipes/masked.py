@@ -22,8 +22,8 @@ from sslbench.recipes.specs import (
 from sslbench.recipes.views import PRESETS
 
 _POOLED = (
-    "The scored representation is the mean of the patches, as in the papers' fine-tuning; the class "
-    "token, which no loss reaches, has probes of its own (linear.class-token.v1)."
+    "The scored representation is the mean of the patches, as in the papers' fine-tuning; the "
+    "class token, which no loss reaches, has probes of its own (linear.class-token.v1)."
 )
 _NO_RELATIVE_BIAS = (
     "Fixed sin-cos positions in place of the blocks' relative position bias, and no LayerScale."

@@ -16,6 +16,7 @@ from sslbench.reports.picture_figures import (
     attention_figure,
     neighbours_figure,
     prototypes_figure,
+    reconstruction_figure,
 )
 from sslbench.reports.plots import INK, OURS, PALETTE, PUBLISHED, colour, log2_axis
 from sslbench.reports.stability_figure import stability_figure
@@ -221,6 +222,7 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "sampling-bias": sampling_bias_figure,
     "neighbours": neighbours_figure,
     "attention": attention_figure,
+    "reconstruction": reconstruction_figure,
     "prototypes": prototypes_figure,
     "stability": stability_figure,
 }

@@ -1,4 +1,4 @@
-"""Figures of images: neighbours of queries, attention maps, what is near prototypes."""
+"""Figures of images: neighbours, attention maps, reconstructions, what is near prototypes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def neighbours_figure(analysis: Analysis) -> Figure:
 
 
 def attention_figure(analysis: Analysis) -> Figure:
-    """A row an image and run: the image, then a map a head, bright where the class token looks; an
+    """A row an image and run: the image, then a map a head, bright where attention goes; an
     outline around what holds the kept share of its mass, a frame around the best head.
 
     Source: Caron et al. 2021, Figs. 1 and 4.
@@ -84,6 +84,37 @@ def attention_figure(analysis: Analysis) -> Figure:
     ]
     kept = f"outline: {summary.keep_percent.iloc[0]:g} % of the mass"
     _title(figure, [kept, *(["Jaccard index of the framed head", *shares] if shares else [])])
+    return figure
+
+
+def reconstruction_figure(analysis: Analysis) -> Figure:
+    """A row an image and run: the image, then for each share of hidden patches what is seen, and
+    that with the prediction in place of what is hidden.
+
+    Source: He et al. 2021 (MAE), Figs. 2 and 4.
+    """
+    summary, points = frames(analysis)
+    labels = dict(zip(summary.run, summary.label, strict=True))
+    rows = [(image, run) for image in dict.fromkeys(points.image) for run in labels]
+    most = int(points.groupby(["image", "run"]).size().max())
+    figure, grid = _grid(len(rows), 1 + 2 * most, captions=True)
+    for line, (image, run) in zip(grid, rows, strict=True):
+        own = points[(points.image == image) & (points.run == run)]
+        if own.empty:
+            continue
+        _image(line[0], analysis.pictures[image])
+        _row_label(line[0], labels[run] if len(labels) > 1 else "")
+        for place, (_, found) in enumerate(own.iterrows()):
+            seen, filled = line[1 + 2 * place : 3 + 2 * place]
+            _image(seen, analysis.pictures[f"{found.picture} seen"])
+            _image(filled, analysis.pictures[f"{found.picture} filled"])
+            seen.set_title(f"{100 * found.ratio:.3g} % hidden")
+            filled.set_title(f"error {found.hidden_mse:.2f}")
+    errors = [
+        f"{r.label}, {100 * r.ratio:.3g} %: {r.hidden_mse:.2f} ({r.mean_colour_mse:.2f})"
+        for _, r in summary.iterrows()
+    ]
+    _title(figure, ["squared error of hidden pixels (of the visible pixels' mean colour)", *errors])
     return figure
 
 

@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prototypes={"kind": "Prototypes", "count": 8},
     )
     vit = tiny("untrained", name="vit", encoder={"kind": "ViT", "arch": "tiny", "patch": 4})
-    for experiment in (clustered, vit):
+    for experiment in (clustered, vit, tiny("mae")):
         pretrain(experiment, provenance={}, runs=folder, root=folder)
     RunFolder(folder / "begun-s0").write_experiment(last.experiment(), {})
     return folder
@@ -69,7 +69,9 @@ def test_each_analysis_prints_numbers_and_leaves_its_files_beside_the_run(call, 
     assert not list((run / "analyses").glob(".*"))
 
 
-@pytest.mark.parametrize(("name", "run"), [("attention", "vit"), ("prototypes", "clustered")])
+@pytest.mark.parametrize(
+    ("name", "run"), [("attention", "vit"), ("prototypes", "clustered"), ("reconstruction", "mae")]
+)
 def test_what_needs_a_certain_run_is_written_as_the_others_are(call, name, run, tmp_path):
     plain = json.loads(call(name, run, "--out", "here", "--json"))
     assert plain["files"] == [f"here/{name}.{s}" for s in ("svg", "png", "csv", "points.csv")]
@@ -119,7 +121,7 @@ def test_several_runs_share_a_figure_in_the_current_folder(call, tmp_path):
 def test_all_runs_make_a_landscape(call, tmp_path):
     plain = json.loads(call("hypersphere", "--all", "--protocol", "knn", "--json"))
     assert {r["run"].split("-")[0] for r in plain["summary"]} == {
-        "simclr", "untrained", "supervised", "clustered", "vit",
+        "simclr", "untrained", "supervised", "clustered", "vit", "mae",
     }  # fmt: skip
     assert (tmp_path / "analyses" / "landscape.png").is_file()
     only = json.loads(call("hypersphere", "--match", "s*", "--protocol", "knn", "--json"))

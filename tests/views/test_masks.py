@@ -134,7 +134,7 @@ def test_a_unit_hides_whole_squares_of_patches(sampling):
     [
         ({"ratio": 0.99}, 32, 4, "leaves none of the 64 squares visible; set mask.ratio"),
         ({"ratio": 0.75, "unit": 32}, 32, 4, "leaves none of the 1 squares visible.*mask.unit"),
-        ({"sampling": "grid"}, 28, 4, r"even number of patches a side, and a view of 28 pixels has 7"),
+        ({"sampling": "grid"}, 28, 4, "even number of patches a side, and a view of 28.* has 7"),
         ({"sampling": "grid", "ratio": 0.5}, 32, 4, "three of each four patches.*mask.ratio=0.75"),
         ({"sampling": "block", "ratio": 0.05}, 224, 16, r"at least 16 of 196 patches.* hides 10"),
         ({"unit": 12}, 32, 4, "12 pixels does not divide a view of 32; set mask.unit=4"),

@@ -14,6 +14,7 @@ from sslbench.evaluation.analyses.hypersphere import analyze_hypersphere
 from sslbench.evaluation.analyses.landscape import analyze_landscape
 from sslbench.evaluation.analyses.neighbours import analyze_neighbours
 from sslbench.evaluation.analyses.prototypes import analyze_prototypes
+from sslbench.evaluation.analyses.reconstruction import analyze_reconstruction
 from sslbench.evaluation.analyses.sampling_bias import analyze_sampling_bias
 from sslbench.evaluation.analyses.similarity import analyze_similarity
 from sslbench.evaluation.analyses.spectrum import analyze_spectrum
@@ -28,6 +29,7 @@ __all__ = [
     "analyze_landscape",
     "analyze_neighbours",
     "analyze_prototypes",
+    "analyze_reconstruction",
     "analyze_sampling_bias",
     "analyze_similarity",
     "analyze_spectrum",

@@ -1,4 +1,4 @@
-"""Attention of a ViT's class token, as maps, and against the objects' masks."""
+"""Attention of a ViT's class token or patches, as maps, and against the objects' masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.analyses.analysis import Analysis, Record, chosen_images, head, rows_of
 from sslbench.evaluation.subject import Subject
 from sslbench.models import build_encoder
-from sslbench.models.attention import class_attention
+from sslbench.models.attention import asks_by_class_token, last_attention
 from sslbench.views import normalize
 
 KEEP = 0.6  # of the mass: Caron et al. 2021, Fig. 4
@@ -33,15 +33,16 @@ def analyze_attention(
     files: Sequence[Path] = (),
     keep: float = KEEP,
 ) -> Analysis:
-    """The class token's attention in the last block, a map a head, on a few images; and, where the
-    data have masks, the Jaccard index of the maps with the objects.
+    """Attention in the last block, a map a head, on a few images: of the class token where that is
+    the representation, otherwise of the patches on average; and, where the data have masks, the
+    Jaccard index of the maps with the objects.
 
     A map is thresholded to the fewest patches that hold `keep` of its mass. The index is a mean
     over test images (at most 1,000), of the head that is best on all of them, and of the best head
     of each image; both are given for the encoder's random initialisation too.
 
     Args:
-        subject: a run with a ViT that returns its class token.
+        subject: a run with a ViT.
         count, seed, index: which test images are shown, 4 unless said; see `chosen_images`.
         files: image files to show instead, brought to the run's resolution.
         keep: share of the mass, in (0, 1).
@@ -52,7 +53,7 @@ def analyze_attention(
     """
     if not 0 < keep < 1:
         raise UserError(f"--keep {keep:g}: needs a share between 0 and 1.")
-    names, images = _shown(subject, count, seed, index, files)
+    names, images = shown_images(subject, count, seed, index, files)
     maps = attention_maps(subject, subject.encoder, images)
     pictures: dict[str, Tensor] = {}
     best, summary = _against_masks(subject, keep)
@@ -74,7 +75,14 @@ def analyze_attention(
                     "kept_patches_percent": 100 * float(kept.double().mean()),
                 }
             )
-    line = {**common, "heads": maps.shape[1], "patches": maps[0, 0].numel(), **summary}
+    asks = "class token" if asks_by_class_token(subject.encoder) else "patches' mean"
+    line = {
+        **common,
+        "query": asks,
+        "heads": maps.shape[1],
+        "patches": maps[0, 0].numel(),
+        **summary,
+    }
     notes = [] if best is not None else [f"{subject.label} has no masks: no Jaccard index."]
     return Analysis(name="attention", summary=[line], points=points, notes=notes, pictures=pictures)
 
@@ -85,7 +93,7 @@ def attention_maps(subject: Subject, encoder: nn.Module, images: Tensor) -> Tens
     parts = []
     for batch in chunks(images, _BATCH):
         batch = normalize(batch.to(subject.device), subject.mean, subject.std)
-        parts.append(class_attention(encoder, batch).cpu())
+        parts.append(last_attention(encoder, batch).cpu())
     return torch.cat(parts)
 
 
@@ -119,14 +127,15 @@ def jaccard(kept: Tensor, masks: Tensor) -> Tensor:
     return torch.where(masks.any(dim=(1, 2))[:, None], found, torch.nan)
 
 
-def _shown(
+def shown_images(
     subject: Subject,
     count: int | None,
     seed: int,
     index: Sequence[int] | None,
     files: Sequence[Path],
 ) -> tuple[list[str], Tensor]:
-    """Names and pixels of the images to show."""
+    """Names, and uint8 pixels n×3×H×W on the CPU, of the images to show: files, or test images as
+    `chosen_images` takes them. Raises UserError."""
     if files:
         return [path.name for path in files], decode(files, subject.dataset.resolution).images
     rows = chosen_images(subject, count=count, usual=USUAL, seed=seed, index=index)

@@ -105,10 +105,12 @@ class ViT(EncoderSpec):
     """A timm Vision Transformer, by size and patch.
 
     `width`, `depth` and `heads` replace those of `arch`: 192, 384 or 768 wide and 12 blocks,
-    `large` 1,024 and 24, `huge` 1,280 and 32; heads are 64 wide, but for `huge`'s 16 of 80. `pool` "mean" averages the patches; a class token that nothing reads stays among
-    them. `patch_projection` "random" freezes the projection of patches at its initialisation.
-    `init` "mocov3" starts every linear layer from Xavier's uniform distribution, queries, keys
-    and values as three of them, "xavier" as the one layer that they are (MAE). `drop_path` drops nothing in a target network.
+    `large` 1,024 and 24, `huge` 1,280 and 32; heads are 64 wide, but for `huge`'s 16 of 80. `pool`
+    "mean" averages the patches; a class token that nothing reads stays among them.
+    `patch_projection` "random" freezes the projection of patches at its initialisation. `init`
+    "mocov3" starts every linear layer from Xavier's uniform distribution, queries, keys and values
+    as three of them, "xavier" as the one layer that they are (MAE). `drop_path` drops nothing in a
+    target network.
     """
 
     arch: Literal["tiny", "small", "base", "large", "huge"] = "small"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sslbench.recipes.base import Spec
 
@@ -100,7 +100,12 @@ class Decoder(Spec):
 @dataclass(frozen=True, kw_only=True)
 class PatchTarget(Spec, interface=True):
     """What a hidden patch is to be predicted as. A kind is data: its implementation is the entry
-    of the same type in `sslbench.objectives.reconstruction.TARGETS`."""
+    of the same type in `sslbench.objectives.reconstruction.TARGETS`.
+
+    `is_picture`: pixels can be made of a prediction again.
+    """
+
+    is_picture: ClassVar[bool] = True
 
     @property
     def is_class(self) -> bool:
@@ -192,6 +197,8 @@ class HOG(PatchTarget):
 
     Source: Wei et al. 2021 (MaskFeat), arXiv:2112.09133, Sec. 3.2; Dalal and Triggs 2005.
     """
+
+    is_picture: ClassVar[bool] = False
 
     bins: int = 9
     cell: int = 8

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from sslbench import plugins
+from sslbench.recipes.families import MaskedRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale, resolve
 from sslbench.recipes.scales import SCALES
@@ -112,8 +113,11 @@ def _pictures(run: OwnRun, root: Path | None) -> list[Step]:
     path, data = shlex.quote(str(run.folder.path)), _data_root(run.experiment, root)
     recipe = run.experiment.recipe
     steps = [Step(f"sslbench analyze neighbours {path}{data}", "test images and what is near them")]
-    if isinstance(recipe.encoder, ViT) and recipe.encoder.pool == "cls":
+    if isinstance(recipe.encoder, ViT):
         steps.append(Step(f"sslbench analyze attention {path}{data}", "what each head looks at"))
+    if run.trained and isinstance(recipe, MaskedRecipe) and recipe.objective.target.is_picture:
+        gives = "hidden patches and what is made of them"
+        steps.append(Step(f"sslbench analyze reconstruction {path}{data}", gives))
     if run.trained and recipe.has("prototypes.count"):
         steps.append(Step(f"sslbench analyze prototypes {path}{data}", "what each prototype holds"))
     if (image_counts(run)[1] or 0) >= 2:
