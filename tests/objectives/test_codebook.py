@@ -144,6 +144,15 @@ def test_the_fit_reports_its_use_and_a_digest_of_the_centres() -> None:
     }
 
 
+def test_a_centre_is_drawn_with_the_brightness_and_contrast_of_its_patch() -> None:
+    images = torch.randn(1, 3, 4, 6, generator=torch.Generator().manual_seed(4)) * 2 + 1
+    patches = patchify(images, 2)  # as many as centres: each is one
+    for normalize in (False, True):
+        target = fitted(patches[0], normalize=normalize)
+        codes = torch.nn.functional.one_hot(target(images), K).float()
+        assert_close(target.to_pixels(codes, images), patches)
+
+
 def test_images_of_few_different_patches_are_warned_of() -> None:
     two = torch.tensor([[0.0], [1.0]]).repeat(50, D)
     sentence = r"Only 2 of the codebook's 6 entries stand .* set objective.target.size to 2 or less"
