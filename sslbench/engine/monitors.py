@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from sslbench.recipes.recipe import Recipe
 
-COLLAPSED_STD = 0.1  # share of 1/sqrt(D), the value of directions spread evenly over the sphere
 DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
 DIMENSIONAL_FLOOR = 4.0  # where 63 are allowed, dead runs had 1.2 to 3.1, others 6.6 or more
 MAX_ROWS = 1024  # a monitor needs no more, and its cost grows with the cube
@@ -83,9 +82,10 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
 
     Diverged: the loss or the embeddings are not finite. (Objectives of normalised
     embeddings are bounded: there, a rate that is too high shows as a collapse.)
-    Collapsed: the embeddings' std is below a tenth of 1/sqrt(D). Dimensional: their effective
-    rank is below 2 % of what D and the batch allow, or below 4 (a quarter, where they allow fewer
-    than 16); not where the recipe says that the rank does not matter.
+    Collapsed: the embeddings' std is below a share of 1/sqrt(D), the value of directions spread
+    evenly over the sphere: a tenth, unless the recipe's family says otherwise. Dimensional: their
+    effective rank is below 2 % of what D and the batch allow, or below 4 (a quarter, where they
+    allow fewer than 16); not where the recipe says that the rank does not matter.
 
     Args:
         final: `loss`, `std` and `effective_rank` of the last log point.
@@ -100,21 +100,23 @@ def verdict(final: Mapping[str, float], *, recipe: Recipe, out_dim: int) -> Verd
             "The loss is not finite: the learning rate is too high for this batch and warm-up.",
         )
     allowed = min(out_dim, recipe.batch_size - 1, MAX_ROWS - 1)
-    state = collapse(final["std"], final["effective_rank"], out_dim=out_dim, allowed=allowed)
+    std, rank = final["std"], final["effective_rank"]
+    state = collapse(std, rank, out_dim=out_dim, allowed=allowed, least_std=recipe.least_std)
     if state == "healthy" or (state == "dimensional" and not recipe.rank_matters):
         return Verdict("healthy")
     return Verdict(state, recipe.cause(complete=state == "collapsed"))
 
 
-def collapse(std: float, rank: float, *, out_dim: int, allowed: int) -> State:
+def collapse(std: float, rank: float, *, out_dim: int, allowed: int, least_std: float) -> State:
     """Collapsed, dimensional or healthy, by the limits that `verdict` states.
 
     Args:
         std: of unit embeddings; rank: their effective rank.
         out_dim: D, the embeddings' width.
         allowed: the rank that D and the number of embeddings allow.
+        least_std: share of 1/sqrt(D).
     """
-    if std < COLLAPSED_STD / math.sqrt(out_dim):
+    if std < least_std / math.sqrt(out_dim):
         return "collapsed"
     least = max(DIMENSIONAL_RANK * allowed, min(DIMENSIONAL_FLOOR, allowed / 4))
     return "dimensional" if rank < least else "healthy"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sslbench import distributed, streams
 from sslbench.batch import Batch
+from sslbench.errors import UserError
 from sslbench.methods.method import Method, StepOutput
 from sslbench.models import build_encoder
 from sslbench.models.decoder import build_decoder
@@ -47,7 +48,7 @@ class MaskedModelling(Method):
     ) -> None:
         super().__init__()
         recipe.require_fit(resolution)
-        self.mask, self.objective, self.patch = recipe.mask, recipe.objective, recipe.encoder.patch
+        self.recipe, self.patch = recipe, recipe.encoder.patch
         self.size, self.num_images = recipe.view_size(resolution), num_images
         self.num_visible = recipe.mask.num_visible(self.size, patch=self.patch)
         self.encoder = build_encoder(recipe.encoder, resolution=resolution)
@@ -71,11 +72,8 @@ class MaskedModelling(Method):
         images = view.images
         hidden = self._hidden(len(images), batch.clock.key, images.device)
         tokens = self._encoded(images, hidden, self.num_visible)
-        with torch.no_grad():
-            targets = self.target(images)
-        loss = self.target.loss(
-            self.decoder(tokens, hidden), targets, hidden, loss=self.objective.loss
-        )
+        targets = self.target(images)
+        loss = self._loss(self.decoder(tokens, hidden), targets, hidden)
         share = 100.0 * hidden.float().mean()
         metrics = {"hidden_share": share, **self.target.metrics(targets, hidden)}
         return StepOutput(loss, read(tokens, "mean").detach(), metrics)
@@ -89,18 +87,36 @@ class MaskedModelling(Method):
             hidden: N×L bool, equally many in each image.
         Returns:
             N×L×outputs, in the form of the targets; logits of a codebook's entries.
+        Raises:
+            UserError: masks of different size.
         """
-        visible = int((~hidden[0]).sum())
-        return self.decoder(self._encoded(images, hidden, visible), hidden)
+        visible = (~hidden).sum(dim=1).unique().tolist()
+        if len(visible) > 1:
+            raise UserError("Every image must have equally many hidden patches.")
+        return self.decoder(self._encoded(images, hidden, visible[0]), hidden)
 
     def exported(self) -> dict[str, nn.Module]:
         """The decoder has the mask token, and the target what it was fitted to, if anything."""
-        return {"encoder": self.encoder, "decoder": self.decoder, "target": self.target}
+        fitted = {"target": self.target} if self.target.needs_fit else {}
+        return {"encoder": self.encoder, "decoder": self.decoder, **fitted}
+
+    def loss(self, predicted: Tensor, images: Tensor, hidden: Tensor) -> Tensor:
+        """What training minimises, of any images: a mean over their hidden patches.
+
+        Args:
+            predicted: N×L×outputs, from `reconstruct`.
+            images: N×3×H×W, normalised.
+            hidden: N×L bool.
+        """
+        return self._loss(predicted, self.target(images), hidden)
+
+    def _loss(self, predicted: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
+        return self.target.loss(predicted, targets, hidden, loss=self.recipe.objective.loss)
 
     def _hidden(self, count: int, key: int, device: torch.device) -> Tensor:
         """N×L bool of this process's images."""
         return hidden_patches(
-            self.mask,
+            self.recipe.mask,
             side=self.size // self.patch,
             patch=self.patch,
             key=key,
@@ -109,7 +125,7 @@ class MaskedModelling(Method):
 
     def _encoded(self, images: Tensor, hidden: Tensor, num_visible: int) -> Tensor:
         """N×(1 + T)×D: the class token, and those of all patches or of the visible ones."""
-        if self.mask.in_encoder:
+        if self.recipe.mask.in_encoder:
             token = self.decoder.mask_token
             return all_tokens(self.encoder, images, hidden=hidden, mask_token=token)
         return visible_tokens(self.encoder, images, hidden=hidden, num_visible=num_visible)
@@ -117,7 +133,7 @@ class MaskedModelling(Method):
     def _sample(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
         """At most `patches` of the training set's M×(3 patch²), equally many of each image, of
         all processes in the order of one."""
-        spec: Any = self.objective.target
+        spec: Any = self.recipe.objective.target
         found: list[Tensor] = []
         for batch in batches():
             patches = patchify(batch.views[0].images, self.patch)  # n×L×(3 patch²)

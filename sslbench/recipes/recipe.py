@@ -35,12 +35,14 @@ class Recipe(Spec, interface=True):
     it is of the same shape), in place of random ones.
 
     A family says by `needs_labels` that it trains on labels; by `rank_matters` that embeddings of
-    few dimensions are a fault, not what is asked for; `FORMER` is what a run's digest held of it
+    few dimensions are a fault, not what is asked for; by `least_std` below which share of 1/sqrt(D)
+    the std of unit embeddings is a collapse; `FORMER` is what a run's digest held of it
     while all families were one kind with all fields, so that finished runs stay what they are.
     """
 
     needs_labels: ClassVar[bool] = False
     rank_matters: ClassVar[bool] = True
+    least_std: ClassVar[float] = 0.1
     FORMER: ClassVar[Mapping[str, Any] | None] = None
 
     name: str = aside()

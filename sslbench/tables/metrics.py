@@ -39,6 +39,7 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="divergence", unit="nats"),
         Value(key="assignment_entropy", unit="nats"),
         Value(key="prototypes_used", unit="%"),
+        Value(key="hidden_share", unit="%"),
         Value(key="codes_used", unit="%"),
         Value(key="code_perplexity"),
     )

@@ -24,6 +24,12 @@ def judge(recipe="simsiam", *, std=1.0, rank=30.0, loss=-0.5, **changes):
     return verdict(final, recipe=RECIPES[recipe].but(fields), out_dim=D)
 
 
+@pytest.mark.parametrize(("std", "state"), [(0.05, "healthy"), (1e-4, "collapsed")])
+def test_embeddings_of_masked_images_may_have_a_large_part_in_common(std, state):
+    assert judge("maskfeat", std=std, rank=1.5).state == state
+    assert judge("simsiam", std=std).state == "collapsed"
+
+
 @pytest.mark.parametrize("d", [8, 64, 512])
 def test_the_std_of_an_isotropic_gaussian_is_one_over_the_root_of_its_width(d):
     assert float(embedding_std(gaussian(4096, d))) == pytest.approx(1 / math.sqrt(d), rel=0.02)

@@ -35,7 +35,8 @@ def analyze_spectrum(subject: Subject, *, space: Space) -> Analysis:
     values = covariance_spectrum(z)
     rank, std = float(effective_rank(z, rows=None)), float(embedding_std(z))
     counts = {f"below_{t:.0e}".replace("e-0", "e-"): below(values, t) for t in THRESHOLDS}
-    state, reason = _collapse(z, values, rank, std)
+    least = subject.recipe.least_std
+    state, reason = _collapse(z, values, rank, std, least_std=least)
     summary: Record = {
         **head(subject, space),
         "images": len(z),
@@ -81,10 +82,12 @@ def below(values: Tensor, threshold: float) -> int:
     return int((values < threshold * largest).sum()) if largest > 0 else len(values)
 
 
-def _collapse(z: Tensor, values: Tensor, rank: float, std: float) -> tuple[str, str]:
+def _collapse(
+    z: Tensor, values: Tensor, rank: float, std: float, *, least_std: float
+) -> tuple[str, str]:
     """The kind of collapse, and the numbers that say so."""
     dimensions, empty = z.shape[1], below(values, THRESHOLDS[-1])
-    state = collapse(std, rank, out_dim=dimensions, allowed=len(values))
+    state = collapse(std, rank, out_dim=dimensions, allowed=len(values), least_std=least_std)
     spread = f"effective rank {rank:.1f} of {len(values)}, {empty} directions are empty"
     if state == "collapsed":
         return "complete", (

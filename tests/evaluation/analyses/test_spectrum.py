@@ -37,7 +37,8 @@ def test_counts_are_of_values_below_a_share_of_the_largest():
 
 def judged(z: torch.Tensor) -> str:
     values = covariance_spectrum(z)
-    return _collapse(z, values, float(effective_rank(z)), float(embedding_std(z)))[0]
+    rank, std = float(effective_rank(z)), float(embedding_std(z))
+    return _collapse(z, values, rank, std, least_std=0.1)[0]
 
 
 def test_collapse_is_named(sphere):
