@@ -126,6 +126,66 @@ class Step:
         return {**clock.result(), "count": count}
 
 
+class Masked:
+    """lightly's parts of MAE, put together as its example has them: AdamW and the mean squared
+    error of hidden patches; float32 or under bf16 autocast, on one ready batch."""
+
+    def __init__(
+        self,
+        images: str,
+        encoder: dict[str, int],
+        decoder: dict[str, int],
+        resolution: int,
+        ratio: float,
+        optimizer: dict[str, Any],
+        steps: int,
+        bf16: bool,
+    ) -> None:
+        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
+        torch.manual_seed(0)
+        pictures = torch.from_numpy(np.load(images)).permute(0, 3, 1, 2)
+        self.images = pictures.float().div(255).sub(0.5).div(0.25)
+        self.ratio, self.patch, self.steps, self.bf16 = ratio, encoder["patch"], steps, bf16
+        vit = VisionTransformer(
+            img_size=resolution, patch_size=self.patch, embed_dim=encoder["width"],
+            depth=encoder["depth"], num_heads=encoder["heads"], num_classes=0,
+        )  # fmt: skip
+        self.encoder = MaskedVisionTransformerTIMM(vit=vit)
+        self.decoder = MAEDecoderTIMM(
+            num_patches=vit.patch_embed.num_patches, patch_size=self.patch,
+            embed_dim=encoder["width"], decoder_embed_dim=decoder["width"],
+            decoder_depth=decoder["depth"], decoder_num_heads=decoder["heads"],
+        )  # fmt: skip
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        optimizer["betas"] = tuple(optimizer["betas"])
+        self.optimizer = torch.optim.AdamW(parameters, **optimizer)
+
+    def loss(self) -> torch.Tensor:
+        from lightly.models import utils
+
+        size = (len(self.images), self.encoder.sequence_length)
+        keep, hidden = utils.random_token_mask(size=size, mask_ratio=self.ratio, device="cpu")
+        embedded = self.decoder.embed(self.encoder.encode(images=self.images, idx_keep=keep))
+        tokens = utils.repeat_token(self.decoder.mask_token, size)
+        tokens = utils.set_at_index(tokens, keep, embedded.type_as(tokens))
+        decoded = self.decoder.decode(tokens)
+        predicted = self.decoder.predict(utils.get_at_index(decoded, hidden))
+        target = utils.get_at_index(utils.patchify(self.images, self.patch), hidden - 1)
+        return F.mse_loss(predicted, target)
+
+    def run(self) -> dict[str, float]:
+        with Clock() as clock:
+            for _ in range(self.steps):
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+                    loss = self.loss()
+                loss.backward()
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+        return {**clock.result(), "count": self.steps * len(self.images)}
+
+
 class Knn:
     """lightly's `knn_predict` from features as an encoder gives them, in chunks of queries."""
 
@@ -204,7 +264,7 @@ class Linear:
         return 100.0 * hits / len(self.test.dataset)
 
 
-TASKS = {"augment": Augment, "step": Step, "knn": Knn, "linear": Linear}
+TASKS = {"augment": Augment, "step": Step, "masked": Masked, "knn": Knn, "linear": Linear}
 
 
 def versions() -> dict[str, str]:

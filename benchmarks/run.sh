@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${VENV:-.venv}/bin/python"
-for name in floors augment step recipes multicrop knn linear; do
+for name in floors augment step recipes multicrop masked knn linear; do
     "$python" "benchmarks/$name.py" "$@"
 done
 "$python" benchmarks/summary.py

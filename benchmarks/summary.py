@@ -14,7 +14,8 @@ from typing import Any
 from bench import HEADINGS, HERE, LEFT, RESULTS, Measure, rows
 
 BEGIN, END = "<!-- begin: benchmarks/summary.py -->", "<!-- end -->"
-ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "floors", "budget",
+ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "masked", "floors",
+         "budget",
          "gpu_cifar")  # fmt: skip
 
 
