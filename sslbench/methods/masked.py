@@ -48,7 +48,7 @@ class MaskedModelling(Method):
     ) -> None:
         super().__init__()
         recipe.require_fit(resolution)
-        self.recipe, self.patch = recipe, recipe.encoder.patch
+        self.mask, self.objective, self.patch = recipe.mask, recipe.objective, recipe.encoder.patch
         self.size, self.num_images = recipe.view_size(resolution), num_images
         self.num_visible = recipe.mask.num_visible(self.size, patch=self.patch)
         self.encoder = build_encoder(recipe.encoder, resolution=resolution)
@@ -73,7 +73,8 @@ class MaskedModelling(Method):
         hidden = self._hidden(len(images), batch.clock.key, images.device)
         tokens = self._encoded(images, hidden, self.num_visible)
         targets = self.target(images)
-        loss = self._loss(self.decoder(tokens, hidden), targets, hidden)
+        predicted = self.decoder(tokens, hidden)
+        loss = self.target.loss(predicted, targets, hidden, loss=self.objective.loss)
         share = 100.0 * hidden.float().mean()
         metrics = {"hidden_share": share, **self.target.metrics(targets, hidden)}
         return StepOutput(loss, read(tokens, "mean").detach(), metrics)
@@ -100,23 +101,10 @@ class MaskedModelling(Method):
         fitted = {"target": self.target} if self.target.needs_fit else {}
         return {"encoder": self.encoder, "decoder": self.decoder, **fitted}
 
-    def loss(self, predicted: Tensor, images: Tensor, hidden: Tensor) -> Tensor:
-        """What training minimises, of any images: a mean over their hidden patches.
-
-        Args:
-            predicted: N×L×outputs, from `reconstruct`.
-            images: N×3×H×W, normalised.
-            hidden: N×L bool.
-        """
-        return self._loss(predicted, self.target(images), hidden)
-
-    def _loss(self, predicted: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
-        return self.target.loss(predicted, targets, hidden, loss=self.recipe.objective.loss)
-
     def _hidden(self, count: int, key: int, device: torch.device) -> Tensor:
         """N×L bool of this process's images."""
         return hidden_patches(
-            self.recipe.mask,
+            self.mask,
             side=self.size // self.patch,
             patch=self.patch,
             key=key,
@@ -125,7 +113,7 @@ class MaskedModelling(Method):
 
     def _encoded(self, images: Tensor, hidden: Tensor, num_visible: int) -> Tensor:
         """N×(1 + T)×D: the class token, and those of all patches or of the visible ones."""
-        if self.recipe.mask.in_encoder:
+        if self.mask.in_encoder:
             token = self.decoder.mask_token
             return all_tokens(self.encoder, images, hidden=hidden, mask_token=token)
         return visible_tokens(self.encoder, images, hidden=hidden, num_visible=num_visible)
@@ -133,7 +121,7 @@ class MaskedModelling(Method):
     def _sample(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
         """At most `patches` of the training set's M×(3 patch²), equally many of each image, of
         all processes in the order of one."""
-        spec: Any = self.recipe.objective.target
+        spec: Any = self.objective.target
         found: list[Tensor] = []
         for batch in batches():
             patches = patchify(batch.views[0].images, self.patch)  # n×L×(3 patch²)
