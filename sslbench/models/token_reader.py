@@ -1,4 +1,4 @@
-"""A ViT read in another way than it pools its tokens itself: what probes of tokens are fitted on."""
+"""A ViT read in another way than it pools its tokens itself, as probes of tokens do."""
 
 from __future__ import annotations
 

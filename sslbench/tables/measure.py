@@ -293,8 +293,8 @@ class _Reader:
 
 def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
     """A metric of the run itself: one of its last log point; `std_ratio`, the output's std times
-    sqrt(d), 1 when spread; or `minutes`, the wall time of training. `knn_dips` is of the log, not
-    of the summary: see `engine.monitors.knn_dips`."""
+    sqrt(d), 1 when spread; or `minutes`, the wall time of training, and what else it cost.
+    `knn_dips` is of the log, not of the summary: see `engine.monitors.knn_dips`."""
     if name == "minutes":
         return float(summary["elapsed_seconds"]) / 60
     final: Mapping[str, Any] = summary.get("final", {})
@@ -302,7 +302,7 @@ def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
     if name == "std_ratio":
         std, width = final.get("std"), final.get("out_dim")
         return None if std is None or not width else float(std) * math.sqrt(width)
-    value = final.get(names.get(name, name))
+    value = final.get(names.get(name, name), summary.get("cost", {}).get(name))
     return None if value is None else float(value)
 
 

@@ -125,7 +125,7 @@ def test_so_is_one_of_fewer_blocks(tmp_path: Path) -> None:
 
 def test_few_labels_of_a_small_set_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
     folder = finished("untrained", tmp_path)
-    with pytest.raises(UserError, match="1 % of the .* training images of class .* use more"):
+    with pytest.raises(UserError, match=r"1 % of the .* training images of class .* use more"):
         evaluate(folder, ["knn", "fewshot"], root=tmp_path)
     assert not folder.features_dir.exists()
 
