@@ -6,6 +6,8 @@ r holds rows r*n to (r+1)*n of the global batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -14,16 +16,32 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather as _all_gather_with_gradient
 
 T = TypeVar("T")
+_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within the block this process is the only one: nothing is sent, nobody is waited for."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def rank() -> int:
     """This process's number, 0 without a process group."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if _grouped() else 0
 
 
 def world_size() -> int:
     """The number of processes, 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _grouped() else 1
+
+
+def _grouped() -> bool:
+    return not _alone and dist.is_available() and dist.is_initialized()
 
 
 def gather_with_gradient(x: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def _show_scores(run: str, scores: Mapping[str, Score]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("run", "data set", "protocol", "value", "chosen on the held-out part"):
+    for heading in ("run", "data set", "protocol", "value", "chosen without the test set"):
         table.add_column(heading, overflow="fold")
     for score in scores.values():
         values = ", ".join(f"{k} {v:.2f}" for k, v in score.values.items())

@@ -75,6 +75,7 @@ class Summary(TypedDict, total=False):
     views_per_second: float | None
     views_share: float | None
     peak_memory_bytes: int
+    cost: Mapping[str, Real]  # gflops, step_ms; what is known of them
     device: str
     device_class: str
     precision: str

@@ -17,6 +17,7 @@ from sslbench import distributed
 from sslbench.data import Dataset, load
 from sslbench.engine import hardware
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
+from sslbench.engine.cost import StepTimes, cost
 from sslbench.engine.environment import environment
 from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
@@ -130,6 +131,7 @@ class _Run:
         self.end = min(total, until * self.trainer.steps_per_epoch)
         self.log_every = max(1, total // LOG_POINTS)
         self.window = LossWindow(recent=deque(maxlen=max(2, total // 5)))
+        self.times = StepTimes()
         self.elapsed = 0.0  # of earlier executions, seconds
         self.begin: float | None = None
         self.first_step = 0
@@ -146,6 +148,7 @@ class _Run:
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
             with stop_on_signals() as stop, self._log() as log:
+                self.times.begin(self.trainer.step_count)
                 while self.trainer.step_count < self.end:
                     self._advance(log, stop)
         except (RuntimeError, MemoryError) as error:
@@ -174,8 +177,10 @@ class _Run:
             self._point(log, output)
             if time.monotonic() - self.saved >= self.options.checkpoint_seconds and not done:
                 self._save()
-        elif self._monitor_due() and log is not None:  # a line of its own: no window ends here
+            self.times.begin(trainer.step_count)
+        elif self._monitor_due() and log is not None:  # a line of its own: no loss's window ends
             log.write({**self._place(), **self._monitored()})
+            self.times.begin(trainer.step_count)
         if self._stopping(stop) and not done:
             self._save()
             self._summarize("interrupted")
@@ -212,6 +217,7 @@ class _Run:
     def _point(self, log: MetricsLog | None, output: StepOutput) -> None:
         trainer = self.trainer
         loss = self.window.flush()
+        self.times.end(trainer.step_count)  # the losses have come, so the device is idle
         gradients = trainer.gradients.flush()
         embeddings = distributed.gather(output.embeddings.float())
         self.out_dim = embeddings.shape[1]
@@ -261,6 +267,7 @@ class _Run:
             self.trainer.load_state(state["trainer"])
             self.window.recent.extend(state["recent"])
             self.window.losses = [torch.tensor(x, device=self.device) for x in state["pending"]]
+            self.times.milliseconds = [float(x) for x in state.get("step_ms", ())]
             self.elapsed = float(state["elapsed_seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(
@@ -278,6 +285,7 @@ class _Run:
                 "trainer": self.trainer.state(),
                 "recent": list(self.window.recent),
                 "pending": pending,
+                "step_ms": self.times.milliseconds,
                 "elapsed_seconds": self.elapsed + self._seconds(),
             }
             save_checkpoint(self.folder.checkpoint_path, state)
@@ -329,6 +337,9 @@ class _Run:
             **({"start": self.start.path.name} if self.start else {}),
             **environment(self.device, trainer.precision),
         }
+        if status == "finished":
+            summary["cost"] = cost(trainer.method, self.experiment.recipe, self.times,
+                                   resolution=self.dataset.resolution)  # fmt: skip
         if error:
             summary["error"] = error
         diverged = not math.isfinite(self.last.get("loss", 0.0))

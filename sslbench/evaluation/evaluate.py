@@ -63,6 +63,7 @@ def evaluate(
             if missing:
                 loaded = _scorable(target.loaded(root, dataset), missing)
                 subject = target.subject(torch.device(device), loaded)
+                _check(missing, subject)
                 known |= {p.name: _score(p, subject, encoder) for p in missing}
     return {p.name: known[p.name] for p in wanted}
 
@@ -141,6 +142,14 @@ def _scorable(dataset: Dataset, protocols: Sequence[Protocol]) -> Dataset:
             "hold some out for choosing settings; use more."
         )
     return dataset
+
+
+def _check(protocols: Sequence[Protocol], subject: Subject) -> None:
+    """Raise UserError where a protocol cannot measure this run, before any other is measured."""
+    for protocol in protocols:
+        protocol.require_encoder(subject.recipe.encoder)
+        if protocol.checker:
+            function(protocol.checker)(protocol, subject)
 
 
 def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:

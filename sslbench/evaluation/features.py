@@ -119,10 +119,16 @@ def file_hash(path: Path) -> str:
 
 
 def cache_key(
-    *, encoder: str, fingerprint: str, mean: Sequence[float], std: Sequence[float]
+    *,
+    encoder: str,
+    fingerprint: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    read: str = "",
 ) -> str:
-    """What cached features belong to: encoder file, data and normalisation."""
-    text = f"{encoder}:{fingerprint}:{tuple(mean)}:{tuple(std)}"
+    """What cached features belong to: encoder file, data and normalisation, and how they are read
+    from the encoder where it is not its own output."""
+    text = f"{encoder}:{fingerprint}:{tuple(mean)}:{tuple(std)}{f':{read}' if read else ''}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,85 +6,19 @@ name and the definition under which they were measured.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sslbench import plugins
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
-
-Better = Literal["higher", "lower", "none"]
-POINTS = ("%", "points", "AP")  # units of percentages, where 0.3 is the least that counts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Value:
-    """A value that is measured; its declaration is the only place that knows these things of it.
-
-    Attributes:
-        unit: "" for a bare number.
-        better: "none" where neither direction is.
-        guesses: an accuracy's right answer may be among so many classes (5 of top-5); 0 where
-            the value is no accuracy.
-    """
-
-    key: str
-    unit: str = ""
-    better: Better = "none"
-    guesses: int = 0
-
-    def chance(self, top1: float) -> float:
-        """Chance accuracy in percent, from that of a single guess; NaN of what is no accuracy."""
-        return min(100.0, self.guesses * top1) if self.guesses else math.nan
-
-
-TOP1 = Value(key="top1", unit="%", better="higher", guesses=1)
-TOP5 = Value(key="top5", unit="%", better="higher", guesses=5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """What all protocols share: a versioned name, and a line that says what is measured.
-
-    A subclass is a kind of protocol. Its fields are the settings, which enter the definition; what
-    it declares as class variables does not.
-
-    Attributes:
-        needs: what must be known of training and test images, in the words of
-            `sslbench.data.registry.ANNOTATIONS`.
-        values: what it measures; of each data set those that it has (top-5 takes six classes).
-        runner: "module:function", imported when it is used; the function takes the protocol and a
-            `Subject`, and returns an `Outcome`.
-        short: a further short name, beside `name` without its version.
-    """
-
-    needs: ClassVar[frozenset[str]]
-    values: ClassVar[tuple[Value, ...]]
-    runner: ClassVar[str]
-
-    name: str
-    summary: str
-    short: str = ""
-
-    @property
-    def definition(self) -> str:
-        """12 hex digits of the SHA-256 of every setting, and of the content of a plugin that the
-        protocol is of; two scores compare only if it agrees."""
-        settings = dataclasses.asdict(self)
-        for name in ("summary", "short"):
-            del settings[name]
-        if used := plugins.used_by([type(self), self.runner]):
-            settings["plugins"] = sorted(used.values())
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-    def value(self, key: str) -> Value | None:
-        """The declaration of a value, or None where the protocol measures no such thing."""
-        return next((value for value in self.values if value.key == key), None)
+from sslbench.evaluation.protocol import POINTS as POINTS
+from sslbench.evaluation.protocol import TOP1 as TOP1
+from sslbench.evaluation.protocol import TOP5 as TOP5
+from sslbench.evaluation.protocol import Better as Better
+from sslbench.evaluation.protocol import Protocol as Protocol
+from sslbench.evaluation.protocol import Value as Value
+from sslbench.recipes.specs import EncoderSpec, LibraryEncoder, ViT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +52,7 @@ class Linear(Protocol):
     """
 
     needs: ClassVar = frozenset({"labels"})
-    values: ClassVar = (TOP1, TOP5)
+    values: ClassVar[tuple[Value, ...]] = (TOP1, TOP5)
     runner: ClassVar = "sslbench.evaluation.linear:run"
 
     learning_rates: tuple[float, ...]
@@ -146,6 +80,64 @@ class AugmentedLinear(Linear):
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLinear(Linear):
+    """The same on a ViT's tokens, whatever its encoder pools: the probe of the papers on ViTs.
+
+    `reading` of the last `blocks` blocks: the class token, or the mean of the patches, after the
+    final norm. Features are standardised by the statistics of the training features: what the
+    batch norm without affine parameters is that MAE puts before its probe (App. A.1, after Doersch
+    et al. 2015), with the statistics of the whole set in place of running ones.
+    """
+
+    runner: ClassVar = "sslbench.evaluation.tokens:run"
+    checker: ClassVar = "sslbench.evaluation.tokens:check"
+
+    reading: Literal["class", "mean"]
+    blocks: int = 1
+
+    def require_encoder(self, encoder: EncoderSpec) -> None:
+        encoder.require(
+            isinstance(encoder, ViT | LibraryEncoder),  # a library's is asked when it is there
+            f"{self.name} reads the tokens of a ViT; set encoder=ViT, or use linear.features.v1.",
+        )
+        depth = encoder.shape()[1] if isinstance(encoder, ViT) else self.blocks
+        encoder.require(
+            depth >= self.blocks,
+            f"{self.name} reads the last {self.blocks} blocks, and there are {depth}; use "
+            "linear.class-token.v1.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabels(Linear):
+    """The same on few labels: for each of `fractions`, the share of each class's training images,
+    rounded, whose labels are known, `draws` times; smaller subsets lie inside the larger ones.
+
+    Only those labels are read. The settings of each draw are chosen among them, by
+    cross-validation in at most `folds` stratified parts, and not on the held-out tenth, which
+    has ten times the labels of 1 %; so a class needs two of them. Features are standardised by the
+    statistics of all training images, whose labels that takes none of. Means over the draws are
+    reported, and their standard deviation. The draws depend on `draw_seed` and the data alone:
+    every run gets the same.
+    """
+
+    values: ClassVar = (
+        Value(key="top1_1", unit="%", better="higher", guesses=1),
+        Value(key="top1_10", unit="%", better="higher", guesses=1),
+        Value(key="spread_1", unit="points"),
+        Value(key="spread_10", unit="points"),
+    )
+    runner: ClassVar = "sslbench.evaluation.few_labels:run"
+    checker: ClassVar = "sslbench.evaluation.few_labels:check"
+
+    fractions: tuple[float, ...] = (0.01, 0.1)
+    draws: int = 5
+    draw_seed: int = 0
+    folds: int = 5
+    choice: str = "cross-validated top-1, then cross-entropy, then the lower rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +185,30 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="Linear probe with random crops and flips, as in the papers.",
             learning_rates=_RATES,
             least_steps=0,  # an epoch is a pass of the encoder
+        ),
+        TokenLinear(
+            name="linear.class-token.v1",
+            summary="Linear probe on a ViT's class token.",
+            learning_rates=_RATES,
+            reading="class",
+        ),
+        TokenLinear(
+            name="linear.mean-token.v1",
+            summary="Linear probe on the mean of a ViT's patch tokens.",
+            learning_rates=_RATES,
+            reading="mean",
+        ),
+        TokenLinear(
+            name="linear.last-blocks.v1",
+            summary="Linear probe on the class tokens of a ViT's last four blocks, as DINO's.",
+            learning_rates=_RATES,
+            reading="class",
+            blocks=4,
+        ),
+        FewLabels(
+            name="fewshot.v1",
+            summary="Linear probe on 1 % and 10 % of the labels, five draws each.",
+            learning_rates=_RATES,
         ),
         Geometry(
             name="geometry.v1",

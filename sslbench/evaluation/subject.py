@@ -131,28 +131,35 @@ class Subject:
 
     @functools.cached_property
     def features(self) -> Features:
-        """From the cache beside the run, or extracted now and kept there.
+        """From the cache beside the run, or extracted now and kept there."""
+        return self.features_by(self.encoder)
+
+    def features_by(self, encoder: nn.Module, *, kept_as: str = "") -> Features:
+        """What a network with the run's weights makes of the images, kept beside the run.
 
         An encoder without parameters is cheaper to run than its features are to read.
+
+        Args:
+            encoder: the run's, or a module that reads it in another way.
+            kept_as: names that way; "" is the encoder's own output.
         """
-        compute = functools.partial(
-            extract, self.encoder, self.dataset, mean=self.mean, std=self.std
-        )
+        compute = functools.partial(extract, encoder, self.dataset, mean=self.mean, std=self.std)
         if file := self.folder.summary().get("encoder_file"):
             compute = functools.partial(
                 compute,
                 advice=f"its file, {file['name']}, is damaged, or was trained on images of another "
                 "normalisation: see --mean and --std.",
             )
-        if next(self.encoder.parameters(), None) is None:
+        if next(encoder.parameters(), None) is None:
             return compute()
         key = cache_key(
             encoder=file_hash(self.folder.encoder_path),
             fingerprint=self.dataset.fingerprint,
             mean=self.mean,
             std=self.std,
+            read=kept_as,
         )
-        path = features_path(self.folder, self.dataset)
+        path = features_path(self.folder, self.dataset, kept_as=kept_as)
         features = read_features(path, key=key)
         if features is None:
             features = compute()
@@ -183,9 +190,10 @@ class Subject:
         return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
-def features_path(folder: RunFolder, dataset: Dataset) -> Path:
-    """Where a run keeps its features of a data set."""
-    return folder.features_dir / f"{dataset.name}-{dataset.fingerprint[:12]}.safetensors"
+def features_path(folder: RunFolder, dataset: Dataset, *, kept_as: str = "") -> Path:
+    """Where a run keeps its features of a data set, those that are read in some way apart."""
+    way = f".{kept_as}" if kept_as else ""
+    return folder.features_dir / f"{dataset.name}-{dataset.fingerprint[:12]}{way}.safetensors"
 
 
 def exported(folder: RunFolder, path: Path, *, layout: Layout) -> None:

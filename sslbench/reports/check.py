@@ -16,7 +16,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.protocols import POINTS, PROTOCOLS
 from sslbench.reports.display import decimals, number
 from sslbench.reports.welch import Sample, p_drop
-from sslbench.tables.metrics import protocol_of
+from sslbench.tables.metrics import OF_MACHINE, protocol_of
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredTable
 
 P_VALUE = 0.01
@@ -255,7 +255,7 @@ def _check_cells(new: MeasuredTable | None, old: MeasuredTable) -> Iterator[Cell
     for row in (*old.rows, *old.baselines):
         for column in old.columns:
             before = row.cells.get(column.key)
-            if before is None or column.metric == "run:minutes":  # a fact of the machine
+            if before is None or column.metric in OF_MACHINE:
                 continue
             after = found.get(row.id, {}).get(column.key, Cell(state="missing"))
             fields = check_cell(after, before, column)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sslbench.data.registry import name_and_path, resolution_of
 from sslbench.errors import UserError
+from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.resolve import Layer, Resolved, find_scale, resolve
 from sslbench.recipes.specs import Data
@@ -152,7 +153,8 @@ def cells(
     Args:
         rows: ids of the rows wanted (None: all of the data set trained on).
     Raises:
-        UserError: an unknown row id, a row of another data set, or pieces that do not fit.
+        UserError: an unknown row id, a row of another data set, pieces that do not fit, or an
+            encoder that has nothing for a column's protocol. A baseline has no such cell.
     """
     fitting = table.rows_on(request.trained_on.set_name)
     chosen = list(fitting) if rows is None else [table.row(name) for name in rows]
@@ -168,16 +170,30 @@ def cells(
             key = f"{column.recipe} {column.set}"
             if key not in known:
                 known[key] = resolve_cell(table, row, column, request=request)
+            if unfit := _unfit(column, known[key]):
+                raise UserError(f"Table {table.id}, row {row.id}: {unfit}")
             yield from _seeds(
                 Place(table.id, row.id, column.key, 0), known[key], request.seeds_of(row.id)
             )
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
         for column in table.columns:
-            if protocol_of(column.metric) and column.derive is None:
+            scored = protocol_of(column.metric) and column.derive is None
+            if scored and not _unfit(column, resolved):
                 yield from _seeds(
                     Place(table.id, name, column.key, 0), resolved, request.seeds_of(name)
                 )
+
+
+def _unfit(column: Column, resolved: Resolved) -> str:
+    """Why a column's protocol has nothing to measure of an encoder; "" where it has."""
+    name = protocol_of(column.metric)
+    try:
+        if name is not None:
+            PROTOCOLS[name].require_encoder(resolved.experiment.recipe.encoder)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _seeds(

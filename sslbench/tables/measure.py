@@ -186,7 +186,7 @@ class _Reader:
         if not runs or column.metric is None:
             return Cell(state="published-only", **printed)
         seeds: list[tuple[int, float | None]] = []
-        errors, unfinished = [], 0
+        errors, unfinished, without = [], 0, 0
         for seed, run in runs:
             value = self._value(run, column)
             value = -value if column.negative and value is not None else value
@@ -194,6 +194,8 @@ class _Reader:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
             elif error := self._error(run):
                 errors.append(error)
+            elif self.scorings[column.key] is None and run.finished:
+                without += 1
             else:
                 unfinished += 1
         finite = any(value is not None for _, value in seeds)
@@ -203,6 +205,7 @@ class _Reader:
         elif errors:
             state = "failed"
         counts = [f"{len(errors)} failed: {errors[0]}"] if errors else []
+        counts += [f"{without} of {len(runs)} runs do not say it"] if without else []
         counts += [f"{unfinished} of {len(runs)} seeds not run"] if unfinished else []
         return Cell(
             state=state,
@@ -293,8 +296,8 @@ class _Reader:
 
 def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
     """A metric of the run itself: one of its last log point; `std_ratio`, the output's std times
-    sqrt(d), 1 when spread; or `minutes`, the wall time of training. `knn_dips` is of the log, not
-    of the summary: see `engine.monitors.knn_dips`."""
+    sqrt(d), 1 when spread; or `minutes`, the wall time of training, and what else it cost.
+    `knn_dips` is of the log, not of the summary: see `engine.monitors.knn_dips`."""
     if name == "minutes":
         return float(summary["elapsed_seconds"]) / 60
     final: Mapping[str, Any] = summary.get("final", {})
@@ -302,7 +305,7 @@ def _run_value(summary: Mapping[str, Any], name: str) -> float | None:
     if name == "std_ratio":
         std, width = final.get("std"), final.get("out_dim")
         return None if std is None or not width else float(std) * math.sqrt(width)
-    value = final.get(names.get(name, name))
+    value = final.get(names.get(name, name), summary.get("cost", {}).get(name))
     return None if value is None else float(value)
 
 

@@ -8,7 +8,7 @@ from sslbench.errors import did_you_mean
 from sslbench.evaluation.protocols import PROTOCOLS, Value, short_names
 from sslbench.typed import refusal
 
-# Of the run: of its last log point (what every objective measures, among them), or its time.
+# Of the run: of its last log point (what every objective measures, among them), or its cost.
 RUN_VALUES: dict[str, Value] = {
     value.key: value
     for value in (
@@ -22,6 +22,8 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="knn", unit="%", better="higher"),
         Value(key="knn_dips", unit="points", better="lower"),
         Value(key="minutes", unit="min", better="lower"),
+        Value(key="step_ms", unit="ms", better="lower"),
+        Value(key="gflops", unit="GFLOPs", better="lower"),
         Value(key="train_accuracy", unit="%", better="higher"),
         Value(key="contrastive_accuracy", unit="%", better="higher"),
         Value(key="contrastive_entropy", unit="nats"),
@@ -44,6 +46,9 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="code_perplexity"),
     )
 }
+
+
+OF_MACHINE = ("run:minutes", "run:step_ms")  # other on another machine, or beside other work
 
 
 def protocol_of(metric: str | None) -> str | None:

@@ -14,14 +14,15 @@ from sslbench.engine.checkpoint import load_weights, save_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.evaluate import evaluate
-from sslbench.evaluation.protocols import KNN, PROTOCOLS, Linear
+from sslbench.evaluation.protocols import KNN, PROTOCOLS, FewLabels, Linear, TokenLinear
 from sslbench.evaluation.scores import Score, load_score
 from sslbench.evaluation.transfer import transfer
 from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA
 
-ALL = tuple(PROTOCOLS)
+# Of those of a ViT: test_tokens.py; of many images: test_few_labels.py.
+ALL = tuple(n for n, p in PROTOCOLS.items() if not isinstance(p, TokenLinear | FewLabels))
 
 
 def root_of(folder: RunFolder) -> Path:

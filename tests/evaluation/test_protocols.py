@@ -45,6 +45,7 @@ def test_every_setting_but_what_names_it_enters_the_definition() -> None:
 def test_every_protocol_declares_what_it_takes_and_gives(protocol: Protocol) -> None:
     assert PROTOCOLS[protocol.name] is protocol
     assert callable(function(protocol.runner))
+    assert not protocol.checker or callable(function(protocol.checker))
     assert protocol.needs <= set(ANNOTATIONS)
     keys = [value.key for value in protocol.values]
     assert keys and len(set(keys)) == len(keys)
@@ -80,6 +81,10 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("knn.v1", "ed32e3e18177"),
         ("linear.features.v1", "f0ad418db2e0"),
         ("linear.augmented.v1", "83274e0131fa"),
+        ("linear.class-token.v1", "a5e8aba0a5a0"),
+        ("linear.mean-token.v1", "a869ea18b32e"),
+        ("linear.last-blocks.v1", "a6c27e2cbb80"),
+        ("fewshot.v1", "55d85f877272"),
         ("geometry.v1", "8116e4819957"),
     ],
 )

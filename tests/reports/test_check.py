@@ -244,3 +244,13 @@ def test_training_time_is_a_fact_of_the_machine_and_not_compared(timed: Measured
     ]
     report = check([dataclasses.replace(timed, rows=tuple(slower))], [timed])
     assert report.ok and not any(cell.column == "minutes" for cell in report.cells)
+
+
+def test_nor_is_the_time_of_a_step(timed: MeasuredTable) -> None:
+    columns = tuple(
+        dataclasses.replace(c, metric="run:step_ms") if c.key == "minutes" else c
+        for c in timed.columns
+    )
+    stepped = dataclasses.replace(timed, columns=columns)
+    report = check([stepped], [stepped])
+    assert report.cells and not any(cell.column == "minutes" for cell in report.cells)

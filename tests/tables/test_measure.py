@@ -333,3 +333,24 @@ def test_a_column_can_turn_the_sign_and_tell_the_time(places: Places, fake: list
     result = measured(parse_table({**TABLE, "columns": columns}, where="test"), places)
     assert result.cell("baseline", "top1").values == (-60.0, -60.1, -60.2)
     assert result.cell("baseline", "std").mean == pytest.approx(8 / 60)
+
+
+def test_what_runs_cost_is_a_column_and_old_runs_do_not_say_it(
+    table: Table, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(job: Job, tell: Tell) -> None:
+        known = {"gflops": 0.25, "step_ms": 3.0 + job.experiment.seed}
+        old = job.experiment.recipe.name != "byol" or job.experiment.seed == 2
+        finish(job, top1=50.0, **({} if old else {"cost": known}))
+
+    use(monkeypatch, execute)
+    columns = [
+        {"key": "top1", "name": "GFLOPs", "metric": "run:gflops"},
+        {"key": "ap", "name": "step", "metric": "run:step_ms"},
+    ]
+    shown = {**TABLE, "columns": columns, "claims": [], "rows": TABLE["rows"][:2]}
+    result = measured(parse_table(shown, where="cost"), places)
+    cell = result.cell("baseline", "top1")
+    assert (cell.values, cell.note) == ((0.25, 0.25), "1 of 3 runs do not say it")
+    assert result.cell("baseline", "ap").values == (3.0, 4.0)
+    assert [(c.unit, c.better) for c in result.columns] == [("GFLOPs", "lower"), ("ms", "lower")]

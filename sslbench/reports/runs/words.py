@@ -200,6 +200,7 @@ def facts(group: RunGroup) -> dict[str, str]:
         f"run{'' if len(seconds) == 1 else 's'}" if seconds and first.trained else "",
         "device": _joined(group, "device"),
         "precision": _joined(group, "precision"),
+        "cost": _cost(group),
         "peak memory": f"{peak / 2**20:,.0f} MiB" if peak and first.trained else "",
         "torch": _joined(group, "torch"),
         "numerics": f"{numerics} (stale: this version has {NUMERICS})"
@@ -209,6 +210,17 @@ def facts(group: RunGroup) -> dict[str, str]:
         "encoder file": first.text("encoder_file", "name"),
     }  # fmt: skip
     return {name: fact for name, fact in found.items() if fact}
+
+
+def _cost(group: RunGroup) -> str:
+    """What the runs know of it: operations of a forward pass, and the time of a step."""
+    flops = [x for run in group.runs if (x := run.number("cost", "gflops")) is not None]
+    times = [x for run in group.runs if (x := run.number("cost", "step_ms")) is not None]
+    said = [f"{max(flops):.3g} GFLOPs forward an image"] if flops else []
+    if times:
+        low, high = f"{min(times):.3g}", f"{max(times):.3g}"
+        said.append(f"{low if low == high else f'{low} to {high}'} ms a step")
+    return ", ".join(said)
 
 
 def _joined(group: RunGroup, key: str) -> str:

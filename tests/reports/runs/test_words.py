@@ -102,3 +102,16 @@ def test_values_of_the_wrong_kind_in_a_summary_are_left_out(groups):
 )
 def test_times_are_in_the_unit_that_reads_best(seconds, text):
     assert duration(seconds) == text
+
+
+def test_what_a_step_costs_is_said_where_it_is_known(groups):
+    first, second = groups["byol"].runs
+    assert "cost" not in facts(RunGroup((first,)))
+
+    def costing(run, **cost):
+        return dataclasses.replace(run, summary={**run.summary, "cost": cost})
+
+    both = RunGroup((costing(first, gflops=0.1234, step_ms=5.0), costing(second, step_ms=7.25)))
+    assert facts(both)["cost"] == "0.123 GFLOPs forward an image, 5 to 7.25 ms a step"
+    alone = RunGroup((costing(first, gflops=0.1234),))
+    assert facts(alone)["cost"] == "0.123 GFLOPs forward an image"

@@ -1,0 +1,88 @@
+"""What a protocol is, and a value that it measures. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sslbench import plugins
+from sslbench.recipes.specs import EncoderSpec
+
+Better = Literal["higher", "lower", "none"]
+POINTS = ("%", "points", "AP")  # units of percentages, where 0.3 is the least that counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A value that is measured; its declaration is the only place that knows these things of it.
+
+    Attributes:
+        unit: "" for a bare number.
+        better: "none" where neither direction is.
+        guesses: an accuracy's right answer may be among so many classes (5 of top-5); 0 where
+            the value is no accuracy.
+    """
+
+    key: str
+    unit: str = ""
+    better: Better = "none"
+    guesses: int = 0
+
+    def chance(self, top1: float) -> float:
+        """Chance accuracy in percent, from that of a single guess; NaN of what is no accuracy."""
+        return min(100.0, self.guesses * top1) if self.guesses else math.nan
+
+
+TOP1 = Value(key="top1", unit="%", better="higher", guesses=1)
+TOP5 = Value(key="top5", unit="%", better="higher", guesses=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What all protocols share: a versioned name, and a line that says what is measured.
+
+    A subclass is a kind of protocol. Its fields are the settings, which enter the definition; what
+    it declares as class variables does not.
+
+    Attributes:
+        needs: what must be known of training and test images, in the words of
+            `sslbench.data.registry.ANNOTATIONS`.
+        values: what it measures; of each data set those that it has (top-5 takes six classes).
+        runner: "module:function", imported when it is used; the function takes the protocol and a
+            `Subject`, and returns an `Outcome`.
+        checker: "module:function" with the same arguments, which refuses a `Subject` in a
+            sentence; it is asked before anything is computed for any protocol.
+        short: a further short name, beside `name` without its version.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    values: ClassVar[tuple[Value, ...]]
+    runner: ClassVar[str]
+    checker: ClassVar[str] = ""
+
+    name: str
+    summary: str
+    short: str = ""
+
+    @property
+    def definition(self) -> str:
+        """12 hex digits of the SHA-256 of every setting, and of the content of a plugin that the
+        protocol is of; two scores compare only if it agrees."""
+        settings = dataclasses.asdict(self)
+        for name in ("summary", "short"):
+            del settings[name]
+        if used := plugins.used_by([type(self), self.runner]):
+            settings["plugins"] = sorted(used.values())
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    def value(self, key: str) -> Value | None:
+        """The declaration of a value, or None where the protocol measures no such thing."""
+        return next((value for value in self.values if value.key == key), None)
+
+    def require_encoder(self, encoder: EncoderSpec) -> None:
+        """Raise UserError for an encoder that is known to have nothing to measure here; a grid
+        asks before it trains one."""
