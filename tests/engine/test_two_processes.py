@@ -20,6 +20,7 @@ from sslbench.engine.trainer import Trainer
 from tests.tiny import DATA, TRAINED, tiny
 
 ROOT = Path(__file__).parents[2]
+SHARED = {"queue", "bank", "partition", "memory", "centre", "centres"}  # what all processes hold
 
 
 def trace(recipe: str) -> dict[str, object]:
@@ -34,8 +35,7 @@ def trace(recipe: str) -> dict[str, object]:
     trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
     losses = [distributed.mean(trainer.step().loss.detach()).item() for _ in range(3)]
     buffers = {n: b.tolist() for n, b in trainer.method.named_buffers()
-               if n.split(".")[0] in ("queue", "bank", "partition", "memory",
-                                    "centre")}  # fmt: skip
+               if SHARED & set(n.split("."))}  # fmt: skip
     return {"loss": first, "gradients": gradients, "losses": losses, "buffers": buffers}
 
 

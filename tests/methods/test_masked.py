@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from sslbench.errors import UserError
 from sslbench.methods import MaskedModelling
 from tests.reference.masked_network import cut, hidden_loss, pixels, predictions
 from tests.tiny import batch_of, tiny
@@ -67,3 +68,58 @@ def test_loss_and_gradient_are_those_of_the_papers_written_plainly(recipe, chang
     for name in names:
         assert_close(found[name], model.get_parameter(name).grad, msg=lambda m, n=name: f"{n}: {m}")
     assert not output.embeddings.requires_grad
+
+
+RECIPES = ["mae", "beit", "simmim", "maskfeat"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_prediction_sees_no_hidden_pixel(recipe):
+    model, images = method(recipe).eval(), pictures()
+    hidden = model._hidden(3, 7, images.device)
+    there = hidden.view(3, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    predicted = model.reconstruct(images, hidden)
+    assert predicted.shape == (3, 16, model.target.outputs) and not predicted.requires_grad
+    changed = torch.where(there, torch.randn_like(images), images)
+    assert torch.equal(model.reconstruct(changed, hidden), predicted)
+    changed = torch.where(there, images, images + 1)
+    assert not torch.allclose(model.reconstruct(changed, hidden), predicted)
+
+
+def test_a_reconstruction_is_what_the_loss_is_of_at_any_ratio():
+    model, images = method().eval(), pictures()
+    hidden = model._hidden(3, 7, images.device)
+    predicted = model.reconstruct(images, hidden)
+    loss = model.target.loss(predicted, model.target(images), hidden, loss="mse")
+    assert_close(model(batch_of([images], key=7)).loss.detach(), loss)
+    few = torch.zeros_like(hidden)
+    few[:, 3] = True
+    assert model.reconstruct(images, few).shape == (3, 16, 48)
+    few[0, 4] = True
+    with pytest.raises(UserError, match="equally many hidden patches"):
+        model.reconstruct(images, few)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_says_what_share_is_hidden(recipe):
+    model = method(recipe)
+    output = model(batch_of([pictures()]))
+    share = 100 * (1 - model.num_visible / 16)
+    assert float(output.metrics["hidden_share"]) == pytest.approx(share)
+    assert not any(value.requires_grad for value in output.metrics.values())
+    assert output.embeddings.shape == (3, 16)
+
+
+def test_the_step_and_the_place_of_an_image_decide_its_mask():
+    model, images = method(), pictures()
+    first, again, other = (model(batch_of([images], key=key)).loss for key in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_mask_token_is_trained_where_it_stands_and_the_class_token_by_what_reads_it():
+    for changes in ({}, IN_ENCODER, LINEAR):
+        model = method(**changes)
+        model(batch_of([pictures()])).loss.backward()
+        for parameter in (model.decoder.mask_token, model.encoder.cls_token):
+            assert parameter.grad.abs().sum() > 0
+        assert model.encoder.pos_embed.grad is None  # fixed
