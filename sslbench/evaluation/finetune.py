@@ -51,7 +51,7 @@ def run(protocol: FineTune, subject: Subject) -> Outcome:
     tuning, heldout = Tuning(protocol, subject), subject.heldout
     count = len(subject.dataset.train)
     rest = complement(heldout, count)
-    tuning.told[1] = tuning.planned(count, len(rest))
+    tuning.steps.total = tuning.planned(count, len(rest))
     choice = tuning.choose(rest, heldout)
     scores = tuning.scores(torch.arange(count), choice.setting, subject.dataset.test.images,
                            epochs=protocol.epochs)  # fmt: skip

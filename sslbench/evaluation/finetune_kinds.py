@@ -27,7 +27,8 @@ class Tuned(Protocol):
     L blocks has the rate times decay^(L + 1 - k). A linear warm-up over `warmup` of all steps, then
     half a cosine to 0. A set smaller than `batch_size` is one batch. Positions and patch
     projections are trained also where pre-training froze them, batch norms follow the batches, and
-    the head starts at a bias of 0 and weights of `head_std`. `drop_path` is of ViTs. `precision` is
+    the head starts at a bias of 0 and weights of `head_std`. `mixup`, `cutmix` and `erasing` are
+    those of `sslbench.views.mixing`; 0 switches one off. `drop_path` is of ViTs. `precision` is
     that of every device.
     """
 
@@ -46,12 +47,17 @@ class Tuned(Protocol):
     drop_path: float = 0.1
     crop_scale: tuple[float, float] = (0.35, 1.0)
     flip: float = 0.5
-    mixup: float = 0.8
-    cutmix: float = 1.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     label_smoothing: float = 0.1
-    erasing: float = 0.25
+    erasing: float = 0.0
     precision: str = "float32"
     choice: str = "top-1, then cross-entropy, then the lower rate"
+
+    @property
+    def epochs_trained(self) -> float:
+        pairs = len(self.learning_rates) * len(self.layer_decays)
+        return self.epochs + (pairs * self.choice_epochs if pairs > 1 else 0)
 
     def require_encoder(self, encoder: EncoderSpec) -> None:
         encoder.require(
@@ -102,6 +108,10 @@ class PartialFineTune(Tuned):
     )
     runner: ClassVar = "sslbench.evaluation.finetune_parts:run"
     checker: ClassVar = "sslbench.evaluation.finetune_parts:check"
+
+    @property
+    def epochs_trained(self) -> float:
+        return len(self.values) * super().epochs_trained
 
     def require_encoder(self, encoder: EncoderSpec) -> None:
         super().require_encoder(encoder)

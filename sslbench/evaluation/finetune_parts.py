@@ -6,11 +6,11 @@ import torch
 
 from sslbench.errors import UserError
 from sslbench.evaluation import finetune
-from sslbench.evaluation.accuracy import Outcome, accuracies, complement
+from sslbench.evaluation.accuracy import Outcome, complement
 from sslbench.evaluation.finetune_kinds import PartialFineTune
 from sslbench.evaluation.layers import LayerMap, layer_map
 from sslbench.evaluation.subject import Subject
-from sslbench.evaluation.tuning_fits import Judged, Setting, Tuning
+from sslbench.evaluation.tuning_fits import Steps, Tuning
 
 
 def check(protocol: PartialFineTune, subject: Subject) -> None:
@@ -35,20 +35,23 @@ def run(protocol: PartialFineTune, subject: Subject) -> Outcome:
     parts = parts_of(layers)
     count, heldout = len(subject.dataset.train), subject.heldout
     rest = complement(heldout, count)
-    told = [0, len(parts) * Tuning(protocol, subject).planned(count, len(rest))]
+    steps = Steps(len(parts) * Tuning(protocol, subject).planned(count, len(rest)))
     values: dict[str, float] = {}
     chosen: dict[str, float] = {}
     found: dict[str, float] = {}
     for part, blocks in parts.items():
-        tuning = Tuning(protocol, subject, blocks, told)
+        tuning = Tuning(protocol, subject, blocks, steps)
         choice = tuning.choose(rest, heldout)
-
-        def measure(tuning: Tuning = tuning, setting: Setting = choice.setting) -> Judged:
-            scores = tuning.scores(torch.arange(count), setting, subject.dataset.test.images,
-                                   epochs=protocol.epochs)  # fmt: skip
-            return {"top1": accuracies(scores, subject.test_labels)["top1"]}
-
-        values[part] = tuning.kept(part, measure)["top1"]
+        judged = tuning.judged(
+            torch.arange(count), choice.setting, subject.dataset.test.images, subject.test_labels,
+            epochs=protocol.epochs,
+        )  # fmt: skip
+        if not judged:
+            raise UserError(
+                f"{protocol.name}: the fit of {part} has diverged at the rate chosen for it, "
+                f"{choice.setting[0]:g}; the encoder's own training may have: see its verdict."
+            )
+        values[part] = judged["top1"]
         chosen[part] = choice.setting[0]
         if choice.heldout is not None:
             found[part] = choice.heldout

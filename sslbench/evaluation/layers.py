@@ -26,6 +26,7 @@ _VITS = (
     (r"(class_token|conv_proj\.|encoder\.pos_embedding)", r"encoder\.layers\.encoder_layer_(\d+)\.",
      r"encoder\.ln\."),
 )  # fmt: skip
+_ATTENTION = re.compile(r"\.(attn|self_attention)\.")
 _RESNET = (r"(conv1|bn1)\.", r"layer(\d+)\.(\d+)\.")
 
 
@@ -57,7 +58,8 @@ def layer_map(encoder: nn.Module) -> LayerMap | None:
     residual ones, in order, and its stem is layer 0.
     """
     names = [name for name, _ in encoder.named_parameters()]
-    for first, block, last in _VITS:
+    attends = any(_ATTENTION.search(name) for name in names)  # as no mixer or AlexNet does
+    for first, block, last in _VITS if attends else ():
         found = {name: _vit_layer(name, first, block, last) for name in names}
         blocks = [layer for layer in found.values() if layer is not None and layer > 0]
         if blocks and None not in found.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
@@ -168,7 +168,7 @@ class Geometry(Protocol):
 
 _RATES = tuple(round(1e-4 * 10 ** (i / 3), 8) for i in range(16))  # 1e-4 to 10, 3 a decade
 
-_TUNING_RATES = (5e-4, 2e-3, 8e-3)
+_TUNING_RATES = (1e-3, 4e-3, 1.6e-2)
 
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
@@ -222,6 +222,17 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="Fine-tuning beside scratch; rate and layer decay chosen held-out.",
             learning_rates=_TUNING_RATES,
             layer_decays=(0.75, 1.0),
+        ),
+        FineTune(
+            name="finetune.mixed.v1",
+            summary="The same for 100 epochs with mixup, cutmix and erasing, as in the papers.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
+            epochs=100,
+            choice_epochs=5,
+            mixup=0.8,
+            cutmix=1.0,
+            erasing=0.25,
         ),
         PartialFineTune(
             name="finetune.partial.v1",

@@ -7,6 +7,7 @@ and seed, so that all runs that share these share its fits.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
@@ -37,7 +38,8 @@ def scratch(protocol: Tuned, subject: Subject) -> dict[str, float] | None:
     experiment = subject.folder.experiment()
     if isinstance(experiment.recipe, FixedRecipe) and experiment.scale != _EXTERNAL:
         return None
-    folder = _untrained(untrained_of(experiment), subject)
+    images = subject.folder.summary().get("images", {})
+    folder = _untrained(untrained_of(experiment, count=images.get("train", 2)), subject)
     found = _score(folder, protocol, subject)
     values = {"scratch": float(found.values["top1"])}
     if extra := pretraining_epochs(experiment, subject):
@@ -52,19 +54,28 @@ def scratch(protocol: Tuned, subject: Subject) -> dict[str, float] | None:
     return values
 
 
-def untrained_of(experiment: Experiment) -> Resolved:
+def untrained_of(experiment: Experiment, *, count: int) -> Resolved:
     """The run of the same encoder at the random start of the same seed, on the same data.
 
     Drop path has no part in the start, and fine-tuning has its own.
+
+    Args:
+        count: training images of the experiment, or fewer: a run's batch must not have more, also
+            where nothing is trained.
     """
     encoder = experiment.recipe.encoder
     if isinstance(encoder, ViT):
         encoder = encoder.but(drop_path=0.0)
     scale = "paper" if experiment.scale == _EXTERNAL else experiment.scale
-    return resolve(
-        "untrained", scale=scale, layers=[("--set", {"encoder": encoder})], data=experiment.data,
-        seed=experiment.seed,
-    )  # fmt: skip
+
+    def made(**more: Any) -> Resolved:
+        layers = [("--set", {"encoder": encoder, **more})]
+        return resolve("untrained", scale=scale, layers=layers, data=experiment.data,
+                       seed=experiment.seed)  # fmt: skip
+
+    found = made()
+    fits = found.experiment.recipe.batch_size <= count
+    return found if fits else made(batch_size=count)
 
 
 def pretraining_epochs(experiment: Experiment, subject: Subject) -> int:

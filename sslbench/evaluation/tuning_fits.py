@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -25,7 +25,7 @@ from sslbench.evaluation.features import encode, file_hash
 from sslbench.evaluation.finetune_kinds import Tuned
 from sslbench.evaluation.layers import layer_map, rate_groups, set_drop_path, set_modes, train_last
 from sslbench.evaluation.subject import Subject, loaded_encoder
-from sslbench.files import exists, read_json, write_atomically
+from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.models.heads import width
 from sslbench.recipes.specs import Cosine, Crop, View, Views
 from sslbench.streams import permutation, stream_key
@@ -77,6 +77,14 @@ class Choice:
     heldout: float | None
 
 
+@dataclass
+class Steps:
+    """How many steps of all fits of a score are done, for the progress that is shown."""
+
+    total: int = 0
+    done: int = 0
+
+
 @dataclass(frozen=True)
 class Tuning:
     """The fits of one protocol on one subject.
@@ -84,13 +92,13 @@ class Tuning:
     Attributes:
         blocks: how many of the encoder's last blocks are trained (`layers.train_last`); None: all
             of it.
-        told: steps of this protocol that are done, for the progress that is shown.
+        steps: of all the score's fits.
     """
 
     protocol: Tuned
     subject: Subject
     blocks: float | None = None
-    told: list[int] = field(default_factory=lambda: [0, 0])
+    steps: Steps = field(default_factory=Steps)
 
     @functools.cached_property
     def train(self) -> Split:
@@ -127,11 +135,13 @@ class Tuning:
         """
         if len(self.settings) == 1:
             return Choice(self.settings[0], None)
+        images = self.train.images[heldout.to(self.subject.device)]
+        labels = self.subject.train_labels[heldout]
         found: dict[Setting, tuple[float, float]] = {}
         for setting in self.settings:
-            top1, loss = self._judged(setting, rows, heldout)
-            if math.isfinite(loss):
-                found[setting] = (top1, -loss)
+            judged = self.judged(rows, setting, images, labels, epochs=self.protocol.choice_epochs)
+            if judged:
+                found[setting] = (judged["top1"], -judged["loss"])
         if not found:
             raise UserError(
                 f"Every fit of {self.protocol.name} on {self.subject.folder.path.name} has "
@@ -140,17 +150,6 @@ class Tuning:
         # The first of equal ones has the lower rate.
         best = max(found, key=lambda setting: found[setting])
         return Choice(best, found[best][0])
-
-    def kept(self, name: str, measure: Callable[[], Judged]) -> Judged:
-        """What was measured under a name, or is measured now and kept for a command that goes on
-        where this one was killed."""
-        path = self._folder / f"{name}.json"
-        if exists(path):
-            return read_as(read_json(path), Judged, where=path,
-                           remedy="delete it and run the same command again")  # fmt: skip
-        found = measure()
-        write_atomically(path, json.dumps(found))
-        return found
 
     def scores(self, rows: Tensor, setting: Setting, images: Tensor, *, epochs: int) -> Tensor:
         """N×C logits of uint8 images after a fit on some rows of the training images.
@@ -173,12 +172,14 @@ class Tuning:
         )  # fmt: skip
         per_epoch = len(rows) // self.batch(len(rows))
         schedule = Cosine(warmup_epochs=self.protocol.warmup * epochs)
-        begun = self.told[0]
+        begun = self.steps.done
 
-        def progress(step: int, steps: int, metrics: object) -> None:
-            self.told[0] = begun + step
+        def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
+            self.steps.done = begun + step
             if self.subject.progress is not None:
-                self.subject.progress(self.told[0], max(self.told), metrics)  # type: ignore[arg-type]
+                self.subject.progress(
+                    self.steps.done, max(self.steps.total, self.steps.done), metrics
+                )
 
         name = self._name(rows, setting, epochs)
         Fit(
@@ -198,29 +199,35 @@ class Tuning:
         ).run()
         return module
 
-    def _judged(self, setting: Setting, rows: Tensor, heldout: Tensor) -> tuple[float, float]:
-        """Top-1 in percent and mean cross-entropy on the held-out part; the latter is infinite
-        where the fit diverges."""
-        epochs = self.protocol.choice_epochs
-        begun = self.told[0]
+    def judged(
+        self, rows: Tensor, setting: Setting, images: Tensor, labels: Tensor, *, epochs: int
+    ) -> Judged:
+        """A fit on some rows of the training images, judged on other images and kept, so that a
+        command that goes on where this one was killed reads it."""
+        begun, name = self.steps.done, self._name(rows, setting, epochs)
+        path = self._folder / f"{name}.json"
+        if exists(path):
+            found = read_as(read_json(path), Judged, where=path,
+                            remedy="delete it and run the same command again")  # fmt: skip
+        else:
+            found = self._judge(rows, setting, images, labels, epochs)
+            write_atomically(path, json.dumps(found))
+        with user_io(path):
+            path.with_suffix(".pt").unlink(missing_ok=True)
+        self.steps.done = begun + self._steps(len(rows), epochs)
+        return found
 
-        def measure() -> Judged:
-            images = self.train.images[heldout.to(self.subject.device)]
-            try:
-                logits = self.scores(rows, setting, images, epochs=epochs)
-            except Diverged:
-                return {}
-            labels = self.subject.train_labels[heldout]
-            loss = float(F.cross_entropy(logits.double(), labels))
-            if not math.isfinite(loss):
-                return {}
-            return {"top1": accuracies(logits, labels)["top1"], "loss": loss}
-
-        name = self._name(rows, setting, epochs)
-        found = self.kept(name, measure)
-        (self._folder / f"{name}.pt").unlink(missing_ok=True)
-        self.told[0] = begun + self._steps(len(rows), epochs)
-        return found.get("top1", 0.0), found.get("loss", math.inf)
+    def _judge(
+        self, rows: Tensor, setting: Setting, images: Tensor, labels: Tensor, epochs: int
+    ) -> Judged:
+        try:
+            logits = self.scores(rows, setting, images, epochs=epochs)
+        except Diverged:
+            return {}
+        loss = float(F.cross_entropy(logits.double(), labels))
+        if not math.isfinite(loss):
+            return {}
+        return {"top1": accuracies(logits, labels)["top1"], "loss": loss}
 
     def _start(self) -> Classifier:
         """The run's weights and a new head, of which what is to be trained is."""
