@@ -39,19 +39,22 @@ class Evaluate(Scoring, Opener):
     def __call__(self) -> None:
         self.prepare()
         from sslbench.evaluation.evaluate import evaluate
+        from sslbench.reports.progress import scoring_progress
 
         device = self.pick_device()
         folder, data = self.open(self.run)
         names = self.protocol.split(",")
-        scores = evaluate(
-            folder, names, data=data, root=self.data_root, device=device, force=self.force
-        )
+        with scoring_progress(folder.path.name) as progress:
+            scores = evaluate(
+                folder, names, data=data, root=self.data_root, device=device, force=self.force,
+                progress=progress,
+            )  # fmt: skip
         self.tell(folder, scores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Scoring):
-    """Classification on other data sets with the frozen encoder."""
+    """Classification on other data sets, by the same protocols."""
 
     run: o.Run
     to: Annotated[str, typer.Option(help="Comma-separated data sets.")]
@@ -59,17 +62,20 @@ class Transfer(Scoring):
     def __call__(self) -> None:
         self.prepare()
         from sslbench.evaluation.transfer import transfer
+        from sslbench.reports.progress import scoring_progress
 
         folder = self.open_run(self.run)
         scale = known_scale(folder.experiment().scale)
         sets = [find_data(name.strip(), scale) for name in self.to.split(",")]
-        found = transfer(
-            folder,
-            [data for data in sets if data is not None],
-            self.protocol.split(","),
-            root=self.data_root,
-            device=self.pick_device(),
-        )
+        with scoring_progress(folder.path.name) as progress:
+            found = transfer(
+                folder,
+                [data for data in sets if data is not None],
+                self.protocol.split(","),
+                root=self.data_root,
+                device=self.pick_device(),
+                progress=progress,
+            )
         self.tell(
             folder, {f"{to}:{k}": s for to, scores in found.items() for k, s in scores.items()}
         )

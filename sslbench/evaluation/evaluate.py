@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from sslbench.data import Dataset, fingerprint, load
 from sslbench.data.registry import function, resolution_of
 from sslbench.engine.folder import RunFolder, Summary
+from sslbench.engine.progress import Progress
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.features import file_hash
@@ -29,30 +31,39 @@ from sslbench.recipes.specs import Data
 
 def evaluate(
     folder: RunFolder,
-    protocols: Sequence[str],
+    protocols: Sequence[str | Protocol],
     *,
     data: Data | None = None,
     root: Path,
     device: str = "cpu",
     force: bool = False,
     dataset: Dataset | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Score]:
     """Score a run under some protocols; what is already scored alike is read, not repeated.
 
     Args:
         folder: a finished run.
-        protocols: names as in `PROTOCOLS`, or short ones for the current versions.
+        protocols: names as in `PROTOCOLS`, or short ones for the current versions; or a protocol
+            itself, such as one of another length.
         data: another data set than the run's own, brought to the run's resolution.
         root: where data sets lie.
         device: of the encoder and the linear probes; kNN is on the CPU.
         force: score again whatever is there.
         dataset: the loaded data, where the caller has it already.
+        progress: called while a protocol trains.
     Returns:
         Full protocol name to score. Scores and per-image predictions lie in the run folder.
     Raises:
         UserError: an unfinished run, unknown protocol, unlabelled or missing data.
+        Interrupted: a signal while a protocol trains; the same call goes on from there.
     """
-    wanted = find_protocols(protocols)
+    wanted = [
+        p
+        for name in protocols
+        for p in ([name] if isinstance(name, Protocol) else find_protocols([name]))
+    ]
+    wanted = list({p.name: p for p in wanted}.values())
     target = _target(folder, data, root)
     encoder = file_hash(folder.encoder_path)
     known = {} if force else target.scores(wanted, encoder)
@@ -62,7 +73,7 @@ def evaluate(
             missing = [p for p in wanted if p.name not in known]
             if missing:
                 loaded = _scorable(target.loaded(root, dataset), missing)
-                subject = target.subject(torch.device(device), loaded)
+                subject = target.subject(torch.device(device), loaded, root, progress)
                 _check(missing, subject)
                 known |= {p.name: _score(p, subject, encoder) for p in missing}
     return {p.name: known[p.name] for p in wanted}
@@ -86,7 +97,7 @@ def open_subject(
         UserError: an unfinished run; unlabelled or missing data.
     """
     target = _target(folder, data, root)
-    subject = target.subject(torch.device(device), target.loaded(root, dataset))
+    subject = target.subject(torch.device(device), target.loaded(root, dataset), root)
     if labelled:
         subject.dataset.require_labels()
     return subject
@@ -118,7 +129,9 @@ class _Target:
             dataset = load(self.data, root=root)
         return dataset
 
-    def subject(self, device: torch.device, dataset: Dataset) -> Subject:
+    def subject(
+        self, device: torch.device, dataset: Dataset, root: Path, progress: Progress | None = None
+    ) -> Subject:
         """The run's encoder on its data."""
         summary = self.folder.summary()
         return Subject(
@@ -129,6 +142,9 @@ class _Target:
             device,
             summary.get("mean") or dataset.mean,
             summary.get("std") or dataset.std,
+            self.data,
+            root,
+            progress,
         )
 
 
@@ -209,6 +225,7 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
             subject.folder.predictions_path(subject.label, protocol.name), file.getvalue()
         )
     write_atomically(path, json.dumps(score.to_dict(), indent=1) + "\n")
+    shutil.rmtree(subject.fits_path(protocol.name), ignore_errors=True)  # what led to the score
     return score
 
 

@@ -79,6 +79,12 @@ class Protocol:
             settings["plugins"] = sorted(used.values())
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def epochs_trained(self) -> float:
+        """Passes over the training images in which an encoder learns, to estimate time by; 0 where
+        it stays as it is."""
+        return 0.0
+
     def value(self, key: str) -> Value | None:
         """The declaration of a value, or None where the protocol measures no such thing."""
         return next((value for value in self.values if value.key == key), None)

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
+from sslbench.evaluation.finetune_kinds import FineTune, PartialFineTune
 from sslbench.evaluation.protocol import POINTS as POINTS
 from sslbench.evaluation.protocol import TOP1 as TOP1
 from sslbench.evaluation.protocol import TOP5 as TOP5
@@ -167,6 +168,8 @@ class Geometry(Protocol):
 
 _RATES = tuple(round(1e-4 * 10 ** (i / 3), 8) for i in range(16))  # 1e-4 to 10, 3 a decade
 
+_TUNING_RATES = (1e-3, 4e-3, 1.6e-2)
+
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
@@ -213,6 +216,29 @@ PROTOCOLS: dict[str, Protocol] = {
         Geometry(
             name="geometry.v1",
             summary="Alignment, uniformity, tolerance, effective rank and spread of features.",
+        ),
+        FineTune(
+            name="finetune.v1",
+            summary="Fine-tuning beside scratch; rate and layer decay chosen held-out.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
+        ),
+        FineTune(
+            name="finetune.mixed.v1",
+            summary="The same for 100 epochs with mixup, cutmix and erasing, as in the papers.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
+            epochs=100,
+            choice_epochs=5,
+            mixup=0.8,
+            cutmix=1.0,
+            erasing=0.25,
+        ),
+        PartialFineTune(
+            name="finetune.partial.v1",
+            summary="Fine-tuning of the last blocks alone; rate chosen held-out.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(1.0,),
         ),
     )
 }

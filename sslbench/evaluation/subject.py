@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sslbench.data import Dataset
 from sslbench.engine.checkpoint import load_weights
 from sslbench.engine.folder import RunFolder
+from sslbench.engine.progress import Progress
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.features import (
@@ -34,7 +35,7 @@ from sslbench.models.heads import width
 from sslbench.objectives import Prototypes
 from sslbench.recipes.families import JointRecipe, MaskedRecipe
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import Views
+from sslbench.recipes.specs import Data, Views
 from sslbench.views import Augmenter
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -51,6 +52,8 @@ class Subject:
     Attributes:
         label: names the data set in the files beside the run.
         mean, std: the normalisation of the encoder's training.
+        data: names the data set; root: where data sets lie.
+        progress: told by protocols that train, at some of their steps.
     """
 
     folder: RunFolder
@@ -60,6 +63,9 @@ class Subject:
     device: torch.device
     mean: Channels
     std: Channels
+    data: Data
+    root: Path
+    progress: Progress | None = None
 
     @property
     def labelled(self) -> bool:
@@ -87,6 +93,10 @@ class Subject:
     def num_classes(self) -> int:
         """Of the data set."""
         return len(self.dataset.classes)
+
+    def fits_path(self, protocol: str) -> Path:
+        """Where a protocol that trains keeps what it has of its unfinished fits."""
+        return self.folder.path / "fits" / f"{self.label}.{protocol}"
 
     @functools.cached_property
     def encoder(self) -> nn.Module:

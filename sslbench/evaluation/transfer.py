@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslbench.engine.folder import RunFolder
+from sslbench.engine.progress import Progress
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.protocols import DEFAULTS
 from sslbench.evaluation.scores import Score
@@ -20,6 +21,7 @@ def transfer(
     root: Path,
     device: str = "cpu",
     force: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, Score]]:
     """Score a run on each of some data sets, by their own training and test images.
 
@@ -33,7 +35,8 @@ def transfer(
     """
     found: dict[str, dict[str, Score]] = {}
     for data in sets:
-        scores = evaluate(folder, protocols, data=data, root=root, device=device, force=force)
+        scores = evaluate(folder, protocols, data=data, root=root, device=device, force=force,
+                          progress=progress)  # fmt: skip
         name = data.set_name
         same = sum(key.partition(" #")[0] == name for key in found)
         found[f"{name} #{same + 1}" if same else name] = scores

@@ -74,13 +74,29 @@ def run_progress(title: str) -> Iterator[Report]:
         yield report
 
 
+@contextlib.contextmanager
+def scoring_progress(title: str) -> Iterator[Report]:
+    """The same for protocols: a bar from the first step of one that trains, nothing before."""
+    with contextlib.ExitStack() as stack:
+        shown: list[Report] = []
+
+        def report(step: int, total: int, stats: Mapping[str, float]) -> None:
+            if not shown:
+                shown.append(stack.enter_context(run_progress(title)))
+            shown[0](step, total, stats)
+
+        yield report
+
+
 def _plain(title: str) -> Report:
-    """Without a terminal: a line at every tenth of the run."""
+    """Without a terminal: a line at every tenth of the run, or of each of several in turn."""
     last = -1
 
     def report(step: int, total: int, stats: Mapping[str, float]) -> None:
         nonlocal last
         tenth = 10 * step // total
+        if tenth < last:
+            last = -1
         if tenth > last:
             last = tenth
             print(f"{title}  step {step}/{total}  {describe(stats)}", file=sys.stderr, flush=True)

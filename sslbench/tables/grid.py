@@ -306,10 +306,13 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
         if item.finished:
             return 0.0
         own = item.experiment.data
+        recipe = item.experiment.recipe
+        tuned = sum(PROTOCOLS[s.protocol].epochs_trained for s in item.missing)
         scoring = sum(scoring_seconds(data) for data in {s.data or own for s in item.missing})
+        scoring += pace.seconds(recipe, own.set_name, epochs=tuned)
         if item.status == "finished":
             return scoring
-        return pace.seconds(item.experiment.recipe, own.set_name) + scoring
+        return pace.seconds(recipe, own.set_name) + scoring
 
     return [replace(item, seconds=estimate(item)) for item in planned]
 

@@ -41,12 +41,13 @@ class Pace:
                     found.setdefault(key, []).append(seconds / epochs)
         return cls(scale, found)
 
-    def seconds(self, recipe: Recipe, dataset: str) -> float:
-        """Of a whole training: by runs of the recipe, of any, or by a guess."""
+    def seconds(self, recipe: Recipe, dataset: str, *, epochs: float | None = None) -> float:
+        """Of a whole training, or of so many epochs: by runs of the recipe, of any, or by a
+        guess."""
         usual = [pace for (name, _), paces in self.found.items() if name == dataset
                  for pace in paces]  # fmt: skip
         paces = self.found.get((dataset, recipe.name)) or usual or [self._guess(dataset)]
-        return recipe.epochs * statistics.median(paces)
+        return (recipe.epochs if epochs is None else epochs) * statistics.median(paces)
 
     def _guess(self, dataset: str) -> float:
         epochs = find_scale(self.scale).usual_epochs(dataset)

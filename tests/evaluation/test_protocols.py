@@ -86,6 +86,9 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("linear.last-blocks.v1", "a6c27e2cbb80"),
         ("fewshot.v1", "55d85f877272"),
         ("geometry.v1", "8116e4819957"),
+        ("finetune.v1", "af9a8090d323"),
+        ("finetune.mixed.v1", "e94f29453253"),
+        ("finetune.partial.v1", "625ffa2499f8"),
     ],
 )
 def test_published_definitions_stay_as_they_are(name: str, definition: str) -> None:
