@@ -28,15 +28,22 @@ from sslbench.tables.results import MeasuredTable
 TRIALS, SEEDS, DATASET = 16, 3, "cifar10"
 # Parents before the recipes that begin at their studies.
 STUDIES = (
-    "simclr", "byol", "simsiam", "barlow-twins", "moco-v2", "swav", "dcl", "dclw", "debiased",
-    "hcl", "directclr", "simclr-linear-projector", "simclr-no-projector", "align-uniform",
-    "moco-v1", "moco-ring", "moco-ft", "moco-v2-symmetric", "ressl", "moco-v3", "supervised",
-    "simclr-multicrop", "deepcluster-v2", "sela-v2", "dino-resnet", "instdisc", "instdisc-hard",
-    "simple", "simple-hard", "align-uniform-queue", "npid", "dino", "moco-v3-vit", "byol-vit",
-    "moco-v2-vit", "swav-vit", "supervised-vit", "supervised-multicrop",
+    "mae", "simclr", "byol", "simsiam", "barlow-twins", "moco-v2", "swav", "dcl", "dclw",
+    "debiased", "hcl", "directclr", "simclr-linear-projector", "simclr-no-projector",
+    "align-uniform", "moco-v1", "moco-ring", "moco-ft", "moco-v2-symmetric", "ressl", "moco-v3",
+    "supervised", "simclr-multicrop", "deepcluster-v2", "sela-v2", "dino-resnet", "instdisc",
+    "instdisc-hard", "simple", "simple-hard", "align-uniform-queue", "npid", "dino",
+    "moco-v3-vit", "byol-vit", "moco-v2-vit", "swav-vit", "supervised-vit",
+    "supervised-multicrop", "beit", "simmim", "maskfeat",
+)  # fmt: skip
+# Of masked autoencoders, those first that need MAE's study alone.
+MASKED = (
+    "mae-mask-token", "mae-masking-ratio", "mae-target", "mae-mask-sampling", "mae-decoder-depth",
+    "mae-decoder-width", "mae-augmentation", "mae-finetune", "mae-partial",
 )  # fmt: skip
 TABLES = {
     "laptop": (
+        *MASKED,
         "simsiam-stop-grad", "byol-target", "simsiam-predictor", "simsiam-collapse", "simsiam-bn",
         "barlow-loss", "byol-beta", "simclr-projection-head", "dcl-batch-size", "byol-batch-size",
         "byol-augmentations", "barlow-projector-dim", "barlow-asymmetric", "barlow-batch-size",
@@ -50,7 +57,7 @@ TABLES = {
     ),
     "desktop": (
         "simsiam-stop-grad", "byol-beta", "barlow-loss", "dcl-batch-size", "swav-multicrop",
-        "leaderboard-all",
+        "leaderboard-all", *MASKED,
     ),
 }  # fmt: skip
 

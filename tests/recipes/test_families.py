@@ -33,8 +33,8 @@ def test_a_field_that_a_family_has_not_is_refused_where_it_said_something():
 
 def test_families_are_kinds_of_one_interface():
     assert {JointRecipe, SupervisedRecipe, FixedRecipe} <= set(kinds(Recipe))
-    with pytest.raises(UserError, match="no kind 'MaskedRecipe'"):
-        Recipe.from_dict({"kind": "MaskedRecipe", "name": "x", "source": "y"})
+    with pytest.raises(UserError, match="no kind 'VideoRecipe'"):
+        Recipe.from_dict({"kind": "VideoRecipe", "name": "x", "source": "y"})
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)

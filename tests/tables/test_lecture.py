@@ -20,9 +20,9 @@ def test_what_the_lecture_shows_stands_under_its_sections_and_nothing_else(name:
     assert (place_of(name).section != BEYOND) == bool(load_table(name).lecture)
 
 
-def test_the_lecture_begins_with_simclr_and_ends_with_transformers() -> None:
+def test_the_lecture_begins_with_simclr_and_ends_with_masked_autoencoders() -> None:
     shown = [name for name in table_order() if place_of(name).section != BEYOND]
-    assert (shown[0], shown[-1]) == ("simclr-augmentation-pairs", "dino-ablation")
+    assert (shown[0], shown[-1]) == ("simclr-augmentation-pairs", "mae-ade20k")
     assert shown == list(table_order())[: len(shown)]
 
 
