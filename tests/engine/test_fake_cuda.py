@@ -53,6 +53,9 @@ def test_a_step_stays_on_the_device(recipe, dataset):
         ("swav", {"objective__assignment__queue": 16,
                   "objective__assignment__queue_start_epoch": 0}),
         ("byol", {"target": "ConstantRandom"}),
+        ("mae", {"mask__sampling": "block", "mask__ratio": 0.5, "mask__in_encoder": True}),
+        ("mae", {"mask__sampling": "grid", "objective__loss": "l1", "objective__target": {
+            "kind": "PrincipalComponents", "components": 6}}),
         ("simsiam", {"views__*__rotate": 0.5, "views__*__sobel": 0.5, "views__*__noise": 0.5,
                      "views__*__cutout": 0.5, "views__*__solarize": 0.5, "views__*__order": ORDER}),
     ],
