@@ -26,6 +26,10 @@ from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.evaluation.scratch import pretraining_epochs, untrained_of
 from sslbench.evaluation.tuning_fits import Tuning
 from sslbench.recipes.specs import ImageSet, Shapes
+from sslbench.tables.grid import plan
+from sslbench.tables.grid import run as run_grid
+from sslbench.tables.measure import measure
+from sslbench.tables.schema import parse_table
 from tests.tiny import DATA, tiny
 
 QUICK = dataclasses.replace(
@@ -332,3 +336,32 @@ def test_data_without_labels_are_refused(tmp_path):
     pictures = ImageSet(name="flat", path=str(tmp_path))
     with pytest.raises(UserError):
         score(run, QUICK, data=pictures)
+
+
+def test_a_grid_fills_a_column_of_it_and_tells_its_progress(tmp_path):
+    columns = [
+        {"key": "ft", "name": "fine-tuned", "metric": "finetune.v1:top1"},
+        {"key": "gain", "name": "over scratch", "metric": "finetune.v1:gain"},
+    ]
+    rows = [{"id": "supervised", "label": "supervised"}]
+    table = parse_table({"id": "new", "title": "New", "source": "a test", "base": "supervised",
+                         "columns": columns, "rows": rows, "claims": []}, where="new")  # fmt: skip
+    request = {"scale": "smoke", "seeds": 1, "runs": tmp_path / "runs", "root": tmp_path,
+               "data": Shapes(resolution=16, num_train=64, num_test=20)}  # fmt: skip
+    events = []
+    planned = plan([table], **request)
+    assert not run_grid(planned, root=tmp_path, device="cpu", on_event=events.append).failed
+    ends = [e.run.experiment.recipe.name for e in events if e.step == e.steps == 22]
+    # Its own fits (6 x 2 + 10 steps) and its scratch's, which is the table's untrained baseline.
+    assert ends == ["supervised", "supervised"]
+    measured = measure(table, **request)
+    assert measured.complete
+    cells = {row.id: row.cells["gain"] for row in (*measured.rows, *measured.baselines)}
+    assert cells["untrained"].seeds == ((0, 0.0),)
+    assert not cells["raw-pixels"].seeds  # nothing to train
+
+
+def test_a_grids_plan_counts_the_epochs_that_are_fitted():
+    found = {name: PROTOCOLS[name].epochs_trained for name in ("knn.v1", "finetune.v1")}
+    assert found == {"knn.v1": 0, "finetune.v1": 6 * 2 + 10}
+    assert PROTOCOLS["finetune.partial.v1"].epochs_trained == 5 * (3 * 2 + 10)
