@@ -174,9 +174,28 @@ def stability() -> Analysis:
     return Analysis(name="stability", summary=summary, points=[p for r in RUNS for p in points(r)])
 
 
+def reconstruction() -> Analysis:
+    shown = [(run, ratio) for run in RUNS for ratio in (0.5, 0.75)]
+    points = [
+        {"run": run, "image": "test 3", "ratio": ratio, "picture": f"{run} {ratio}",
+         "hidden_mse": 0.25}
+        for run, ratio in shown
+    ]  # fmt: skip
+    drawn = {f"{p['picture']} {kind}": IMAGE for p in points for kind in ("seen", "filled")}
+    return Analysis(
+        name="reconstruction",
+        summary=[
+            {"run": run, "ratio": ratio, "hidden_mse": 0.3, "mean_colour_mse": 0.9}
+            for run, ratio in shown
+        ],
+        points=points,
+        pictures={"test 3": IMAGE, **drawn},
+    )
+
+
 ANALYSES = [
     similarity, hypersphere, landscape, spectrum, coupling, sampling_bias, neighbours, attention,
-    prototypes, stability,
+    reconstruction, prototypes, stability,
 ]  # fmt: skip
 
 
@@ -198,6 +217,15 @@ def test_files_open_and_tell_what_the_records_tell(make, tmp_path: Path):
 
 def test_every_analysis_has_a_figure():
     assert {make().name for make in ANALYSES} == set(FIGURES)
+
+
+def test_a_reconstruction_is_a_row_a_run_with_a_pair_of_images_a_ratio():
+    figure = FIGURES["reconstruction"](reconstruction())
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == len(RUNS) * (1 + 2 * 2)
+    titles = [axes.get_title() for axes in figure.axes[:5]]
+    assert titles == ["", "50 % hidden", "error 0.25", "75 % hidden", "error 0.25"]
+    assert "75 %: 0.30 (0.90)" in figure.get_suptitle()
 
 
 def test_similarity_has_a_violin_a_series_and_a_panel_a_run():
