@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,30 +33,48 @@ def run(protocol: FewLabels, subject: Subject) -> Outcome:
     change = standardization(train, protocol)
     train, test = change(train), change(test)
     labels, true = subject.train_labels, subject.test_labels.to(device)
-    values: dict[str, float] = {}
-    chosen: dict[str, float] = {}
-    inside: dict[str, float] = {}
+    found: dict[str, list[Drawn]] = {}
     for fraction in protocol.fractions:
-        found = []
+        draws = found[f"{100 * fraction:g}"] = []
         for draw in range(protocol.draws):
-            rows, folds = subset(labels, fraction, protocol=protocol, draw=draw)
+            rows, folds = subset(
+                labels, fraction, seed=protocol.draw_seed, folds=protocol.folds, draw=draw
+            )
             x, y = train[rows.to(device)], labels[rows].to(device)
-            setting, top1 = choose(
+            setting, inside = choose(
                 x, y, folds.to(device), num_classes=subject.num_classes, protocol=protocol
             )
             sweep = fit(x, y, [setting], num_classes=subject.num_classes, protocol=protocol)
-            found.append((accuracies(sweep.logits_of(0, test), true)["top1"], setting[0], top1))
-        scores, rates, tops = zip(*found, strict=True)
-        name = f"{100 * fraction:g}"
-        values |= {f"top1_{name}": statistics.fmean(scores),
-                   f"spread_{name}": statistics.stdev(scores)}  # fmt: skip
-        chosen[f"median_learning_rate_{name}"] = statistics.median(rates)
-        inside[f"top1_{name}"] = statistics.fmean(tops)
-    return Outcome(values=values, chosen=chosen, heldout=inside)
+            top1 = accuracies(sweep.logits_of(0, test), true)["top1"]
+            draws.append(Drawn(top1, setting[0], inside))
+    return over_draws(found)
+
+
+class Drawn(NamedTuple):
+    """What one draw of labels gave: top-1 on the test images, the chosen rate, and its top-1 among
+    the drawn labels; in percent, the last None where there was no choice."""
+
+    top1: float
+    rate: float
+    inside: float | None
+
+
+def over_draws(found: Mapping[str, Sequence[Drawn]]) -> Outcome:
+    """Means and sample standard deviations of at least two draws of each percentage of labels."""
+    values: dict[str, float] = {}
+    chosen: dict[str, float] = {}
+    heldout: dict[str, float] = {}
+    for name, draws in found.items():
+        scores = [draw.top1 for draw in draws]
+        values |= {f"top1_{name}": fmean(scores), f"spread_{name}": stdev(scores)}
+        chosen[f"median_learning_rate_{name}"] = median(draw.rate for draw in draws)
+        if inside := [draw.inside for draw in draws if draw.inside is not None]:
+            heldout[f"top1_{name}"] = fmean(inside)
+    return Outcome(values=values, chosen=chosen, heldout=heldout)
 
 
 def subset(
-    labels: Tensor, fraction: float, *, protocol: FewLabels, draw: int
+    labels: Tensor, fraction: float, *, seed: int, folds: int, draw: int
 ) -> tuple[Tensor, Tensor]:
     """Which images keep their labels, and in which part of the cross-validation each is.
 
@@ -64,19 +83,20 @@ def subset(
 
     Args:
         labels: N int64 on the CPU.
+        folds: how many parts at most; a class that has fewer images decides.
     Returns:
         n int64 positions, ascending, and n int64 parts.
     """
     rows, parts = [], []
     for c, count in enumerate(taken(labels, fraction)):
         members = (labels == c).nonzero().flatten()
-        key = stream_key(protocol.draw_seed, "few labels", draw, c)
+        key = stream_key(seed, "few labels", draw, c)
         rows.append(members[permutation(key, len(members))[:count]])
         parts.append(torch.arange(count))
     order = torch.argsort(torch.cat(rows))
     smallest = min(len(r) for r in rows if len(r))
-    folds = torch.cat(parts) % min(protocol.folds, smallest)
-    return torch.cat(rows)[order], folds[order]
+    part = torch.cat(parts) % min(folds, smallest)
+    return torch.cat(rows)[order], part[order]
 
 
 def taken(labels: Tensor, fraction: float) -> list[int]:

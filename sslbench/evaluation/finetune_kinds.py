@@ -119,3 +119,36 @@ class PartialFineTune(Tuned):
             isinstance(encoder, ViT | ResNet | NarrowResNet | LibraryEncoder),
             f"{self.name} trains the last blocks of a ViT or a ResNet; use finetune.v1.",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabelFineTune(Tuned):
+    """Fine-tuning on the few labels of `FewLabels`: its draws, of which there are fewer here, since
+    each takes fits of the encoder.
+
+    The settings of a draw are chosen among its own labels: by fits of `choice_epochs` without the
+    first of `folds` stratified parts, judged on that part. Scratch is the untrained encoder's own
+    score. An epoch is one of the drawn images, so that a batch is small and epochs are many; their
+    number is Chen et al. 2020's (SimCLR, App. B.5) for 1 %.
+    """
+
+    values: ClassVar = (
+        accuracy("top1_1"),
+        accuracy("top1_10"),
+        Value(key="spread_1", unit="points"),
+        Value(key="spread_10", unit="points"),
+    )
+    runner: ClassVar = "sslbench.evaluation.few_label_fits:run"
+    checker: ClassVar = "sslbench.evaluation.few_label_fits:check"
+
+    epochs: int = 60
+    choice_epochs: int = 10
+    batch_size: int = 32
+    fractions: tuple[float, ...] = (0.01, 0.1)
+    draws: int = 3
+    draw_seed: int = 0
+    folds: int = 5
+
+    @property
+    def epochs_trained(self) -> float:
+        return self.draws * sum(self.fractions) * super().epochs_trained

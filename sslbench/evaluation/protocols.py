@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
-from sslbench.evaluation.finetune_kinds import FineTune, PartialFineTune
+from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, PartialFineTune
 from sslbench.evaluation.protocol import POINTS as POINTS
 from sslbench.evaluation.protocol import TOP1 as TOP1
 from sslbench.evaluation.protocol import TOP5 as TOP5
@@ -239,6 +239,12 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="Fine-tuning of the last blocks alone; rate chosen held-out.",
             learning_rates=_TUNING_RATES,
             layer_decays=(1.0,),
+        ),
+        FewLabelFineTune(
+            name="fewshot.finetune.v1",
+            summary="Fine-tuning on 1 % and 10 % of the labels, three draws each.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
         ),
     )
 }

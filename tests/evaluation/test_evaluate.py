@@ -14,6 +14,7 @@ from sslbench.engine.checkpoint import load_weights, save_weights
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.evaluate import evaluate
+from sslbench.evaluation.finetune_kinds import Tuned
 from sslbench.evaluation.protocols import KNN, PROTOCOLS, FewLabels, Linear, TokenLinear
 from sslbench.evaluation.scores import Score, load_score
 from sslbench.evaluation.transfer import transfer
@@ -21,8 +22,8 @@ from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA
 
-# Of those of a ViT: test_tokens.py; of many images: test_few_labels.py.
-ALL = tuple(n for n, p in PROTOCOLS.items() if not isinstance(p, TokenLinear | FewLabels))
+# What takes a ViT, many images or parameters to train is in tests of its own.
+ALL = tuple(n for n, p in PROTOCOLS.items() if not isinstance(p, TokenLinear | FewLabels | Tuned))
 
 
 def root_of(folder: RunFolder) -> Path:

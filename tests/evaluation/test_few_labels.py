@@ -19,6 +19,7 @@ from tests.evaluation.test_linear import blobs
 FULL = PROTOCOLS["fewshot.v1"]
 assert isinstance(FULL, FewLabels)
 SHORT = dataclasses.replace(FULL, learning_rates=(0.001, 0.1), least_steps=20, draws=3)
+DRAWN = {"seed": FULL.draw_seed, "folds": FULL.folds}
 SIZES = [200, 300, 250]
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor(SIZES))[
     torch.randperm(sum(SIZES), generator=torch.Generator().manual_seed(0))
@@ -42,36 +43,36 @@ def of_blobs(*, shift: int = 0) -> Any:
 
 def test_every_class_gives_its_share_rounded() -> None:
     assert taken(LABELS, 0.01) == [2, 3, 3]  # of 2, 3 and 2.5
-    rows, _ = subset(LABELS, 0.1, protocol=FULL, draw=0)
+    rows, _ = subset(LABELS, 0.1, **DRAWN, draw=0)
     assert torch.bincount(LABELS[rows]).tolist() == [20, 30, 25]
     assert torch.equal(rows, rows.unique())
 
 
 def test_fewer_labels_lie_among_the_more_and_draws_differ() -> None:
     for draw in range(3):
-        one, _ = subset(LABELS, 0.01, protocol=FULL, draw=draw)
-        ten, _ = subset(LABELS, 0.1, protocol=FULL, draw=draw)
+        one, _ = subset(LABELS, 0.01, **DRAWN, draw=draw)
+        ten, _ = subset(LABELS, 0.1, **DRAWN, draw=draw)
         assert set(one.tolist()) < set(ten.tolist())
-    first, second = (set(subset(LABELS, 0.1, protocol=FULL, draw=d)[0].tolist()) for d in (0, 1))
+    first, second = (set(subset(LABELS, 0.1, **DRAWN, draw=d)[0].tolist()) for d in (0, 1))
     assert len(first & second) < 40
-    again, _ = subset(LABELS, 0.1, protocol=FULL, draw=0)
+    again, _ = subset(LABELS, 0.1, **DRAWN, draw=0)
     assert set(again.tolist()) == first
 
 
 def test_another_seed_of_the_draws_gives_other_images() -> None:
     other = dataclasses.replace(FULL, draw_seed=1)
-    a, b = (subset(LABELS, 0.1, protocol=p, draw=0)[0] for p in (FULL, other))
+    a, b = (subset(LABELS, 0.1, seed=s, folds=5, draw=0)[0] for s in (0, 1))
     assert not torch.equal(a, b) and other.definition != FULL.definition
 
 
 def test_all_labels_are_all_images() -> None:
-    rows, _ = subset(LABELS, 1.0, protocol=FULL, draw=0)
+    rows, _ = subset(LABELS, 1.0, **DRAWN, draw=0)
     assert torch.equal(rows, torch.arange(len(LABELS)))
 
 
 def test_every_part_and_what_is_left_of_it_has_every_class() -> None:
     for fraction, parts in ((0.01, 2), (0.1, 5)):
-        rows, folds = subset(LABELS, fraction, protocol=FULL, draw=0)
+        rows, folds = subset(LABELS, fraction, **DRAWN, draw=0)
         assert folds.unique().tolist() == list(range(parts))
         for part in range(parts):
             for these in (folds == part, folds != part):
@@ -111,7 +112,7 @@ def test_more_labels_are_better_and_means_are_of_the_draws() -> None:
     singles = []
     for draw in range(3):
         s = of_blobs()
-        rows, folds = subset(s.train_labels, 0.01, protocol=SHORT, draw=draw)
+        rows, folds = subset(s.train_labels, 0.01, **DRAWN, draw=draw)
         change = standardization(s.features.train, SHORT)
         x, y = change(s.features.train)[rows], s.train_labels[rows]
         setting, _ = choose(x, y, folds, num_classes=6, protocol=SHORT)
@@ -128,17 +129,17 @@ def test_labels_outside_of_the_subset_and_of_the_test_have_no_say() -> None:
     assert (honest.chosen, honest.heldout) == (shifted.chosen, shifted.heldout)
     one = dataclasses.replace(SHORT, fractions=(0.1,))
     clean, spoilt = of_blobs(), of_blobs()
-    read = torch.cat([subset(clean.train_labels, 0.1, protocol=one, draw=d)[0] for d in range(3)])
+    read = torch.cat([subset(clean.train_labels, 0.1, **DRAWN, draw=d)[0] for d in range(3)])
     unread = torch.ones(1800, dtype=torch.bool)
     unread[read] = False
     # Labels are exchanged inside their class's count, so that the shares stay as they are.
     swapped = spoilt.train_labels.clone()
     swapped[unread] = swapped[unread].flip(0)
     assert not torch.equal(swapped, clean.train_labels)
-    rows = [subset(clean.train_labels, 0.1, protocol=one, draw=d) for d in range(3)]
+    rows = [subset(clean.train_labels, 0.1, **DRAWN, draw=d) for d in range(3)]
     spoilt.train_labels = swapped
 
-    def same(labels, fraction, *, protocol, draw):
+    def same(labels, fraction, *, seed, folds, draw):
         return rows[draw]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -163,6 +164,6 @@ def test_a_fraction_that_leaves_too_little_is_refused(fractions, words) -> None:
 def test_a_class_without_training_images_is_passed_over() -> None:
     labels = LABELS * 2  # classes 1 and 3 have none
     check(FULL, subject(labels))
-    assert torch.bincount(labels[subset(labels, 0.1, protocol=FULL, draw=0)[0]]).tolist() == [
+    assert torch.bincount(labels[subset(labels, 0.1, **DRAWN, draw=0)[0]]).tolist() == [
         20, 0, 30, 0, 25,
     ]  # fmt: skip

@@ -85,6 +85,7 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("linear.mean-token.v1", "a869ea18b32e"),
         ("linear.last-blocks.v1", "a6c27e2cbb80"),
         ("fewshot.v1", "55d85f877272"),
+        ("fewshot.finetune.v1", "9eee66cd2aa7"),
         ("geometry.v1", "8116e4819957"),
         ("finetune.v1", "af9a8090d323"),
         ("finetune.mixed.v1", "e94f29453253"),
