@@ -189,7 +189,8 @@ def encoder_spec(name: str, *, heads: int | None = None) -> Any:
         raise UserError(
             f"--encoder: no '{name}'; known: resnet18, resnet34, resnet50, resnet101, "
             "wide_resnet50_2, each with -small, -small-pad1, -small-pad2 or -small-norelu, and "
-            "vit-tiny-16, vit-small-16, vit-base-16 with any patch, timm:NAME and torchvision:NAME."
+            "vit-tiny-16, vit-small-16, vit-base-16, vit-large-16, vit-huge-16 with any patch, "
+            "timm:NAME and torchvision:NAME."
         )
     spec = {"arch": resnet[1], "stem": "small" if resnet[2] else "imagenet"}
     if resnet[3]:

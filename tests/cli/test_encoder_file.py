@@ -165,7 +165,7 @@ def test_encoders_have_names(name: str, spec: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "resnet50-foo", "resnet19", "resnet18-pad2", "small", "vit", "vit-small", "vit-huge-14",
+    ["", "resnet50-foo", "resnet19", "resnet18-pad2", "small", "vit", "vit-small", "vit-giant-14",
      "vit-small-16-foo", "resnet18-small-small", "vit-small-0", "timm:", "timm:a.b", "keras:a"],
 )  # fmt: skip
 def test_names_of_no_encoder_are_refused(name: str) -> None:

@@ -60,7 +60,7 @@ def test_a_vit_costs_what_its_shape_says(dataset) -> None:
 def test_mae_costs_the_tokens_in_its_encoder_and_all_in_its_decoder(in_encoder, dataset) -> None:
     experiment = tiny(
         "mae", decoder={"width": 8, "depth": 3, "heads": 2}, mask__ratio=0.75,
-        mask__in_encoder=in_encoder,
+        mask__in_encoder=in_encoder, encoder__patch=8,
     )  # fmt: skip
     tokens = 1 + (PATCHES if in_encoder else 1)
     expected = linear(PATCHES, PIXELS, WIDTH)  # of all patches, of which one is visible
