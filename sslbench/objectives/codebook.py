@@ -35,7 +35,7 @@ class CodebookTargets(PatchTargets):
     perplexity: Tensor
 
     def __init__(self, spec: Codebook, *, patch: int, seed: int) -> None:
-        super().__init__(spec, patch=patch, outputs=spec.size)
+        super().__init__(spec, patch=patch)
         self.normalize, self.iterations, self.seed = spec.normalize, spec.iterations, seed
         self.register_buffer("centres", torch.zeros(spec.size, 3 * patch**2))
         self.register_buffer("codes_used", torch.zeros(()))

@@ -27,7 +27,7 @@ class ComponentTargets(PatchTargets):
     components: Tensor
 
     def __init__(self, spec: PrincipalComponents, *, patch: int, seed: int) -> None:
-        super().__init__(spec, patch=patch, outputs=spec.components)
+        super().__init__(spec, patch=patch)
         self.register_buffer("mean", torch.zeros(3 * patch**2))
         self.register_buffer("components", torch.zeros(spec.components, 3 * patch**2))
 

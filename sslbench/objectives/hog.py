@@ -17,9 +17,7 @@ class HOGTargets(PatchTargets):
     """The histograms of a patch's cells, in the order (channel, bin, cell row, cell column)."""
 
     def __init__(self, spec: HOG, *, patch: int, seed: int) -> None:
-        spec.require_patch(patch)
-        cells = (patch // spec.cell) ** 2
-        super().__init__(spec, patch=patch, outputs=3 * spec.bins * cells)
+        super().__init__(spec, patch=patch)
         self.bins, self.cell = spec.bins, spec.cell
 
     @torch.no_grad()

@@ -28,10 +28,10 @@ class PatchTargets(nn.Module):
     needs_fit: ClassVar[bool] = False
     fitted: Tensor
 
-    def __init__(self, spec: PatchTarget, *, patch: int, outputs: int) -> None:
+    def __init__(self, spec: PatchTarget, *, patch: int) -> None:
         super().__init__()
         spec.require_patch(patch)
-        self.spec, self.patch, self.outputs = spec, patch, outputs
+        self.spec, self.patch, self.outputs = spec, patch, spec.num_outputs(patch)
         if self.needs_fit:
             self.register_buffer("fitted", torch.tensor(False))
 

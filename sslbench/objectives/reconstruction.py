@@ -29,7 +29,7 @@ class PixelTargets(PatchTargets):
     """The patch's own numbers, in `patchify`'s order; standardised, if the spec says so."""
 
     def __init__(self, spec: Pixels, *, patch: int, seed: int) -> None:
-        super().__init__(spec, patch=patch, outputs=3 * patch**2)
+        super().__init__(spec, patch=patch)
         self.normalize = spec.normalize
 
     @torch.no_grad()

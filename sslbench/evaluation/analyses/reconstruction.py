@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
@@ -129,7 +130,7 @@ def _pictures(
 ) -> tuple[list[Tensor], list[Tensor], list[float]]:
     """What is seen, what is filled in, both uint8 3×H×W, and the error of each uint8 image."""
     patch, mean, std = model.patch, subject.mean, subject.std
-    x = normalize(images.to(subject.device), mean, std)
+    x = _sized(normalize(images.to(subject.device), mean, std), model.size)
     hidden = _hidden(model, x, mask, seed, 0)
     _, filled = _filled(model, x, hidden)
     pixels = patchify(_denormalized(x, mean, std), patch)
@@ -146,7 +147,7 @@ def _errors(subject: Subject, model: MaskedModelling, mask: Mask, seed: int) -> 
     loss = error = colour = 0.0
     for number, batch in enumerate(chunks(rows, _BATCH)):
         pixels = images[batch.to(images.device)].to(subject.device)
-        x = normalize(pixels, subject.mean, subject.std)
+        x = _sized(normalize(pixels, subject.mean, subject.std), model.size)
         hidden = _hidden(model, x, mask, seed, number * _BATCH)
         predicted, filled = _filled(model, x, hidden)
         loss += len(batch) * float(
@@ -158,6 +159,13 @@ def _errors(subject: Subject, model: MaskedModelling, mask: Mask, seed: int) -> 
     share = 1 / len(rows)
     found = {"loss": loss, "hidden_mse": error, "mean_colour_mse": colour}
     return {"images": len(rows), **{name: share * value for name, value in found.items()}}
+
+
+def _sized(images: Tensor, size: int) -> Tensor:
+    """N×3×H×W images at the size that was trained on, which views may have of their own."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def _mse(patches: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class MaskedRecipe(Recipe):
     """
 
     rank_matters: ClassVar[bool] = False
-    least_std: ClassVar[float] = 0.001  # a smoke run of MaskFeat: 0.05, and it probed best of four
+    least_std: ClassVar[float] = 0.001  # MaskFeat's may lie below 0.1, and its features be good
 
     encoder: ViT = ViT()
     mask: Mask = Mask()
@@ -59,7 +59,8 @@ class MaskedRecipe(Recipe):
         self.mask.require_fit(self.view_size(resolution), patch=self.encoder.patch)
 
     def num_head_parameters(self) -> int:
-        width, outputs = self.encoder.out_width(), 3 * self.encoder.patch**2
+        width = self.encoder.out_width()
+        outputs = self.objective.target.num_outputs(self.encoder.patch)
         if self.decoder is None:
             return width * outputs
         own = self.decoder.width

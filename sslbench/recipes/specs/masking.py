@@ -112,6 +112,10 @@ class PatchTarget(Spec, interface=True):
         """Whether it is one of several entries, predicted by cross-entropy, and not numbers."""
         return False
 
+    def num_outputs(self, patch: int) -> int:
+        """Numbers that are predicted of a patch of that side in pixels; of a class, its logits."""
+        return 3 * patch**2
+
     def require_patch(self, patch: int) -> None:
         """Raise UserError unless it is defined for patches of that side, in pixels."""
 
@@ -152,6 +156,9 @@ class PrincipalComponents(PatchTarget):
             "objective.target.patches.",
         )
 
+    def num_outputs(self, patch: int) -> int:
+        return self.components
+
     def require_patch(self, patch: int) -> None:
         most = 3 * patch**2
         self.require(
@@ -179,6 +186,9 @@ class Codebook(PatchTarget):
     def is_class(self) -> bool:
         return True
 
+    def num_outputs(self, patch: int) -> int:
+        return self.size
+
     def check(self) -> None:
         self.require(self.size >= 2, "size must be >= 2.")
         self.require(self.iterations >= 1, "iterations must be >= 1.")
@@ -205,6 +215,9 @@ class HOG(PatchTarget):
 
     def check(self) -> None:
         self.require(self.bins >= 1 and self.cell >= 1, "bins and cell must be >= 1.")
+
+    def num_outputs(self, patch: int) -> int:
+        return 3 * self.bins * (patch // self.cell) ** 2
 
     def require_patch(self, patch: int) -> None:
         self.require(

@@ -129,3 +129,11 @@ def test_what_is_no_picture_is_refused_in_a_sentence(subject, tmp_path):
         analyze_reconstruction(subject, ratios=[1.5])
     with pytest.raises(UserError, match="--ratio: Mask"):
         analyze_reconstruction(subject, ratios=[0.99])
+
+
+def test_images_are_brought_to_the_size_of_the_masked_view(tmp_path):
+    own = made(tmp_path, views__first__size=8)
+    result = analyze_reconstruction(own, index=[0])
+    (point,) = result.points
+    assert result.pictures[f"{point['picture']} filled"].shape == (3, 8, 8)
+    assert result.summary[0]["hidden_mse"] > 0
