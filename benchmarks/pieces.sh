@@ -33,7 +33,7 @@ in_pieces() {  # an `sslbench` command, piece after piece; ends the script where
         case $status in
             0) return ;;
             124)
-                if ! find "$RUNS" -newer "$RUNS/.piece" \( -name checkpoint.pt -o -name run.json \) | grep -q .; then
+                if ! find "$RUNS" -newer "$RUNS/.piece" \( -name '*.pt' -o -name '*.json' \) | grep -q .; then
                     echo "Not one step in $seconds s; give more with PIECE or LIMIT." >&2
                     exit 1
                 fi

@@ -66,7 +66,7 @@ def erase(
         area: least and largest share of the image; its aspect is log-uniform in (0.3, 1 / 0.3).
             The first of ten attempts that is smaller than the image is taken, if there is one.
     Source: Zhong et al. 2020, arXiv:1708.04896, Algorithm 1. MAE's code draws such a number for
-    each pixel, which at 32 pixels would take half as long as a small network's step.
+    each pixel, as many numbers as the batch has.
     """
     if probability <= 0:
         return images
