@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sslbench.data.dataset import Raw
     from sslbench.recipes.specs import Data, DrawnSpec
 
-ANNOTATIONS = ("labels", "multilabels", "boxes", "masks", "depth", "clips")
+ANNOTATIONS = ("labels", "multilabels", "boxes", "masks", "semantic", "depth", "clips")
 
 Files = Callable[[Path, int], "Raw"]  # of a folder, at a resolution
 Drawing = Callable[[Any], "Raw"]  # of the entry's own spec
@@ -163,7 +163,7 @@ DATASETS: dict[str, DatasetInfo] = {
         summary="Built in: ten shapes with patterns of their own, all else is nuisance",
         spec=Shapes,
         reader="sslbench.data.shapes:shapes",
-        annotations=frozenset({"labels", "boxes", "masks", "depth"}),
+        annotations=frozenset({"labels", "boxes", "masks", "semantic", "depth"}),
         num_classes=Shapes.num_classes,
         resolution=Shapes.resolution,
         num_train=Shapes.num_train,
@@ -174,7 +174,7 @@ DATASETS: dict[str, DatasetInfo] = {
         summary="Built in: several of these shapes in an image, one before the other",
         spec=Scenes,
         reader="sslbench.data.scenes:scenes",
-        annotations=frozenset({"multilabels", "boxes", "masks", "depth"}),
+        annotations=frozenset({"multilabels", "boxes", "masks", "semantic", "depth"}),
         num_classes=Scenes.num_classes,
         resolution=Scenes.resolution,
         num_train=Scenes.num_train,
@@ -185,7 +185,7 @@ DATASETS: dict[str, DatasetInfo] = {
         summary="Built in: clips of such scenes, in which the shapes move",
         spec=Clips,
         reader="sslbench.data.scenes:clips",
-        annotations=frozenset({"multilabels", "boxes", "masks", "depth", "clips"}),
+        annotations=frozenset({"multilabels", "boxes", "masks", "semantic", "depth", "clips"}),
         num_classes=Clips.num_classes,
         resolution=Clips.resolution,
         num_train=Clips.num_train,

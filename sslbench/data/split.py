@@ -16,6 +16,8 @@ _OF_IMAGES = {
     "images": (torch.uint8, "N×3×H×W"),
     "labels": (torch.int64, "N"),
     "multilabels": (torch.bool, "N×C"),
+    "doubtful": (torch.bool, "N×C"),
+    "semantic": (torch.uint8, "N×H×W"),
     "depth": (torch.float32, "N×H×W"),
     "clip": (torch.int64, "N"),
     "frame": (torch.int64, "N"),
@@ -27,7 +29,9 @@ _OF_OBJECTS = {
     "label": (torch.int64, "M"),
     "mask": (torch.bool, "M×H×W"),
     "track": (torch.int64, "M"),
+    "crowd": (torch.bool, "M"),
 }
+BACKGROUND, VOID = 0, 255  # of a semantic map: none of the classes, and not known
 _OBJECTS = "instances."  # before the names of their fields, where a split is a flat dictionary
 
 
@@ -42,6 +46,8 @@ class Instances:
         label: int64 M, positions in `Dataset.classes`.
         mask: bool M×H×W, true where it is visible.
         track: int64 M, which object of its clip it is: the same number in every frame.
+        crowd: bool M, several objects in one box, or one that is marked as difficult: nothing is
+            trained on it, and what is found there counts neither as right nor as wrong.
 
     Raises:
         UserError: a field of another shape or type, or images out of order.
@@ -52,6 +58,7 @@ class Instances:
     label: Tensor
     mask: Tensor | None = None
     track: Tensor | None = None
+    crowd: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_fields(self, _OF_OBJECTS, {})
@@ -86,6 +93,10 @@ class Split:
         images: uint8 N×3×H×W.
         labels: int64 N, positions in `Dataset.classes`; None without labels.
         multilabels: bool N×C, which of the classes are in the image.
+        doubtful: bool N×C, classes of which a test does not ask whether they are in the image (all
+            of their objects are difficult ones, as VOC says).
+        semantic: uint8 N×H×W, what each pixel shows: 0 none of the classes, k + 1 class k, 255
+            void; None where the masks of instances say it, if anything does.
         instances: the objects in the images.
         depth: float32 N×H×W, distance from the camera, in half image sides.
         clip: int64 N, the number of the clip that an image is a frame of.
@@ -100,6 +111,8 @@ class Split:
     images: Tensor
     labels: Tensor | None = None
     multilabels: Tensor | None = None
+    doubtful: Tensor | None = None
+    semantic: Tensor | None = None
     instances: Instances | None = None
     depth: Tensor | None = None
     clip: Tensor | None = None
@@ -156,6 +169,7 @@ class Split:
             "multilabels": self.multilabels,
             "boxes": found,
             "masks": None if found is None else found.mask,
+            "semantic": self.semantic if found is None or found.mask is None else found.mask,
             "depth": self.depth,
             "clips": self.clip,
         }
@@ -168,6 +182,22 @@ class Split:
             return None
         counts = torch.zeros_like(self.images[:, 0])
         return counts.index_add_(0, found.image, found.mask.to(torch.uint8)) > 0
+
+    def semantic_maps(self) -> Tensor | None:
+        """uint8 N×H×W as `semantic`, there or made of the masks; None without both.
+
+        A crowd's pixels are void. Where masks overlap the later of two instances is on top.
+        """
+        found = self.instances
+        if self.semantic is not None or found is None or found.mask is None:
+            return self.semantic
+        maps = torch.full_like(self.images[:, 0], BACKGROUND)
+        kind = (found.label + 1).to(torch.uint8)
+        if found.crowd is not None:
+            kind = kind.masked_fill(found.crowd, VOID)
+        for row, image in enumerate(found.image.tolist()):
+            maps[image].masked_fill_(found.mask[row], int(kind[row]))
+        return maps
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field that is there, flat, by its name; `split_of` makes a split of them again."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,12 +16,14 @@ class Outcome:
     Attributes:
         values, chosen, heldout: as in `Score`.
         predicted: N int64 classes of the test images; None where nothing is predicted.
+        kept: further arrays by name that are kept beside the score: detections, maps.
     """
 
     values: dict[str, float]
     chosen: dict[str, float]
     heldout: dict[str, float]
     predicted: Tensor | None = None
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def ranks(scores: Tensor, labels: Tensor) -> Tensor:

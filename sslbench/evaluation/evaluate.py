@@ -216,11 +216,12 @@ def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:
     path = subject.folder.score_path(subject.label, protocol.name)
     with user_io(path):
         path.unlink(missing_ok=True)  # an old score must not stand beside new predictions
+    arrays = dict(outcome.kept)
     if outcome.predicted is not None:
+        arrays |= {"label": subject.test_labels.numpy(), "predicted": outcome.predicted.numpy()}
+    if arrays:
         file = io.BytesIO()
-        np.savez_compressed(
-            file, label=subject.test_labels.numpy(), predicted=outcome.predicted.numpy()
-        )
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         write_atomically(
             subject.folder.predictions_path(subject.label, protocol.name), file.getvalue()
         )

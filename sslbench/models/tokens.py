@@ -71,6 +71,24 @@ def block_tokens(vit: nn.Module, images: Tensor, *, last: int) -> list[Tensor]:
     return outputs
 
 
+def group_tokens(vit: nn.Module, images: Tensor, *, groups: int) -> list[Tensor]:
+    """The tokens after the last block of each of some groups of blocks, of nearly equal size; of
+    fewer blocks than groups, of each block. All go through the final norm.
+
+    Source: He et al. 2021 (MAE), App. A.3, whose detector reads four groups so.
+    """
+    network = _typed(vit)
+    depth = len(network.blocks)
+    count = min(groups, depth)
+    ends = {round(depth * (i + 1) / count) - 1 for i in range(count)}
+    tokens, outputs = _embedded(network, images), []
+    for number, block in enumerate(network.blocks):
+        tokens = block(tokens)
+        if number in ends:
+            outputs.append(network.norm(tokens))
+    return outputs
+
+
 def read(tokens: Tensor, how: Literal["class", "mean"], *, num_prefix: int = 1) -> Tensor:
     """N×D of N×(P + L)×D: the class token, or the mean of the patches."""
     return tokens[:, 0] if how == "class" else tokens[:, num_prefix:].mean(dim=1)
