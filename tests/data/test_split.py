@@ -96,7 +96,7 @@ def test_the_foreground_is_every_object_of_an_image() -> None:
 
 def test_annotations_are_named_by_what_is_there() -> None:
     split = whole()
-    words = {"labels", "multilabels", "boxes", "masks", "depth", "clips"}
+    words = {"labels", "multilabels", "boxes", "masks", "semantic", "depth", "clips"}
     assert split.annotations == words
     assert split.instances is not None
     bare = Instances(
@@ -153,3 +153,21 @@ def test_what_does_not_fit_is_named(name: str, value: Any, sentence: str) -> Non
 def test_a_clip_needs_frames() -> None:
     with pytest.raises(UserError, match="clip and frame belong together"):
         Split(whole().images, clip=torch.zeros(5, dtype=torch.int64))
+
+
+def test_the_semantic_map_is_that_of_the_masks_with_crowds_void() -> None:
+    split = whole()
+    assert split.instances is not None
+    crowd = torch.tensor([False, False, False, True])
+    objects = Instances(
+        image=split.instances.image, box=split.instances.box, label=split.instances.label,
+        mask=split.instances.mask, crowd=crowd,
+    )  # fmt: skip
+    maps = Split(split.images, instances=objects).semantic_maps()
+    assert maps is not None
+    assert maps[0].unique().tolist() == [0] and maps[1, 0].tolist() == [11, 11, 0, 0, 0, 0]
+    assert maps[3, 2].tolist() == [0, 0, 13, 13, 0, 0]
+    assert maps[3, 3].tolist() == [0, 0, 0, 255, 255, 0]
+    given = torch.full((5, 4, 6), 7, dtype=torch.uint8)
+    assert Split(split.images, instances=objects, semantic=given).semantic_maps() is given
+    assert Split(split.images).semantic_maps() is None
