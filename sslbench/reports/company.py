@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sslbench.data.registry import DATASETS
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.metrics import protocol_of
 from sslbench.tables.moved import moved_rows
@@ -64,7 +65,9 @@ def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
 
 
 def _data(name: str, num_test: int, chance: float) -> str:
-    return f"{name} ({num_test} test images, chance {chance:.3g} %)"
+    known = DATASETS.get(name)
+    guess = f", chance {chance:.3g} %" if known is None or known.labelled else ""
+    return f"{name} ({num_test} test images{guess})"
 
 
 def company_line(table: MeasuredTable) -> str:
