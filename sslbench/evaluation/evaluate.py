@@ -168,12 +168,17 @@ def _check(protocols: Sequence[Protocol], subject: Subject) -> None:
             function(protocol.checker)(protocol, subject)
 
 
-def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
+def require_finished(folder: RunFolder) -> None:
+    """Return when a run can be scored. Raises UserError."""
     if folder.status() != "finished":
         raise UserError(
             f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
             "again, then evaluate it."
         )
+
+
+def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
+    require_finished(folder)
     experiment, summary = folder.experiment(), folder.summary()
     chosen = experiment.data
     if data is not None:

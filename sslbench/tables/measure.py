@@ -197,7 +197,7 @@ class _Reader:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
             elif error := self._error(run):
                 errors.append(error)
-            elif self.scorings[column.key] is None and run.finished:
+            elif run.finished:  # and it has no such value
                 without += 1
             else:
                 unfinished += 1
@@ -207,6 +207,8 @@ class _Reader:
             state = "measured" if finite else "diverged"
         elif errors:
             state = "failed"
+        elif without == len(runs):
+            state = "published-only"
         counts = [f"{len(errors)} failed: {errors[0]}"] if errors else []
         counts += [f"{without} of {len(runs)} runs do not say it"] if without else []
         counts += [f"{unfinished} of {len(runs)} seeds not run"] if unfinished else []
