@@ -91,6 +91,17 @@ def test_a_claim_of_such_a_column_is_judged_by_its_own_chance(
     assert [claim.ours for claim in result.claims] == ["held", "not held"]  # 11 of 10, 5.5 of 1
 
 
+def test_a_score_without_the_value_is_no_lack(places: Places, fake: list[str]) -> None:
+    """An untrained encoder has no longer scratch, say: nothing is left to measure."""
+    column = {"key": "spread", "metric": "fewshot.v1:spread_1"}
+    table = table_of(column)
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    result = measure(table, scale="smoke", seeds=1, **places)
+    cell = result.cell("baseline", "spread")
+    assert (cell.state, cell.note) == ("published-only", "1 of 1 runs do not say it")
+    assert result.complete
+
+
 def test_what_is_kept_says_the_set_of_each_value_and_reads_back(
     table: Table, places: Places, fake: list[str], tmp_path: Path
 ) -> None:
