@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,9 @@ def decoded(found: Any, size: Size) -> np.ndarray:
         runs = coco_mask.frPyObjects(found, height, width) if _plain(found) else found
         if isinstance(runs, list):
             runs = coco_mask.merge(runs)
-        return np.asarray(coco_mask.decode(runs), dtype=np.bool_)
+        with warnings.catch_warnings():  # of how it hands arrays to numpy 2
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return np.asarray(coco_mask.decode(runs), dtype=np.bool_)
     except (ValueError, TypeError) as error:
         raise UserError(f"a segmentation has run lengths that are damaged ({error})") from None
 
