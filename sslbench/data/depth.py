@@ -98,8 +98,11 @@ def _read(path: Path, units: float, resolution: int) -> tuple[np.ndarray, Size]:
                         "metres.")  # fmt: skip
     metres = values.astype(np.float64) / (1.0 if values.dtype.kind == "f" else units)
     known = np.isfinite(metres) & (metres != 0)
-    if not known.any():
-        raise UserError(f"'{path}' has no pixel whose depth is known; remove it and its image.")
+    small = nearest(np.where(known, metres, np.nan), resolution).astype(np.float32)
+    if np.isnan(small).all():
+        raise UserError(
+            f"'{path}' has no pixel at {resolution} whose depth is known; remove it and its image."
+        )
     least, largest = metres[known].min(), metres[known].max()
     if least < 0:
         raise UserError(
@@ -109,7 +112,6 @@ def _read(path: Path, units: float, resolution: int) -> tuple[np.ndarray, Size]:
     if least == largest:
         raise UserError(f"'{path}' has the depth {least:g} at every pixel, which shows nothing; "
                         "mend it, or remove it and its image.")  # fmt: skip
-    small = nearest(np.where(known, metres, np.nan), resolution).astype(np.float32)
     height, width = values.shape
     return small, (width, height)
 

@@ -128,11 +128,14 @@ class _Naming:
         values = require_values(read_label_map(path), [*self.meaning], path)
         table = np.zeros(256, dtype=np.uint8)
         table[[*self.meaning]] = [*self.meaning.values()]
-        values = table[values]
-        if (values == VOID).all():
-            raise UserError(f"'{path}' is void all over; mend it, or remove it and its image.")
+        small = nearest(table[values], resolution)
+        if (small == VOID).all():
+            raise UserError(
+                f"'{path}' is void all over at {resolution} pixels; mend it, or remove it and its "
+                "image."
+            )
         height, width = values.shape
-        return nearest(values, resolution), (width, height)
+        return small, (width, height)
 
 
 def _lines(path: Path) -> list[str]:

@@ -42,9 +42,13 @@ class Masks:
 
         def small(path: Path) -> np.ndarray:
             values = require_values(read_label_map(path), allowed, path)
-            if (values == VOID).all():
-                raise UserError(f"'{path}' is void all over; mend it, or take it off the lists.")
-            return nearest(values, resolution)
+            found = nearest(values, resolution)
+            if (found == VOID).all():
+                raise UserError(
+                    f"'{path}' is void all over at {resolution} pixels; mend it, or take it off "
+                    "the lists."
+                )
+            return found
 
         return torch.from_numpy(np.stack(each(small, [self._class(n) for n in names])))
 

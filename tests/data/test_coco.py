@@ -10,6 +10,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
+from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError
 from tests.data.annotated import noise, read, save
 
@@ -128,6 +129,11 @@ def test_a_mask_that_no_pixel_meets_gets_its_middle_one(tmp_path: Path) -> None:
     assert found is not None and found.mask is not None
     assert found.mask[0].nonzero().tolist() == [[1, 1]]
     assert "which got their middle one: 2." in notes
+
+
+def test_what_files_may_give_is_known_before_they_are_read() -> None:
+    assert DATASETS["coco"].possible == {"boxes", "multilabels", "masks", "semantic"}
+    assert "masks" not in DATASETS["coco"].annotations
 
 
 def test_masks_only_where_every_annotation_has_one(tmp_path: Path) -> None:

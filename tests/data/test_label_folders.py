@@ -155,7 +155,7 @@ def _names(text: str) -> Break:
         (_annotation(np.asarray(Image.fromarray(labels()).resize((WIDTH, HEIGHT * 2))
                                 .resize((WIDTH // 3, HEIGHT), Image.Resampling.BICUBIC))),
          "numbers that stand for no class .* by nearest neighbour"),
-        (_annotation(labels(values=(255, 2))), "0.png' is void all over; mend it, or remove it"),
+        (_annotation(labels(values=(255, 2))), "0.png' is void all over at 8 pixels; mend"),
         (_annotation(labels()[:, :20]), r"0.png' has 40×20 pixels, and its annotations .* 20×20"),
         (_annotation(noise(WIDTH, HEIGHT, seed=1)), r"has colours \(mode RGB\), and a label map"),
         (_annotation(labels().astype(np.uint16) + 300), "has numbers up to 555, and a label map"),
@@ -270,8 +270,8 @@ class Cursed:
     [
         (-metres(), "has a depth of -4.9, and depth is above 0"),
         (np.ones((HEIGHT, WIDTH)), "has the depth 1 at every pixel"),
-        (np.zeros((HEIGHT, WIDTH)), "has no pixel whose depth is known"),
-        (np.full((HEIGHT, WIDTH), np.nan), "has no pixel whose depth is known"),
+        (np.zeros((HEIGHT, WIDTH)), "has no pixel at 16 whose depth is known"),
+        (np.full((HEIGHT, WIDTH), np.nan), "has no pixel at 16 whose depth is known"),
         (metres().astype(np.uint8), "has 8 bits, too few for depth"),
         (metres()[:, 1:], r"0.png' has 40×20 pixels, and its annotations are of .* 39×20"),
         (np.zeros((2, HEIGHT, WIDTH)), r"holds float64 of shape \(2, 20, 40\)"),
