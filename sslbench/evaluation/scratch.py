@@ -156,7 +156,8 @@ def _untrained(found: Resolved, subject: Subject) -> RunFolder:
 
 def _score(folder: RunFolder, protocol: Protocol, subject: Subject) -> Score:
     (score,) = evaluate(
-        folder, [protocol], data=subject.data, root=subject.root,
-        device=str(subject.device), dataset=subject.dataset, progress=subject.progress,
+        folder, [protocol], data=subject.data, resolution=subject.dataset.resolution,
+        root=subject.root, device=str(subject.device), dataset=subject.dataset,
+        progress=subject.progress,
     ).values()  # fmt: skip
     return score
