@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sslbench.errors import UserError
 from sslbench.evaluation.features import file_hash
+from sslbench.evaluation.npz import Array, read_arrays
 from sslbench.evaluation.scores import Score, load_score
 from sslbench.evaluation.subject import Subject
 from sslbench.recipes.specs import ImageSet
 
-Array = np.ndarray[Any, Any]
 _ROOM = 8  # times the pixels of the test images: more bytes than any protocol keeps
 
 
@@ -70,31 +65,6 @@ def kept_arrays(
         raise UserError(
             f"{path} is missing or damaged ({error}); write it again with {again}."
         ) from None
-    return found
-
-
-def read_arrays(path: Path, names: Mapping[str, Any], *, limit: int) -> dict[str, Array]:
-    """Arrays of an npz file by name.
-
-    Args:
-        limit: bytes that an array may unpack to.
-    Raises:
-        KeyError: one is not there.
-        ValueError: the file is missing or damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as parts:  # its table of contents first: it may unpack to more
-            if any(part.file_size > limit for part in parts.infolist()):
-                raise ValueError("more than belongs to the test images")
-        with np.load(path, allow_pickle=False) as arrays:
-            absent = [name for name in names if name not in arrays]
-            found = {name: arrays[name] for name in names if name not in absent}
-    except Exception as error:  # whatever damaged bytes make the reader raise
-        raise ValueError(
-            str(error) if type(error) is ValueError else type(error).__name__
-        ) from None
-    if absent:
-        raise KeyError(absent[0])
     return found
 
 

@@ -16,15 +16,9 @@ from sslbench.evaluation.kept import kept_score
 from sslbench.evaluation.protocols import find_protocol
 from sslbench.evaluation.scores import Score
 from sslbench.evaluation.subject import Subject
+from sslbench.evaluation.tasks import TASKS
 
 USUAL = 6  # images that are shown
-TASKS = {
-    "detection": ("detection.v1", "detection.c4.v1", "instance.v1"),
-    "instance": ("instance.v1",),
-    "segmentation": ("segmentation.linear.v1", "segmentation.finetune.v1"),
-    "depth": ("depth.v1", "depth.previous.v1"),
-    "multilabel": ("multilabel.svm.v1",),
-}  # the protocols that predict such a thing, the usual one first
 SORTS: tuple[Sort, ...] = ("random", "worst", "best")
 
 
