@@ -1,4 +1,4 @@
-"""The table of `gpu_cifar.sh`: what its finished runs say of accuracy and throughput.
+"""The table of `gpu.sh cifar`: what its finished runs say of accuracy and throughput.
 
     python benchmarks/gpu_cifar.py RUNS
 
@@ -58,7 +58,7 @@ def main() -> None:
     paths = sorted(Path(sys.argv[1]).iterdir()) if len(sys.argv) == 2 else []
     folders = [RunFolder(p) for p in paths if RunFolder(p).status() == "finished"]
     if not folders:
-        sys.exit("Give the folder of finished runs, as gpu_cifar.sh fills it.")
+        sys.exit("Give the folder of finished runs, as gpu.sh cifar fills it.")
     rows = [row(folder) for folder in folders]
     run = folders[0].summary()
     dataset, network, _ = setting(folders[0])
@@ -69,7 +69,7 @@ def main() -> None:
     machine: dict[str, Any] = {k: run[k] for k in ("device", "precision", "torch", "commit")}
     document = {
         "benchmark": "gpu_cifar",
-        "command": "benchmarks/gpu_cifar.sh",
+        "command": "benchmarks/gpu.sh cifar",
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine,
         "headings": HEADINGS,

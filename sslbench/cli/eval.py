@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -13,8 +13,8 @@ from sslbench.cli.encoder_file import Opener
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
 from sslbench.evaluation.protocols import POINTS, PROTOCOLS
-from sslbench.evaluation.tasks import TASKS
-from sslbench.requests import find_data, known_scale
+from sslbench.evaluation.tasks import USUAL, images_of
+from sslbench.requests import exists, find_data, known_scale
 
 if TYPE_CHECKING:
     from sslbench.evaluation.scores import Score
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(o.Protocols, Opener, o.Device, o.Threads, o.Json):
     """Score a run, or an encoder file of another library, under the versioned protocols."""
+
+    of_runs: ClassVar[tuple[str, ...]] = ("resolution",)
 
     run: o.RunOrFile
     force: Annotated[bool, typer.Option("--force", help="Score again what is scored.")] = False
@@ -36,10 +38,11 @@ class Evaluate(o.Protocols, Opener, o.Device, o.Threads, o.Json):
         device = self.pick_device()
         folder, data = self.open(self.run)
         names = self.protocol.split(",")
+        imported = exists(self.run, folder=False)  # at the side that was asked for
         with scoring_progress(folder.path.name) as progress:
             scores = evaluate(
-                folder, names, data=data, root=self.data_root, device=device, force=self.force,
-                progress=progress,
+                folder, names, data=data, resolution=None if imported else self.resolution,
+                root=self.data_root, device=device, force=self.force, progress=progress,
             )  # fmt: skip
         name = folder.path.name
         if self.json:
@@ -65,6 +68,9 @@ class Transfer(o.Places, o.Device, o.Threads, o.Json):
         str | None,
         typer.Option(help="A set's name, or NAME:PATH: images of the tasks in --to."),
     ] = None
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of their images; default: the run's.", min=1)
+    ] = None
     protocol: Annotated[
         str,
         typer.Option(
@@ -86,6 +92,7 @@ class Transfer(o.Places, o.Device, o.Threads, o.Json):
             folder,
             self._goals(known_scale(folder.experiment().scale)),
             beside=[self.open_run(name) for name in _words(self.beside)],
+            resolution=self.resolution,
             root=self.data_root,
             device=self.pick_device(),
             shown=scoring_progress,
@@ -111,11 +118,12 @@ class Transfer(o.Places, o.Device, o.Threads, o.Json):
 
         given, goals, used = tuple(_words(self.protocol)), [], False
         for word in _words(self.to):
-            task = TASKS.get(word)
-            data = find_data((self.dataset or task.data) if task else _set_of(word), scale)
+            task = word in USUAL
+            name = (self.dataset or images_of(word)) if task else _set_of(word)
+            data = find_data(name, scale)
             assert data is not None
-            goals.append(Goal(data, given or (task.protocols if task else ())))
-            used = used or task is not None
+            goals.append(Goal(data, given or USUAL.get(word, ())))
+            used = used or task
         if not goals:
             raise UserError("--to names nothing; write --to detection, or --to cifar100.")
         if self.dataset and not used:
@@ -134,7 +142,7 @@ def _set_of(word: str) -> str:
     """A word of --to as a data set. Raises UserError with the nearest sets and tasks."""
     name = word.partition(":")[0]
     if name not in DATASETS:
-        raise UserError(f"No task or data set '{name}'{did_you_mean(name, [*TASKS, *DATASETS])}")
+        raise UserError(f"No task or data set '{name}'{did_you_mean(name, [*USUAL, *DATASETS])}")
     return word
 
 

@@ -170,7 +170,8 @@ def _companion(subject: Subject) -> RunFolder | None:
 
 def _score(folder: RunFolder, protocol: Protocol, subject: Subject) -> Score:
     (score,) = evaluate(
-        folder, [protocol], data=subject.data, root=subject.root,
-        device=str(subject.device), dataset=subject.dataset, progress=subject.progress,
+        folder, [protocol], data=subject.data, resolution=subject.dataset.resolution,
+        root=subject.root, device=str(subject.device), dataset=subject.dataset,
+        progress=subject.progress,
     ).values()  # fmt: skip
     return score

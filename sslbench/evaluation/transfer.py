@@ -55,14 +55,15 @@ def transfer(
     goals: Sequence[Goal],
     *,
     beside: Sequence[RunFolder] = (),
+    resolution: int | None = None,
     root: Path,
     device: str = "cpu",
     shown: Shown | None = None,
 ) -> Transferred:
     """Score a run on other data sets, by their own training and test images.
 
-    The images are resized to each run's resolution. Behind the run stand those `beside` it, and
-    last the untrained encoder of its spec and seed, which is made here.
+    The images are resized to each run's resolution, or to `resolution`. Behind the run stand those
+    `beside` it, and last the untrained encoder of its spec and seed, which is made here.
 
     Args:
         shown: what shows the progress of the run of a name.
@@ -76,7 +77,11 @@ def transfer(
     for run in runs:
         require_finished(run)
     loaded = functools.cache(functools.partial(load, root=root))
-    planned = [(goal, _protocols(goal, loaded(_at(goal.data, folder)), runs)) for goal in goals]
+
+    def images(goal: Goal, run: RunFolder) -> Dataset:
+        return loaded(goal.data.but(resolution=resolution or _side(run)))
+
+    planned = [(goal, _protocols(goal, images(goal, folder), runs)) for goal in goals]
     if untrained := untrained_beside(folder, root=root, device=device):
         runs = list({run.path.resolve(): run for run in (*runs, untrained)}.values())
     lines: list[Line] = []
@@ -85,20 +90,20 @@ def transfer(
         name = _numbered(goal.data.set_name, left_out)
         found = {
             run.path.name: _scores(
-                run, protocols, goal.data, loaded(_at(goal.data, run)), root, device, shown
+                run, protocols, goal.data, images(goal, run), root, device, shown
             )
             for run in runs
         }
         lines += [
             Line(run, name, scores[p.name]) for p in protocols for run, scores in found.items()
         ]
-        left_out[name] = () if goal.protocols else _left_out(loaded(_at(goal.data, folder)))
+        left_out[name] = () if goal.protocols else _left_out(images(goal, folder))
     return Transferred(tuple(lines), left_out)
 
 
-def _at(data: Data, run: RunFolder) -> Data:
-    """A data set at a run's resolution."""
-    return data.but(resolution=resolution_of(run.experiment().data))
+def _side(run: RunFolder) -> int:
+    """Of the images that it was trained on, in pixels."""
+    return resolution_of(run.experiment().data)
 
 
 def _protocols(goal: Goal, dataset: Dataset, runs: Sequence[RunFolder]) -> list[Protocol]:
@@ -136,7 +141,14 @@ def _scores(
     shown: Shown | None,
 ) -> dict[str, Score]:
     score = functools.partial(
-        evaluate, run, protocols, data=data, root=root, device=device, dataset=dataset
+        evaluate,
+        run,
+        protocols,
+        data=data,
+        resolution=dataset.resolution,
+        root=root,
+        device=device,
+        dataset=dataset,
     )
     if shown is None:
         return score()

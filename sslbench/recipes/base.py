@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
@@ -63,8 +64,8 @@ class Spec:
 
     def _check_all(self) -> None:
         """`check` of this spec and of all that it holds, the inner ones first."""
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
+        for name in hints_of(type(self)):
+            value = getattr(self, name)
             if isinstance(value, Spec):
                 value._check_all()
         self.check()
@@ -139,13 +140,21 @@ class Spec:
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """(dotted path, value) of every leaf field; a nested spec also yields its `.kind`."""
+        for path, value in self._leaves:
+            yield prefix + path, value
+
+    @functools.cached_property
+    def _leaves(self) -> tuple[tuple[str, Any], ...]:
+        """Kept, since copies share the pieces that stay as they are."""
+        found: list[tuple[str, Any]] = []
         for f in self.in_order():
             value = getattr(self, f.name)
             if isinstance(value, Spec):
-                yield f"{prefix}{f.name}.kind", type(value).__name__
-                yield from value.leaves(f"{prefix}{f.name}.")
+                found.append((f"{f.name}.kind", type(value).__name__))
+                found += [(f"{f.name}.{path}", leaf) for path, leaf in value._leaves]
             else:
-                yield f"{prefix}{f.name}", value
+                found.append((f.name, value))
+        return tuple(found)
 
     def pieces(self) -> Iterator[Spec]:
         """This spec and all that it holds."""
@@ -228,7 +237,7 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
         present = spec._pieces()
         having = [n for n in present if getattr(spec, n).has(".".join(rest))]
         changed = {n: _changed(getattr(spec, n), rest, value, whole) for n in having or present}
-        return dataclasses.replace(spec, **changed)
+        return _copied(spec, changed)
     if head not in known:
         hint = did_you_mean(head, known) if len(path) == 1 else ""
         nested = [p for p, _ in spec.leaves() if p.rsplit(".", 1)[-1] == path[-1]]
@@ -248,7 +257,16 @@ def _changed(spec: Spec, path: list[str], value: Any, whole: str) -> Spec:
             state = "absent (null)" if child is None else "not a group of fields"
             raise UserError(f"{whole}: '{head}' is {state} here, so '{rest[0]}' cannot be set.")
         new = _changed(child, rest, value, whole)
-    return dataclasses.replace(spec, **{head: new})
+    return _copied(spec, {head: new})
+
+
+def _copied(spec: Spec, changed: Mapping[str, Any]) -> Spec:
+    """A copy with other values, which are of their types already: `dataclasses.replace` would
+    coerce every field anew, and a recipe is copied some forty times until it is a run's."""
+    copy = object.__new__(type(spec))
+    copy.__dict__.update(spec.__dict__, **changed)
+    copy.__dict__.pop("_leaves", None)  # those of the original
+    return copy
 
 
 def _plain(value: Any, for_digest: bool) -> Any:

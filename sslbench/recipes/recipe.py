@@ -16,6 +16,7 @@ from sslbench.recipes.specs import (
     Data,
     EncoderSpec,
     Optimizer,
+    Projector,
     ResNet,
     Schedule,
     Shapes,
@@ -80,6 +81,11 @@ class Recipe(Spec, interface=True):
             self.encoder.require_view(size, where=where)
         if self.start is not None:
             self._validate_start(self.start)
+
+    @property
+    def vector_projector(self) -> Projector | None:
+        """The head over one vector an image, which a run keeps beside its encoder."""
+        return None
 
     def require_fit(self, resolution: int) -> None:
         """Raise UserError unless images of that side, in pixels, can be trained on."""

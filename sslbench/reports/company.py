@@ -64,6 +64,11 @@ def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
     return {on: ", ".join(found) for on, found in names.items()}
 
 
+def _side(on: ScoredOn) -> str:
+    """At which resolution; older results, which do not say it, have the runs'."""
+    return f" at {on.resolution} pixels" if on.resolution else " at the runs' resolution"
+
+
 def _data(name: str, num_test: int, chance: float) -> str:
     known = DATASETS.get(name)
     guess = f", chance {chance:.3g} %" if known is None or known.labelled else ""
@@ -117,10 +122,10 @@ def notes(table: MeasuredTable) -> list[str]:
     if any(row_label(row) != row.label for row in table.rows):
         out.append(UNCERTAIN)
     if is_measured(table) and (others := scored_on(table)):
-        where = "; ".join(f"{names} on {on.dataset}" for on, names in others.items())
+        where = "; ".join(f"{names} on {on.dataset}{_side(on)}" for on, names in others.items())
         out.append(
             f"Transfer: all runs are trained on {table.dataset}; scored by the training and test "
-            f"images of another set, at the runs' resolution: {where}."
+            f"images of another set: {where}."
         )
     if table.stale and is_measured(table):
         out.append(

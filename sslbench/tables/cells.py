@@ -132,12 +132,13 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
 
 def scoring_of(table: Table, column: Column, *, request: Request) -> Scoring | None:
     """What a column's score takes: its protocol, and the data set that it names, as the scale has
-    it, brought to the resolution of the runs. None where it shows no score."""
+    it, brought to the resolution of the runs or of the column. None where it shows no score."""
     protocol = protocol_of(column.metric)
     if protocol is None or column.on is None:
         return Scoring(protocol=protocol) if protocol else None
     own = request.trained_on(table)
-    data = named_data(column.on, request.scale).but(resolution=resolution_of(own))
+    side = max(resolution_of(own), column.resolution or 0)
+    data = named_data(column.on, request.scale).but(resolution=side)
     return Scoring(protocol=protocol, data=None if data == own else data)
 
 

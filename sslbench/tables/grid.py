@@ -272,7 +272,7 @@ def _fingerprints(items: Sequence[_Collected], root: Path) -> dict[Data, str]:
     wanted = [(s, s.data or item.experiment.data) for item in items for s in item.ordered()]
     for protocol, name in dict.fromkeys((s.protocol, data.set_name) for s, data in wanted):
         if name in DATASETS:
-            require(PROTOCOLS[protocol], DATASETS[name].annotations, dataset=name)
+            require(PROTOCOLS[protocol], DATASETS[name].possible, dataset=name)
     others = dict.fromkeys(s.data for s, _ in wanted if s.data is not None)
     return {data: fingerprint(data, root=root) for data in others}
 

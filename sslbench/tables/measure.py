@@ -149,6 +149,7 @@ class _Reader:
     def _scored_on(self, data: Data) -> ScoredOn:
         return ScoredOn(
             dataset=data.set_name,
+            resolution=data.resolution,
             fingerprint=self.plan.fingerprints[data],
             num_test=self._num_test(data),
             chance=_chance(data, self.root),

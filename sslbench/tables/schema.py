@@ -32,7 +32,9 @@ class Column:
     `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
     it). `unit` and `better` are those of the metric's value unless the column names its own (a
     difference is in points). `on` names the data set that the protocol judges the runs on
-    ("cifar100", or "folder:PATH") where it is another than theirs: transfer. `recipe` and `set`
+    ("cifar100", or "folder:PATH") where it is another than theirs: transfer. Its images are brought
+    to the runs' resolution, or to `resolution` where that is higher: several objects take more
+    pixels than one. `recipe` and `set`
     make the column's cells runs of their own (`byol` / `simclr` columns, `ep100` / `ep200`
     columns). `derive` shows the metric less the column's best row (`minus_best`), the mean over
     the table's other columns (`row_mean`), or the first column of `of` less the second
@@ -47,6 +49,7 @@ class Column:
     better: Better | None = None
     metric: str | None = None
     on: str | None = None
+    resolution: int | None = None
     recipe: str | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     derive: Derive | None = None
@@ -284,6 +287,8 @@ def _check(table: Table, where: str) -> None:
 
 def _check_on(column: Column, where: str) -> None:
     if column.on is None:
+        if column.resolution is not None:
+            raise UserError(f"{where}: column {column.key}: 'resolution' goes with 'on'.")
         return
     if protocol_of(column.metric) is None:
         raise UserError(

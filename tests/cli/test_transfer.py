@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench.evaluation.tasks import TASKS
+from sslbench.evaluation.tasks import USUAL
 from sslbench.requests import find_data
 from tests.cli.test_cli import trained
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_is_one_sentence(run, name, words, sentence):
 
 def test_a_bare_word_is_the_task_and_one_with_a_colon_the_set():
     """Two readers have the names of tasks."""
-    assert {"segmentation", "depth"} <= set(TASKS)
+    assert {"segmentation", "depth"} <= set(USUAL)
     for word in ("segmentation", "depth"):
         data = find_data(f"{word}:folder", "smoke")
         assert data is not None and data.set_name == word and data.path == "folder"

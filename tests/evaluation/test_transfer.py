@@ -17,7 +17,7 @@ from sslbench.engine.pretrain import pretrain
 from sslbench.engine.progress import Progress
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import PROTOCOLS, Linear, find_protocol
-from sslbench.evaluation.tasks import SLOW, TASKS, fitting_tasks, usual_protocols
+from sslbench.evaluation.tasks import SLOW, USUAL, fitting_tasks, images_of, usual_protocols
 from sslbench.evaluation.transfer import Goal, transfer
 from sslbench.recipes.specs import Scenes
 from tests.tiny import DATA, tiny
@@ -133,10 +133,10 @@ def test_progress_is_of_the_run_that_is_scored(run: RunFolder, places: Path) -> 
 
 
 def test_every_task_has_protocols_and_images() -> None:
-    for name, task in TASKS.items():
-        needs = frozenset().union(*(find_protocol(p).needs for p in task.protocols))
-        assert needs <= DATASETS[task.data].annotations, name
-        assert DATASETS[task.data].drawn
+    for task, names in USUAL.items():
+        needs = frozenset().union(*(find_protocol(name).needs for name in names))
+        assert needs <= DATASETS[images_of(task)].annotations, task
+        assert DATASETS[images_of(task)].drawn
 
 
 def test_what_images_come_with_decides_what_is_usual() -> None:
@@ -144,7 +144,7 @@ def test_what_images_come_with_decides_what_is_usual() -> None:
     assert usual_protocols({"multilabels", "boxes"}) == ("multilabel.svm.v1",)
     assert usual_protocols({"semantic"}) == ("segmentation.linear.v1",)
     assert usual_protocols({"boxes", "masks"}) == ()
-    assert set(fitting_tasks(ANNOTATIONS)) == set(TASKS) > set(SLOW)
+    assert set(fitting_tasks(ANNOTATIONS)) == set(USUAL) > set(SLOW)
 
 
 def test_a_set_with_boxes_alone_says_how_to_ask(

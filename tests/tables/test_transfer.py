@@ -214,3 +214,15 @@ def test_a_grid_trains_on_one_set_and_scores_on_two(
     assert (score["inputs"]["resolution"], score["num_train"]) == (16, 60)
     assert result.cell("raw-pixels", "cifar100").values[0] > 90  # the colours tell
     assert not plan([table], **request).todo
+
+
+def test_a_column_may_ask_for_larger_images_and_never_for_smaller(places: Places) -> None:
+    columns = [
+        {"key": "large", "on": "cifar100", "resolution": 64},
+        {"key": "small", "on": "cifar100", "resolution": 8},
+    ]
+    found = plan([table_of(*columns)], scale="smoke", seeds=1, **places)
+    sides = {s.data.resolution for item in found.runs for s in item.scorings if s.data}
+    assert sides == {64, SMOKE.data.resolution}
+    with pytest.raises(UserError, match="column x: 'resolution' goes with 'on'"):
+        table_of({"key": "x", "resolution": 64})

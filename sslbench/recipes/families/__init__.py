@@ -6,9 +6,10 @@ A family is a subclass of `Recipe`; its method is the entry of the same type in
 
 from __future__ import annotations
 
+from sslbench.recipes.families.dense import DenseRecipe
 from sslbench.recipes.families.fixed import FixedRecipe
 from sslbench.recipes.families.joint import JointRecipe
 from sslbench.recipes.families.masked import MaskedRecipe
 from sslbench.recipes.families.supervised import SupervisedRecipe
 
-__all__ = ["FixedRecipe", "JointRecipe", "MaskedRecipe", "SupervisedRecipe"]
+__all__ = ["DenseRecipe", "FixedRecipe", "JointRecipe", "MaskedRecipe", "SupervisedRecipe"]

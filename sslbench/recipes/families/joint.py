@@ -38,6 +38,10 @@ class JointRecipe(Recipe):
     objective: ObjectiveSpec = InfoNCE()
     batch_norm: BatchNorm = BatchNorm()
 
+    @property
+    def vector_projector(self) -> Projector | None:
+        return self.projector
+
     def validate(self) -> None:
         super().validate()
         for path, queue in self.objective.queue_lengths.items():
