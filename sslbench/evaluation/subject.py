@@ -259,8 +259,7 @@ def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> n
             "or --space representation where there is a choice."
         )
     with torch.random.fork_rng(devices=[]):
-        spec = recipe.projector if isinstance(recipe, JointRecipe) else None
-        projector = build_head(spec, width(encoder, "num_features"))
+        projector = build_head(recipe.vector_projector, width(encoder, "num_features"))
     if not projector.state_dict():
         return projector.eval()
     if not folder.network_path("projector").is_file():

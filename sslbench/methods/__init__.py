@@ -6,14 +6,22 @@ from collections.abc import Callable
 
 from sslbench.methods.fixed import Fixed
 from sslbench.methods.joint_embedding import JointEmbedding
+from sslbench.methods.looc import LeaveOneOutContrast
 from sslbench.methods.masked import MaskedModelling
 from sslbench.methods.method import Method, ParameterGroup, StepOutput, mean_output
 from sslbench.methods.supervised import Supervised
-from sslbench.recipes.families import FixedRecipe, JointRecipe, MaskedRecipe, SupervisedRecipe
+from sslbench.recipes.families import (
+    FixedRecipe,
+    JointRecipe,
+    LoocRecipe,
+    MaskedRecipe,
+    SupervisedRecipe,
+)
 from sslbench.recipes.recipe import Recipe
 
 METHODS: dict[type[Recipe], Callable[..., Method]] = {
     JointRecipe: JointEmbedding,
+    LoocRecipe: LeaveOneOutContrast,
     MaskedRecipe: MaskedModelling,
     SupervisedRecipe: Supervised,
     FixedRecipe: Fixed,
@@ -23,6 +31,7 @@ __all__ = [
     "METHODS",
     "Fixed",
     "JointEmbedding",
+    "LeaveOneOutContrast",
     "MaskedModelling",
     "Method",
     "ParameterGroup",

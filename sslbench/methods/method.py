@@ -126,6 +126,13 @@ def parameter_groups(method: nn.Module, *, heads: Mapping[str, MLP]) -> list[Par
     return list(groups.values())
 
 
+def load_if_alike(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state dict of tensors of the same names and shapes; leave the module for another."""
+    own = module.state_dict()
+    if {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in state.items()}:
+        module.load_state_dict(state)
+
+
 def mean_output(outputs: Sequence[StepOutput]) -> StepOutput:
     """The output of an accumulated batch: loss and metrics are means over its parts, which are of
     equal size, all else is the last part's."""

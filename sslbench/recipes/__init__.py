@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sslbench.recipes.augmentation_aware import looc
 from sslbench.recipes.baselines import (
     color_histogram,
     raw_pixels,
@@ -57,6 +58,7 @@ RECIPES: dict[str, Recipe] = {
         hcl,
         moco_ring,
         moco_ft,
+        looc,
         byol,
         simsiam,
         barlow_twins,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sslbench.recipes.families.fixed import FixedRecipe
 from sslbench.recipes.families.joint import JointRecipe
+from sslbench.recipes.families.looc import LoocRecipe
 from sslbench.recipes.families.masked import MaskedRecipe
 from sslbench.recipes.families.supervised import SupervisedRecipe
 
-__all__ = ["FixedRecipe", "JointRecipe", "MaskedRecipe", "SupervisedRecipe"]
+__all__ = ["FixedRecipe", "JointRecipe", "LoocRecipe", "MaskedRecipe", "SupervisedRecipe"]

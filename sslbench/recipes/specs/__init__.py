@@ -13,6 +13,7 @@ from sslbench.recipes.specs.clustering import (
 from sslbench.recipes.specs.contrastive import (
     FeatureTransformation,
     InfoNCE,
+    LeaveOneOut,
     NoiseContrastive,
     Ring,
     SimpleContrast,
@@ -38,7 +39,14 @@ from sslbench.recipes.specs.masking import (
     PrincipalComponents,
     Reconstruction,
 )
-from sslbench.recipes.specs.networks import MLP, BatchNorm, Channels, Projector, Prototypes
+from sslbench.recipes.specs.networks import (
+    MLP,
+    BatchNorm,
+    Channels,
+    Projector,
+    Prototypes,
+    Spaces,
+)
 from sslbench.recipes.specs.objective import ObjectiveSpec
 from sslbench.recipes.specs.objectives import (
     AlignUniform,
@@ -93,6 +101,7 @@ __all__ = [
     "InfoNCE",
     "Jitter",
     "KMeans",
+    "LeaveOneOut",
     "LibraryEncoder",
     "Mask",
     "MemoryBank",
@@ -119,6 +128,7 @@ __all__ = [
     "SimpleContrast",
     "Sinkhorn",
     "SmallAlexNet",
+    "Spaces",
     "Steps",
     "TargetSpec",
     "Timm",
