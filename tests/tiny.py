@@ -10,7 +10,7 @@ from torch import Tensor
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
-from sslbench.recipes.families import JointRecipe, LoocRecipe, MaskedRecipe
+from sslbench.recipes.families import JointRecipe, LoocRecipe, MaskedRecipe, RegionRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.specs import HOG, Channels, Codebook, NoiseContrastive, Shapes, ViT
@@ -32,7 +32,7 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
     if spec.views.num_local:
         sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
-    if isinstance(spec, JointRecipe | LoocRecipe):
+    if isinstance(spec, JointRecipe | LoocRecipe | RegionRecipe):
         sets |= _small_pieces(spec)
     if isinstance(spec, MaskedRecipe):
         sets |= _small_masks(spec)
@@ -40,7 +40,7 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
 
 
-def _small_pieces(spec: JointRecipe | LoocRecipe) -> dict[str, Any]:
+def _small_pieces(spec: JointRecipe | LoocRecipe | RegionRecipe) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     if isinstance(spec.projector, Channels):
         sets["projector.out"] = 4

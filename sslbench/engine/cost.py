@@ -116,7 +116,8 @@ def _batch(recipe: Recipe, resolution: int) -> Batch:
             for side in (view.size or resolution for view in drawn)
         ]
         rows = torch.empty(count, dtype=torch.int64)
-    return Batch(made, rows, rows if recipe.needs_labels else None, Clock())
+        boxes = torch.empty(count, 4, 4) if recipe.needs_boxes else None
+    return Batch(made, rows, rows if recipe.needs_labels else None, Clock(), boxes)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,14 @@ from sslbench.methods.joint_embedding import JointEmbedding
 from sslbench.methods.looc import LeaveOneOutContrast
 from sslbench.methods.masked import MaskedModelling
 from sslbench.methods.method import Method, ParameterGroup, StepOutput, mean_output
+from sslbench.methods.regions import RegionLearning
 from sslbench.methods.supervised import Supervised
 from sslbench.recipes.families import (
     FixedRecipe,
     JointRecipe,
     LoocRecipe,
     MaskedRecipe,
+    RegionRecipe,
     SupervisedRecipe,
 )
 from sslbench.recipes.recipe import Recipe
@@ -23,6 +25,7 @@ METHODS: dict[type[Recipe], Callable[..., Method]] = {
     JointRecipe: JointEmbedding,
     LoocRecipe: LeaveOneOutContrast,
     MaskedRecipe: MaskedModelling,
+    RegionRecipe: RegionLearning,
     SupervisedRecipe: Supervised,
     FixedRecipe: Fixed,
 }
@@ -35,6 +38,7 @@ __all__ = [
     "MaskedModelling",
     "Method",
     "ParameterGroup",
+    "RegionLearning",
     "StepOutput",
     "Supervised",
     "mean_output",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbench import distributed
 from sslbench.batch import Batch, Clock
 from sslbench.recipes.specs import MLP
 
@@ -124,6 +125,11 @@ def parameter_groups(method: nn.Module, *, heads: Mapping[str, MLP]) -> list[Par
         )
         group.parameters.append((name, parameter))
     return list(groups.values())
+
+
+def places(count: int, device: torch.device) -> Tensor:
+    """N int64: of this process's images in the global batch."""
+    return distributed.rank() * count + torch.arange(count, device=device)
 
 
 def load_if_alike(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -29,6 +29,7 @@ from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_r
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
+from sslbench.recipes.regions import region, region_objects
 from sslbench.recipes.relational import ressl
 from sslbench.recipes.transformers import (
     byol_vit,
@@ -87,6 +88,8 @@ RECIPES: dict[str, Recipe] = {
         beit,
         simmim,
         maskfeat,
+        region,
+        region_objects,
     )
 }
 

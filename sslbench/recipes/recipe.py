@@ -94,6 +94,11 @@ class Recipe(Spec, interface=True):
         """The head over one vector an image, which a run keeps beside its encoder."""
         return None
 
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether it trains on the boxes that annotators drew around objects."""
+        return False
+
     def require_fit(self, resolution: int) -> None:
         """Raise UserError unless images of that side, in pixels, can be trained on."""
         self.encoder.require_fit(resolution)

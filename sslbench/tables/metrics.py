@@ -43,6 +43,7 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="assignment_entropy", unit="nats"),
         Value(key="prototypes_used", unit="%"),
         Value(key="hidden_share", unit="%"),
+        Value(key="images_with_boxes", unit="%"),
         Value(key="codes_used", unit="%"),
         Value(key="code_perplexity"),
     )

@@ -10,6 +10,14 @@ from sslbench.recipes.families.fixed import FixedRecipe
 from sslbench.recipes.families.joint import JointRecipe
 from sslbench.recipes.families.looc import LoocRecipe
 from sslbench.recipes.families.masked import MaskedRecipe
+from sslbench.recipes.families.region import RegionRecipe
 from sslbench.recipes.families.supervised import SupervisedRecipe
 
-__all__ = ["FixedRecipe", "JointRecipe", "LoocRecipe", "MaskedRecipe", "SupervisedRecipe"]
+__all__ = [
+    "FixedRecipe",
+    "JointRecipe",
+    "LoocRecipe",
+    "MaskedRecipe",
+    "RegionRecipe",
+    "SupervisedRecipe",
+]

@@ -65,6 +65,7 @@ from sslbench.recipes.specs.optimization import (
     Schedule,
     Steps,
 )
+from sslbench.recipes.specs.regions import RegionConsistency
 from sslbench.recipes.specs.targets import EMA, ConstantRandom, MemoryBank, Shared, TargetSpec
 from sslbench.recipes.specs.views import Blur, Crop, Jitter, Op, View, Views
 
@@ -118,6 +119,7 @@ __all__ = [
     "Prototypes",
     "RawPixels",
     "Reconstruction",
+    "RegionConsistency",
     "Relational",
     "ResNet",
     "Ring",
