@@ -10,7 +10,13 @@ from torch import Tensor
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
-from sslbench.recipes.families import JointRecipe, LoocRecipe, MaskedRecipe, RegionRecipe
+from sslbench.recipes.families import (
+    DenseRecipe,
+    JointRecipe,
+    LoocRecipe,
+    MaskedRecipe,
+    RegionRecipe,
+)
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.specs import HOG, Channels, Codebook, NoiseContrastive, Shapes, ViT
@@ -36,6 +42,8 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets |= _small_pieces(spec)
     if isinstance(spec, MaskedRecipe):
         sets |= _small_masks(spec)
+    if isinstance(spec, DenseRecipe):
+        sets |= _small_maps(spec)
     layers = [("--set", sets), ("--set", {k.replace("__", "."): v for k, v in changes.items()})]
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
 
@@ -70,6 +78,22 @@ def _small_masks(spec: MaskedRecipe) -> dict[str, Any]:
         sets |= {"objective.target.size": 16, "objective.target.patches": 512}
     if isinstance(spec.objective.target, HOG):
         sets["objective.target.cell"] = 4
+    return sets
+
+
+def _small_maps(spec: DenseRecipe) -> dict[str, Any]:
+    """Maps of 4×4 cells, which are compared 8 wide."""
+    sets: dict[str, Any] = {"projector.hidden": [16], "projector.out": 8}
+    if spec.has("objective.queue"):
+        sets |= {"objective.queue": 32, "objective.warmup_epochs": 0.5}
+    if spec.instance is not None:
+        sets |= {"instance.projector.hidden": [16], "instance.projector.out": 8}
+        if spec.instance.predictor is not None:
+            sets["instance.predictor.hidden"] = [8]
+        if spec.has("instance.objective.queue"):
+            sets["instance.objective.queue"] = 32
+    if spec.batch_norm.splits > 1:
+        sets["batch_norm.splits"] = 2
     return sets
 
 

@@ -92,6 +92,7 @@ class Run:
         self,
         *protocols: str,
         dataset: str | Data | None = None,
+        resolution: int | None = None,
         device: str = "auto",
         force: bool = False,
     ) -> dict[str, Score]:
@@ -100,6 +101,7 @@ class Run:
         Args:
             protocols: "knn", "linear", ...; none: kNN and the linear probe.
             dataset: another set than the run's own: a name, "folder:PATH", or a spec.
+            resolution: the side of its images, in pixels; None: the run's.
             device: of the encoder and the probes.
             force: score again whatever is there.
         Returns:
@@ -115,6 +117,7 @@ class Run:
             self.folder,
             list(names.values()),
             data=self._data(dataset),
+            resolution=resolution,
             root=self.root,
             device=str(pick_device(device)),
             force=force,

@@ -6,7 +6,7 @@ No `from __future__ import annotations` here; command.py says why.
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 import typer
 
@@ -24,7 +24,9 @@ _PANEL = "For an encoder file"
 
 @dataclass(frozen=True, kw_only=True)
 class FileRequest:
-    """The options that are for encoder files only."""
+    """The options that are for encoder files only, but for those that a command takes for runs."""
+
+    of_runs: ClassVar[tuple[str, ...]] = ()
 
     encoder: Annotated[
         str | None,
@@ -45,7 +47,7 @@ class FileRequest:
     resolution: Annotated[
         int | None,
         typer.Option(
-            help="Input side; default: an export's, otherwise the data's.",
+            help="Side of the images; default: a run's or an export's, otherwise the data's.",
             min=1,
             rich_help_panel=_PANEL,
         ),
@@ -82,7 +84,8 @@ class FileRequest:
 
     def refuse_for_run(self, run: str) -> None:
         """Raise UserError where any is given with a run, which keeps its own."""
-        names = [f.name for f in fields(FileRequest) if getattr(self, f.name) is not None]
+        given = [f.name for f in fields(FileRequest) if getattr(self, f.name) is not None]
+        names = [name for name in given if name not in self.of_runs]
         if names:
             words = ", ".join(f"--{name}" for name in names)
             raise UserError(

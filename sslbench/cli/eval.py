@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from sslbench.cli import options as o
 from sslbench.cli.encoder_file import Opener
-from sslbench.requests import find_data, known_scale
+from sslbench.requests import exists, find_data, known_scale
 
 if TYPE_CHECKING:
     from sslbench.engine.folder import RunFolder
@@ -33,6 +33,8 @@ class Scoring(o.Protocols, o.Places, o.Device, o.Threads, o.Json):
 class Evaluate(Scoring, Opener):
     """Score a run, or an encoder file of another library, under the versioned protocols."""
 
+    of_runs: ClassVar[tuple[str, ...]] = ("resolution",)
+
     run: o.RunOrFile
     force: Annotated[bool, typer.Option("--force", help="Score again what is scored.")] = False
 
@@ -44,10 +46,11 @@ class Evaluate(Scoring, Opener):
         device = self.pick_device()
         folder, data = self.open(self.run)
         names = self.protocol.split(",")
+        imported = exists(self.run, folder=False)  # at the side that was asked for
         with scoring_progress(folder.path.name) as progress:
             scores = evaluate(
-                folder, names, data=data, root=self.data_root, device=device, force=self.force,
-                progress=progress,
+                folder, names, data=data, resolution=None if imported else self.resolution,
+                root=self.data_root, device=device, force=self.force, progress=progress,
             )  # fmt: skip
         self.tell(folder, scores)
 
@@ -58,6 +61,9 @@ class Transfer(Scoring):
 
     run: o.Run
     to: Annotated[str, typer.Option(help="Comma-separated data sets.")]
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of their images; default: the run's.", min=1)
+    ] = None
 
     def __call__(self) -> None:
         self.prepare()
@@ -72,6 +78,7 @@ class Transfer(Scoring):
                 folder,
                 [data for data in sets if data is not None],
                 self.protocol.split(","),
+                resolution=self.resolution,
                 root=self.data_root,
                 device=self.pick_device(),
                 progress=progress,

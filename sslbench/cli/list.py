@@ -97,7 +97,11 @@ def _datasets() -> Rows:
             "name": name,
             "classes": d.num_classes,
             "resolution": d.resolution,
-            "annotations": ", ".join(word for word in ANNOTATIONS if word in d.annotations),
+            "annotations": ", ".join(
+                f"{word}?" if word in d.optional else word
+                for word in ANNOTATIONS
+                if word in d.possible
+            ),
             "summary": d.summary,
         }
         for name, d in DATASETS.items()

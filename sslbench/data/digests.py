@@ -35,8 +35,9 @@ def content(name: str, folder: Path, entries: Entries) -> str:
     """Hex SHA-256 of every file's relative name, size and, where pixels or labels come from it,
     bytes. Raises UserError: a file cannot be read."""
     known = listing.suffixes()
-    # A reader of a plugin may take pixels and annotations from any file.
-    every = bool(info(name).files) or info(name).foreign
+    # A reader of a plugin, or of what is in images, may take it from any file.
+    entry = info(name)
+    every = bool(entry.files) or entry.foreign or bool(entry.annotations - {"labels"})
 
     def line(item: tuple[str, os.stat_result]) -> str:
         part, status = item

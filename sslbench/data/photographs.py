@@ -24,9 +24,9 @@ from sslbench.files import reading
 from sslbench.memory import require_memory
 
 try:
-    _WORKERS = len(os.sched_getaffinity(0))
+    WORKERS = len(os.sched_getaffinity(0))
 except AttributeError:  # not on macOS and Windows
-    _WORKERS = os.cpu_count() or 1
+    WORKERS = os.cpu_count() or 1
 
 MAX_PIXELS = 500_000_000  # 2 GB decoded; a telephone's camera has up to 200,000,000
 _LARGE = 40_000_000  # from here on one at a time
@@ -40,6 +40,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # EXIF 2.32, Sec. 4.6.5: what brings the row and column it names to top and left
+_SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}  # they exchange width and height
+
+Size = tuple[int, int]  # width and height, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +51,12 @@ class Decoded:
 
     Attributes:
         images: uint8 N×3×R×R.
+        sizes: int64 N×2, width and height of each before it was resized, turned as it was decoded.
         notes: what was decided about them that a user should know, in sentences.
     """
 
     images: Tensor
+    sizes: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -69,23 +74,46 @@ def decode(files: Sequence[Path], resolution: int) -> Decoded:
         UserError: a file is no readable image, most are smaller than `resolution`, or memory does
             not suffice.
     """
+    return _decoded(files, resolution, None)
+
+
+def decode_whole(files: Sequence[Path], resolution: int, stated: Sequence[Size | None]) -> Decoded:
+    """N files to uint8 N×3×R×R: all of each image, squashed to a square (antialiased bilinear), so
+    that nothing of what is annotated is cut off. Otherwise as `decode`.
+
+    An image with an EXIF orientation is taken as its annotations see it: as it is stored or turned
+    upright, whichever has the size that they state.
+
+    Args:
+        stated: the size of each image as its annotations have it; None where they do not say.
+    Raises:
+        UserError: as `decode`; an image is not as large as stated, or the stated size does not
+            tell how an orientation is meant.
+    """
+    return _decoded(files, resolution, stated)
+
+
+def _decoded(
+    files: Sequence[Path], resolution: int, stated: Sequence[Size | None] | None
+) -> Decoded:
     _require_memory(len(files), resolution)
-    work = _Work(files, resolution, np.empty((len(files), 3, resolution, resolution), np.uint8))
-    with _bounded():
+    out = np.empty((len(files), 3, resolution, resolution), np.uint8)
+    work = _Work(files, resolution, out, stated)
+    with bounded():
         work.each(work.fill, range(len(files)))
         levels.refuse_dim_colour(work.dim_colour())
         scales = levels.common_scales(list(work.deep.values()))
         again = {i: scales[x.kind] for i, x in sorted(work.deep.items())
                  if x.declared is None and x.kind in scales}  # fmt: skip
         work.each(lambda i: work.fill(i, again[i]), again)
-    _check_sizes(files, work.sides, resolution)
+    _check_sizes(files, work.sizes.min(axis=1), resolution)
     notes = [
         f"images of more than 8 bits that declare no range: {len(own)} ('{files[own[0]].name}' the "
         f"first), with values from {scale[0]:g} to {scale[1]:g}, which became black and white."
         for kind, scale in scales.items()
         if (own := [i for i in again if work.deep[i].kind == kind])
     ]
-    return Decoded(torch.from_numpy(work.out), tuple(notes))
+    return Decoded(torch.from_numpy(work.out), work.sizes, tuple(notes))
 
 
 @dataclass(eq=False)
@@ -95,17 +123,18 @@ class _Work:
     files: Sequence[Path]
     resolution: int
     out: np.ndarray
-    sides: np.ndarray = field(init=False)
+    stated: Sequence[Size | None] | None
+    sizes: np.ndarray = field(init=False)
     formats: tuple[str, ...] = field(default_factory=listing.formats)
     deep: dict[int, Levels] = field(default_factory=dict)
     whites: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.sides = np.empty(len(self.files), dtype=np.int64)
+        self.sizes = np.empty((len(self.files), 2), dtype=np.int64)
 
     def each(self, fill: Callable[[int], None], places: Iterable[int]) -> None:
         """Several at a time; the first error ends it."""
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(WORKERS) as pool:
             try:
                 for _ in pool.map(fill, places):
                     pass
@@ -116,16 +145,19 @@ class _Work:
     def fill(self, i: int, scale: tuple[float, float] | None = None) -> None:
         """Decode one file; a deep image with `scale` as black and white, where it declares none."""
         path = self.files[i]
-        with _readable(path), Image.open(path, formats=self.formats) as file, _room(file, path):
+        with readable(path), Image.open(path, formats=self.formats) as file, _room(file, path):
             image = self._rgb(i, file, scale)
-            self.sides[i] = min(image.size)
-            self.out[i] = _square(image, self.resolution)
+            self.sizes[i] = image.size
+            square = _square if self.stated is None else _squashed
+            self.out[i] = square(image, self.resolution)
 
     def _rgb(self, i: int, file: Image.Image, scale: tuple[float, float] | None) -> Image.Image:
         path = self.files[i]
         colour = levels.is_deep_colour(file)
         file.load()
         turn = _TURNS.get(_orientation(file))
+        if self.stated is not None:
+            turn = _agreed(path, file.size, turn, self.stated[i])
         if levels.is_deep(file):
             values = levels.values_of(file)
             self.deep[i] = levels.levels_of(file, values, path)
@@ -149,6 +181,35 @@ def _orientation(image: Image.Image) -> int:
         return found if isinstance(found, int) else 1
     except Exception:  # a damaged EXIF block says nothing, and leaves the pixels as they are
         return 1
+
+
+def _agreed(
+    path: Path, size: Size, turn: Image.Transpose | None, stated: Size | None
+) -> Image.Transpose | None:
+    """How an image is turned to be as its annotations see it. Raises UserError: they do not say, or
+    are of an image of another size."""
+    upright = size[::-1] if turn in _SIDEWAYS else size
+    if stated not in (None, size, upright):
+        assert stated is not None
+        raise UserError(
+            f"'{path}' has {size[0]}×{size[1]} pixels, and its annotations are of an image of "
+            f"{stated[0]}×{stated[1]}; bring them together."
+        )
+    if turn is None:
+        return None
+    if stated is None or upright == size:
+        raise UserError(
+            f"'{path}' has an EXIF orientation, and its annotations do not tell whether they are "
+            "of the image as it is stored or upright; save it without one, as they mean it."
+        )
+    return turn if stated == upright else None
+
+
+def _squashed(image: Image.Image, resolution: int) -> np.ndarray:
+    """3×R×R: all of it."""
+    if image.size != (resolution, resolution):
+        image = image.resize((resolution, resolution), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)
 
 
 def _square(image: Image.Image, resolution: int) -> np.ndarray:
@@ -178,7 +239,7 @@ def _room(image: Image.Image, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bounded() -> Iterator[None]:
+def bounded() -> Iterator[None]:
     """Pillow's guard against tiny files of enormous pictures, at `MAX_PIXELS` instead of warning
     at 89 and refusing at 179 million."""
     usual = Image.MAX_IMAGE_PIXELS
@@ -193,7 +254,7 @@ def _bounded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """What Pillow says of a file, as a sentence."""
     try:
         yield
@@ -221,7 +282,7 @@ def _reason(error: Exception) -> str:
 
 
 def _require_memory(count: int, resolution: int) -> None:
-    own = 3 * count * resolution**2 + 12 * min(count, _WORKERS) * resolution**2
+    own = 3 * count * resolution**2 + 12 * min(count, WORKERS) * resolution**2
     require_memory(own, what=f"{count:,} images of {resolution:,} pixels",
                    remedy="lower data.resolution or use fewer images")  # fmt: skip
 

@@ -39,6 +39,7 @@ class DatasetInfo:
             files. Of a drawn set: takes its spec.
         annotations: what is known of its images, of `ANNOTATIONS`; a reader that gives less is
             refused.
+        optional: what its files may give besides.
         num_classes: None where the folders decide, or without any.
         resolution: native side in pixels, or the one used when a recipe names none; None where
             the images' sizes vary and the recipe must name one.
@@ -57,6 +58,7 @@ class DatasetInfo:
     summary: str
     reader: str | Files | Drawing
     annotations: frozenset[str] = frozenset({"labels"})
+    optional: frozenset[str] = frozenset()
     num_classes: int | None = None
     resolution: int | None = None
     num_train: int | None = None
@@ -72,8 +74,13 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "annotations", frozenset(self.annotations))
-        for word in sorted(self.annotations - {*ANNOTATIONS}):
+        for word in sorted((self.annotations | self.optional) - {*ANNOTATIONS}):
             raise UserError(f"No annotation '{word}'{did_you_mean(word, ANNOTATIONS)}")
+
+    @property
+    def possible(self) -> frozenset[str]:
+        """All that may be known of its images, before its files are read."""
+        return self.annotations | self.optional
 
     @property
     def labelled(self) -> bool:
@@ -282,6 +289,48 @@ DATASETS: dict[str, DatasetInfo] = {
         summary="Your own without labels: all images under <path>",
         reader="sslbench.data.folders:flat",
         annotations=frozenset(),
+        needs_path=True,
+    ),
+    "voc": DatasetInfo(
+        summary="Your own as PASCAL VOC: JPEGImages/, Annotations/, ImageSets/ under <path>",
+        reader="sslbench.data.voc:voc",
+        annotations=frozenset({"multilabels", "boxes"}),
+        optional=frozenset({"masks", "semantic"}),
+        needs_path=True,
+    ),
+    "voc-segmentation": DatasetInfo(
+        summary="The images of such a set that ImageSets/Segmentation lists, with their masks",
+        reader="sslbench.data.voc:voc_segmentation",
+        annotations=frozenset({"multilabels", "boxes", "masks", "semantic"}),
+        needs_path=True,
+    ),
+    "coco": DatasetInfo(
+        summary="Your own as COCO: <path>/annotations/instances_<half>.json, <half>/ with images",
+        reader="sslbench.data.coco:coco",
+        annotations=frozenset({"multilabels", "boxes"}),
+        optional=frozenset({"masks", "semantic"}),
+        needs_path=True,
+    ),
+    "segmentation": DatasetInfo(
+        summary="Your own as CamVid or ADE20K: folders of images and of label maps under <path>",
+        reader="sslbench.data.segmentation:segmentation",
+        annotations=frozenset({"semantic"}),
+        needs_path=True,
+    ),
+    "depth": DatasetInfo(
+        summary="Your own as NYU Depth: folders of images and of depth maps under <path>",
+        reader="sslbench.data.depth:depth",
+        annotations=frozenset({"depth"}),
+        needs_path=True,
+    ),
+    "penn-fudan": DatasetInfo(
+        summary="Penn-Fudan: street scenes with pedestrians, PNGImages/ and PedMasks/ under <path>",
+        reader="sslbench.data.penn_fudan:penn_fudan",
+        annotations=frozenset({"boxes", "masks", "semantic"}),
+        num_classes=1,
+        num_train=128,
+        num_test=42,
+        url="https://www.cis.upenn.edu/~jshi/ped_html/",
         needs_path=True,
     ),
 }

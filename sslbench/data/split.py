@@ -98,7 +98,8 @@ class Split:
         semantic: uint8 N×H×W, what each pixel shows: 0 none of the classes, k + 1 class k, 255
             void; None where the masks of instances say it, if anything does.
         instances: the objects in the images.
-        depth: float32 N×H×W, distance from the camera, in half image sides.
+        depth: float32 N×H×W, distance from the camera, above 0: of drawn sets in half image sides,
+            of photographs in metres; NaN where it is not known.
         clip: int64 N, the number of the clip that an image is a frame of.
         frame: int64 N, the time of an image in its clip: no two of one clip have the same.
         hashes: int64 N, of each image's pixels; None where no two images can be the same.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
+from sslbench.evaluation.npz import read_arrays
 from sslbench.evaluation.protocols import find_protocol
 from sslbench.evaluation.scores import Score, all_scores, comparable
 
@@ -164,15 +164,12 @@ def _scores(folder: RunFolder, protocol: str, dataset: str) -> dict[str, Score]:
 def _right(path: Path, num_test: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Labels, and whether each image was classified right."""
     try:
-        with zipfile.ZipFile(path) as parts:  # its table of contents first: it may unpack to more
-            if any(part.file_size > 8 * num_test + _HEADER for part in parts.infolist()):
-                raise ValueError("more predictions than test images")
-        with np.load(path) as arrays:
-            label, predicted = arrays["label"], arrays["predicted"]
+        found = read_arrays(path, ("label", "predicted"), limit=8 * num_test + _HEADER)
+        label, predicted = found["label"], found["predicted"]
         whole = label.dtype.kind in "iu" and predicted.dtype.kind in "iu"
         if not whole or label.shape != (num_test,) or predicted.shape != (num_test,):
             raise ValueError("not a class for every test image")
-    except Exception as error:  # whatever damaged bytes make the reader raise
+    except (KeyError, ValueError) as error:
         raise UserError(
             f"{path} is missing or damaged, or the protocol predicts no classes "
             f"({type(error).__name__}); run `sslbench eval --force` to have predictions written "

@@ -26,7 +26,7 @@ from sslbench.evaluation.scores import Score, current_score, set_label
 from sslbench.evaluation.subject import Subject
 from sslbench.files import user_io, write_atomically
 from sslbench.recipes.recipe import Experiment
-from sslbench.recipes.specs import Data
+from sslbench.recipes.specs import Data, ViT
 
 
 def evaluate(
@@ -34,6 +34,7 @@ def evaluate(
     protocols: Sequence[str | Protocol],
     *,
     data: Data | None = None,
+    resolution: int | None = None,
     root: Path,
     device: str = "cpu",
     force: bool = False,
@@ -47,6 +48,8 @@ def evaluate(
         protocols: names as in `PROTOCOLS`, or short ones for the current versions; or a protocol
             itself, such as one of another length.
         data: another data set than the run's own, brought to the run's resolution.
+        resolution: another side for the images, in pixels, so that small objects are seen; a
+            ViT's positions are resampled as timm does it.
         root: where data sets lie.
         device: of the encoder and the linear probes; kNN is on the CPU.
         force: score again whatever is there.
@@ -64,7 +67,7 @@ def evaluate(
         for p in ([name] if isinstance(name, Protocol) else find_protocols([name]))
     ]
     wanted = list({p.name: p for p in wanted}.values())
-    target = _target(folder, data, root)
+    target = _target(folder, data, root, resolution)
     encoder = file_hash(folder.encoder_path)
     known = {} if force else target.scores(wanted, encoder)
     if len(known) < len(wanted):
@@ -168,25 +171,41 @@ def _check(protocols: Sequence[Protocol], subject: Subject) -> None:
             function(protocol.checker)(protocol, subject)
 
 
-def _target(folder: RunFolder, data: Data | None, root: Path) -> _Target:
+def _target(
+    folder: RunFolder, data: Data | None, root: Path, resolution: int | None = None
+) -> _Target:
     if folder.status() != "finished":
         raise UserError(
             f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
             "again, then evaluate it."
         )
     experiment, summary = folder.experiment(), folder.summary()
-    chosen = experiment.data
-    if data is not None:
-        chosen = data.but(resolution=resolution_of(experiment.data))
+    side = resolution_of(experiment.data)
+    own = data is None and resolution in (None, side)
+    chosen = experiment.data if data is None else data
+    if not own:
+        _require_patches(experiment, resolution or side)
+        chosen = chosen.but(resolution=resolution or side)
     found = fingerprint(chosen, root=root)
     trained_on = summary.get("fingerprint")
-    if data is None and found != trained_on:
+    if own and found != trained_on:
         raise UserError(
             f"The data under {root} is not what {folder.path.name} was trained on "
             f"({found[:12]}, not {str(trained_on)[:12]}); restore it, or name the data set to "
             "evaluate on."
         )
     return _Target(folder, experiment, chosen, found)
+
+
+def _require_patches(experiment: Experiment, side: int) -> None:
+    """Raise UserError for images that the patches of a ViT do not divide."""
+    encoder = experiment.recipe.encoder
+    if isinstance(encoder, ViT) and side % encoder.patch:
+        near = max(1, round(side / encoder.patch)) * encoder.patch
+        raise UserError(
+            f"The run's patches of {encoder.patch} pixels do not divide images of {side}; ask for "
+            f"another resolution, for example {near}."
+        )
 
 
 def _score(protocol: Protocol, subject: Subject, encoder: str) -> Score:

@@ -32,10 +32,11 @@ from sslbench.models import build_encoder, build_head
 from sslbench.models.card import EncoderCard
 from sslbench.models.export import Layout, export_encoder
 from sslbench.models.heads import width
+from sslbench.models.positions import at_side
 from sslbench.objectives import Prototypes
 from sslbench.recipes.families import JointRecipe, MaskedRecipe
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.specs import Data, Views
+from sslbench.recipes.specs import Data, Views, ViT
 from sslbench.views import Augmenter
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -243,12 +244,16 @@ def encoder_of(folder: RunFolder) -> tuple[nn.Module, EncoderCard]:
 def loaded_encoder(
     folder: RunFolder, recipe: Recipe, *, resolution: int, mean: Channels, std: Channels
 ) -> nn.Module:
-    """A run's encoder on the CPU, in evaluation mode. Raises UserError."""
+    """A run's encoder on the CPU, in evaluation mode, for images of that side: a ViT's positions
+    are resampled where it was trained at another. Raises UserError."""
     folder.require_code(recipe.encoder)
     with torch.random.fork_rng(devices=[]):  # the initialisation is drawn, then overwritten
         encoder = build_encoder(recipe.encoder, resolution=resolution, mean=mean, std=std)
     what = f"{type(recipe.encoder).__name__} at {resolution} pixels"
-    return _filled(encoder, folder.encoder_path, what)
+    weights = load_weights(folder.encoder_path)
+    if isinstance(recipe.encoder, ViT) and "pos_embed" in weights:
+        weights["pos_embed"] = at_side(weights["pos_embed"], resolution // recipe.encoder.patch)
+    return _filled(encoder, folder.encoder_path, what, weights)
 
 
 def loaded_projector(folder: RunFolder, recipe: Recipe, encoder: nn.Module) -> nn.Module:
@@ -310,9 +315,12 @@ def loaded_masked(folder: RunFolder, recipe: Recipe, resolution: int) -> MaskedM
     return method.eval()
 
 
-def _filled(module: Module, path: Path, what: str) -> Module:
+def _filled(
+    module: Module, path: Path, what: str, weights: dict[str, Tensor] | None = None
+) -> Module:
+    """A module with the weights of a file, or those that were made of them."""
     try:
-        module.load_state_dict(load_weights(path))
+        module.load_state_dict(load_weights(path) if weights is None else weights)
     except RuntimeError as error:
         raise UserError(
             f"{path} does not fit {what} ({str(error).splitlines()[-1].strip()}); train or import "

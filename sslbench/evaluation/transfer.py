@@ -18,6 +18,7 @@ def transfer(
     sets: Sequence[Data],
     protocols: Sequence[str] = DEFAULTS,
     *,
+    resolution: int | None = None,
     root: Path,
     device: str = "cpu",
     force: bool = False,
@@ -25,7 +26,7 @@ def transfer(
 ) -> dict[str, dict[str, Score]]:
     """Score a run on each of some data sets, by their own training and test images.
 
-    The images are resized to the run's resolution.
+    The images are resized to the run's resolution, or to `resolution`.
 
     Args: as `evaluate`.
     Returns:
@@ -35,8 +36,8 @@ def transfer(
     """
     found: dict[str, dict[str, Score]] = {}
     for data in sets:
-        scores = evaluate(folder, protocols, data=data, root=root, device=device, force=force,
-                          progress=progress)  # fmt: skip
+        scores = evaluate(folder, protocols, data=data, resolution=resolution, root=root,
+                          device=device, force=force, progress=progress)  # fmt: skip
         name = data.set_name
         same = sum(key.partition(" #")[0] == name for key in found)
         found[f"{name} #{same + 1}" if same else name] = scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sslbench.methods.dense import DenseLearning
 from sslbench.methods.fixed import Fixed
 from sslbench.methods.joint_embedding import JointEmbedding
 from sslbench.methods.looc import LeaveOneOutContrast
@@ -12,6 +13,7 @@ from sslbench.methods.method import Method, ParameterGroup, StepOutput, mean_out
 from sslbench.methods.regions import RegionLearning
 from sslbench.methods.supervised import Supervised
 from sslbench.recipes.families import (
+    DenseRecipe,
     FixedRecipe,
     JointRecipe,
     LoocRecipe,
@@ -25,6 +27,7 @@ METHODS: dict[type[Recipe], Callable[..., Method]] = {
     JointRecipe: JointEmbedding,
     LoocRecipe: LeaveOneOutContrast,
     MaskedRecipe: MaskedModelling,
+    DenseRecipe: DenseLearning,
     RegionRecipe: RegionLearning,
     SupervisedRecipe: Supervised,
     FixedRecipe: Fixed,
@@ -32,6 +35,7 @@ METHODS: dict[type[Recipe], Callable[..., Method]] = {
 
 __all__ = [
     "METHODS",
+    "DenseLearning",
     "Fixed",
     "JointEmbedding",
     "LeaveOneOutContrast",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslbench import distributed
 from sslbench.batch import Batch, Clock
-from sslbench.recipes.specs import MLP
+from sslbench.recipes.base import Spec
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Method(nn.Module):
         return {"encoder": self.encoder}
 
 
-def parameter_groups(method: nn.Module, *, heads: Mapping[str, MLP]) -> list[ParameterGroup]:
+def parameter_groups(method: nn.Module, *, heads: Mapping[str, Spec]) -> list[ParameterGroup]:
     """One group of all that is trained, and one for each head, whose spec may have its own rate.
 
     Args:
@@ -119,8 +119,8 @@ def parameter_groups(method: nn.Module, *, heads: Mapping[str, MLP]) -> list[Par
             ParameterGroup(
                 name=part,
                 parameters=[],
-                learning_rate_scale=1.0 if spec is None else spec.learning_rate_scale,
-                constant_learning_rate=spec is not None and spec.constant_learning_rate,
+                learning_rate_scale=getattr(spec, "learning_rate_scale", 1.0),
+                constant_learning_rate=getattr(spec, "constant_learning_rate", False),
             ),
         )
         group.parameters.append((name, parameter))

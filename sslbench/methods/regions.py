@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.errors import UserError
+from sslbench.methods.map_views import channels_of_maps
 from sslbench.methods.method import (
     Method,
     ParameterGroup,
@@ -20,7 +21,7 @@ from sslbench.methods.method import (
 from sslbench.methods.targets import NetworkTarget, Online, ema_momentum, ema_update
 from sslbench.models import build_encoder, build_head, convert_batch_norm
 from sslbench.models.heads import width
-from sslbench.models.maps import last_map, map_shapes
+from sslbench.models.maps import last_map
 from sslbench.models.regions import pooled_boxes
 from sslbench.objectives.objective import detached, parameters
 from sslbench.objectives.regions import region_consistency
@@ -29,7 +30,6 @@ from sslbench.streams import uniform
 from sslbench.views.regions import comparable, in_view, object_boxes, overlap, random_boxes
 
 _BOX_KEY = 0x3C79AC492BA7B653  # separates the boxes from what else the step's key draws
-_LEAST_SIDE = 2  # cells of a map, of which boxes read different parts
 
 
 class RegionLearning(Method):
@@ -39,8 +39,8 @@ class RegionLearning(Method):
         recipe: what is trained; its optimiser and schedule are not read here.
         resolution: side of the images, pixels.
     Raises:
-        UserError: an encoder without maps, or with one of a single cell, or a predictor of another
-            width.
+        UserError: an encoder without maps, or with one of a single cell, views that seldom meet, or
+            a predictor of another width.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class RegionLearning(Method):
         super().__init__()
         self.recipe, self.resolution = recipe, resolution
         self.encoder, self.projector = self._networks()
-        _require_cells(self.encoder, recipe, resolution)
         projected = width(self.projector, "out_features")
         predictor = build_head(recipe.predictor, projected)
         if predictor.out_features != projected:
@@ -71,7 +70,7 @@ class RegionLearning(Method):
         """Encoder and projector at a random start."""
         norm = self.recipe.batch_norm
         encoder = build_encoder(self.recipe.encoder, resolution=self.resolution)
-        channels = map_shapes(encoder, resolution=self.resolution)[-1].channels
+        channels = channels_of_maps(encoder, self.recipe, resolution=self.resolution, placed=True)
         projector = build_head(self.recipe.projector, channels)
         return convert_batch_norm(encoder, norm), convert_batch_norm(projector, norm)
 
@@ -138,16 +137,3 @@ class RegionLearning(Method):
         networks = self.target.networks() if of_target else None
         encoder, projector = networks or (self.encoder, self.projector)
         return {"encoder": encoder, "projector": projector}
-
-
-def _require_cells(encoder: nn.Module, recipe: RegionRecipe, resolution: int) -> None:
-    """Raise UserError for a map in which all boxes are one."""
-    for name in ("first", "second"):
-        size = (getattr(recipe.views, name) or recipe.views.first).size or resolution
-        side = round(size / map_shapes(encoder, resolution=size)[-1].stride)
-        if side < _LEAST_SIDE:
-            raise UserError(
-                f"The last map of {type(recipe.encoder).__name__} at {size} pixels has "
-                f"{side}×{side} cells, in which all boxes are one; use larger images, a larger "
-                f"views.{name}.size, or an encoder of a smaller stride."
-            )

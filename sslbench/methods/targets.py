@@ -112,17 +112,13 @@ class NetworkTarget(Target):
 
     @torch.no_grad()
     def keys(self, view: Tensor, batch: Batch) -> Tensor:
-        """Projections, n×D. Under shuffled batch norm the global batch is permuted first, so that
-        no query shares its statistics with its key (MoCo, Sec. 3.3)."""
+        """Projections, n×D."""
         if not self.shuffle:
             return self.projector(self.encoder(view))
-        count, start = len(view), distributed.rank() * len(view)
-        # From the step's key: every process draws the same one, over the global batch.
-        order = permutation(batch.clock.key, count * distributed.world_size()).to(view.device)
-        mine = distributed.gather(view)[order][start : start + count]  # n×3×h×w
-        keys = self.projector(self.encoder(mine))  # n×D, of other images than this process's
-        # The inverse permutation: row i is again the key of query i.
-        return distributed.gather(keys)[torch.argsort(order)][start : start + count]
+        (keys,) = shuffled(
+            lambda images: (self.projector(self.encoder(images)),), view, key=batch.clock.key
+        )
+        return keys
 
     def networks(self) -> tuple[nn.Module, nn.Module] | None:
         return self.encoder, self.projector
@@ -169,6 +165,29 @@ TARGETS: dict[type[Spec], Callable[[Any, Online, Given], Target]] = {
     ConstantRandom: NetworkTarget,
     MemoryBank: BankTarget,
 }
+
+
+@torch.no_grad()
+def shuffled(
+    network: Callable[[Tensor], Sequence[Tensor]], view: Tensor, *, key: int
+) -> tuple[Tensor, ...]:
+    """What a network makes of a permuted global batch, put back in order: no query shares its
+    batch statistics with its key.
+
+    Args:
+        network: n×3×h×w to some tensors of n rows.
+        view: n×3×h×w of this process.
+        key: of the step, equal on all processes.
+    Source: He et al. 2019 (MoCo), Sec. 3.3, "Shuffling BN".
+    """
+    count, start = len(view), distributed.rank() * len(view)
+    # From the step's key: every process draws the same one, over the global batch.
+    order = permutation(key, count * distributed.world_size()).to(view.device)
+    mine = distributed.gather(view)[order][start : start + count]  # n×3×h×w
+    found = network(mine)  # of other images than this process's
+    # The inverse permutation: row i is again the key of query i.
+    back = torch.argsort(order)
+    return tuple(distributed.gather(part)[back][start : start + count] for part in found)
 
 
 def ema_momentum(spec: EMA, progress: float) -> float:

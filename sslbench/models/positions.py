@@ -44,3 +44,10 @@ def resample_positions(positions: Tensor, side: int, how: Resampling) -> Tensor:
             grid, size=(side, side), mode="bicubic", align_corners=how == "torchvision"
         )
     return torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, side**2, -1)], dim=1)
+
+
+def at_side(positions: Tensor, side: int) -> Tensor:
+    """Positions of our own ViT, 1×(1 + old²)×D, for side×side patches: resampled as timm does it,
+    which wrote the network; as they are where the side is theirs."""
+    same = positions.shape[1] == side**2 + 1
+    return positions if same else resample_positions(positions, side, "timm")

@@ -27,6 +27,7 @@ from sslbench.objectives.objective import (
 )
 from sslbench.objectives.prototypes import Prototypes
 from sslbench.objectives.queue import ViewQueues
+from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import (
     EMA,
     Centering,
@@ -49,14 +50,15 @@ class ClusterAssignmentLoss(Objective):
 
     def __init__(self, spec: ClusterAssignment, given: Given) -> None:
         super().__init__()
-        assert given.recipe.prototypes is not None  # JointRecipe.validate
+        recipe = given.recipe
+        assert isinstance(recipe, JointRecipe) and recipe.prototypes is not None  # its validate
         self.spec, self.seed = spec, given.seed
-        self.frozen_epochs = given.recipe.prototypes.frozen_epochs
+        self.frozen_epochs = recipe.prototypes.frozen_epochs
         self.prototypes = _prototypes(given)
         self.target_prototypes: Prototypes | None = None
-        if isinstance(given.recipe.target, EMA):
+        if isinstance(recipe.target, EMA):
             self.target_prototypes = copy.deepcopy(self.prototypes)
-        elif isinstance(given.recipe.target, ConstantRandom):
+        elif isinstance(recipe.target, ConstantRandom):
             self.target_prototypes = _prototypes(given)
         if self.target_prototypes is not None:
             self.target_prototypes.requires_grad_(False)
@@ -65,7 +67,7 @@ class ClusterAssignmentLoss(Objective):
         self.centre: Centre | None = None
         self.stored: ViewQueues | None = None
         self.memory: EpochMemory | None = None
-        self._add_state(given, heads=given.recipe.prototypes.heads)
+        self._add_state(given, heads=recipe.prototypes.heads)
 
     def _add_state(self, given: Given, *, heads: int) -> None:
         how, count = self.spec.assignment, self.prototypes.weight.shape[1]
@@ -176,6 +178,7 @@ class ClusterAssignmentLoss(Objective):
 
 def _prototypes(given: Given) -> Prototypes:
     """At their random start."""
+    assert isinstance(given.recipe, JointRecipe)
     spec = given.recipe.prototypes
     assert spec is not None
     width = given.require_width("The prototypes score")

@@ -13,7 +13,7 @@ from sslbench.batch import Batch, Clock
 from sslbench.errors import UserError
 from sslbench.objectives.bank import Bank
 from sslbench.objectives.embeddings import Embeddings, anchor_views
-from sslbench.recipes.families import JointRecipe
+from sslbench.recipes.recipe import Recipe
 from sslbench.recipes.specs import ObjectiveSpec
 
 
@@ -48,7 +48,7 @@ class Given:
         bank: the memory bank, where the target is one.
     """
 
-    recipe: JointRecipe
+    recipe: Recipe
     projected: int
     predicted: int
     num_images: int | None = None

@@ -21,6 +21,7 @@ from sslbench.recipes.contrastive import (
     simclr,
     simclr_multicrop,
 )
+from sslbench.recipes.dense import densecl, pixcontrast, pixpro
 from sslbench.recipes.distillation import byol, dino, dino_resnet, simsiam
 from sslbench.recipes.hypersphere import align_uniform, align_uniform_queue
 from sslbench.recipes.masked import beit, mae, maskfeat, simmim
@@ -88,6 +89,9 @@ RECIPES: dict[str, Recipe] = {
         beit,
         simmim,
         maskfeat,
+        pixpro,
+        pixcontrast,
+        densecl,
         region,
         region_objects,
     )

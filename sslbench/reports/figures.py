@@ -19,6 +19,7 @@ from sslbench.reports.picture_figures import (
     reconstruction_figure,
 )
 from sslbench.reports.plots import INK, OURS, PALETTE, PUBLISHED, colour, log2_axis
+from sslbench.reports.prediction_figures import PREDICTIONS
 from sslbench.reports.stability_figure import stability_figure
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "reconstruction": reconstruction_figure,
     "prototypes": prototypes_figure,
     "stability": stability_figure,
+    **PREDICTIONS,
 }
 
 

@@ -268,7 +268,7 @@ def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> 
     for scoring in wanted:
         name = (scoring.data or request.trained_on).set_name
         if name in DATASETS:
-            require(PROTOCOLS[scoring.protocol], DATASETS[name].annotations, dataset=name)
+            require(PROTOCOLS[scoring.protocol], DATASETS[name].possible, dataset=name)
     return {s.data: fingerprint(s.data, root=root) for s in wanted if s.data is not None}
 
 

@@ -14,9 +14,11 @@ from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses import coupling
+from sslbench.evaluation.evaluate import open_subject
 from sslbench.models import build_encoder
 from sslbench.models.export import export_encoder
 from sslbench.recipes.specs import ResNet
+from tests.evaluation.analyses.hand_made import detections, keep
 from tests.tiny import tiny
 
 NAMES = (
@@ -76,6 +78,35 @@ def test_what_needs_a_certain_run_is_written_as_the_others_are(call, name, run, 
     plain = json.loads(call(name, run, "--out", "here", "--json"))
     assert plain["files"] == [f"here/{name}.{s}" for s in ("svg", "png", "csv", "points.csv")]
     assert (tmp_path / "here" / f"{name}.png").stat().st_size > 1000
+
+
+def test_predictions_that_were_kept_are_shown_beside_the_truth(call, runs, tmp_path):
+    (run,) = runs.glob("simclr-*")
+    subject = open_subject(RunFolder(run), root=tmp_path)
+    box = subject.dataset.test.instances.box
+    found = ((i, tuple(box[i].tolist()), 0.9, 0) for i in range(4))
+    keep(subject, "detection.v1", **detections(*found))
+    words = ["predictions", "simclr", "--task", "detection", "--out", "here", "--json"]
+    plain = json.loads(call(*words, "--index", "3,1"))
+    assert [line["image"] for line in plain["summary"]] == [3, 1]
+    name = "here/predictions-detection"
+    assert plain["files"] == [f"{name}.{s}" for s in ("svg", "png", "csv", "points.csv")]
+    with pytest.raises(UserError, match=r"eval .* --protocol depth\.v1"):
+        call("predictions", "simclr", "--task", "depth")
+
+
+def test_several_runs_are_shown_on_the_images_of_the_first(call, runs, tmp_path):
+    for name, first in (("simclr", 5), ("supervised", 0)):
+        (run,) = runs.glob(f"{name}-*")
+        subject = open_subject(RunFolder(run), root=tmp_path)
+        box = subject.dataset.test.instances.box
+        keep(subject, "instance.v1", **detections(
+            *((i, tuple(box[i].tolist()), 0.9, int(subject.test_labels[i]))
+              for i in range(first, first + 9))
+        ))  # fmt: skip
+    words = ["predictions", "simclr", "supervised", "--task", "instance", "--sort", "best"]
+    lines = json.loads(call(*words, "--images", "2", "--out", "here", "--json"))["summary"]
+    assert [line["image"] for line in lines] == [line["image"] for line in lines[:2]] * 2
 
 
 def test_help_lists_the_options_of_the_command_before_the_shared_ones():

@@ -62,6 +62,17 @@ def test_an_export_is_scored_without_an_option_and_to_the_digit(run: Run, tmp_pa
     assert scored(run, "e.safetensors", "--dataset", "shapes")["num_train"] == 2000  # smoke's
 
 
+def test_a_run_is_scored_at_another_side(run: Run, tmp_path: Path) -> None:
+    name = finished("untrained", tmp_path).path.name
+    assert scored(run, name)["inputs"]["resolution"] == 16
+    assert scored(run, name, "--resolution", "24")["inputs"]["resolution"] == 24
+    words = ["--to", "shapes", "--resolution", "24", *TINY, "--json"]
+    code, out, err = run("transfer", name, *words)
+    assert code == 0, err
+    ((score,),) = (scores.values() for scores in json.loads(out).values())
+    assert score["inputs"]["resolution"] == 24
+
+
 def test_a_file_is_scored_at_the_datas_own_resolution(run: Run, pictures: Path) -> None:
     save_resnet18(Path("theirs.pth"), "module.encoder_q.")
     words = ["theirs.pth", "--encoder", "resnet18", "--dataset", f"imagenette:{pictures}"]
@@ -96,7 +107,7 @@ def test_what_was_read_and_how_is_printed(run: Run, tmp_path: Path) -> None:
         (["missing.pth"], "missing.pth: no such file"),
         (["some/where/missing.safetensors"], "no such file"),
         (["x" * 5000], "not a path"),
-        (["RUN", "--resolution", "64"], "leave out --resolution"),
+        (["RUN", "--resolution", "100000"], "of memory needed"),
         (["RUN", "--encoder", "resnet50", "--part", "x"], "leave out --encoder, --part"),
         (["RUN", "--normalization", "half"], "leave out --normalization"),
         (["FILE", "--dataset", "shapes"], "say which, e.g. --encoder"),

@@ -98,7 +98,13 @@ def up_to(asked: int | None, usual: int, available: int) -> int:
 
 
 def chosen_images(
-    subject: Subject, *, count: int | None, usual: int, seed: int, index: Sequence[int] | None
+    subject: Subject,
+    *,
+    count: int | None,
+    usual: int,
+    seed: int,
+    index: Sequence[int] | None,
+    available: int | None = None,
 ) -> Tensor:
     """Positions of the test images to show: those named, or a random few, int64 on the CPU.
 
@@ -106,10 +112,12 @@ def chosen_images(
         count: how many random ones; None is `usual`, or all where there are fewer.
         seed: of the choice; the same for every run, so that runs are seen on the same images.
         index: positions to take instead.
+        available: how many of the test images, the first ones, can be shown; None is all.
     Raises:
         UserError: a position that there is not, or more images than there are.
     """
-    available = len(subject.dataset.test)
+    if available is None:
+        available = len(subject.dataset.test)
     if index is not None:
         wrong = [i for i in index if not 0 <= i < available]
         if wrong:

@@ -6,6 +6,7 @@ A family is a subclass of `Recipe`; its method is the entry of the same type in
 
 from __future__ import annotations
 
+from sslbench.recipes.families.dense import DenseRecipe
 from sslbench.recipes.families.fixed import FixedRecipe
 from sslbench.recipes.families.joint import JointRecipe
 from sslbench.recipes.families.looc import LoocRecipe
@@ -14,6 +15,7 @@ from sslbench.recipes.families.region import RegionRecipe
 from sslbench.recipes.families.supervised import SupervisedRecipe
 
 __all__ = [
+    "DenseRecipe",
     "FixedRecipe",
     "JointRecipe",
     "LoocRecipe",

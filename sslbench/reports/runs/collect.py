@@ -10,6 +10,7 @@ from typing import Any
 
 from sslbench.engine.folder import Log, RunFolder, Status
 from sslbench.errors import UserError
+from sslbench.evaluation.npz import fit_curve
 from sslbench.evaluation.scores import Score, all_scores
 from sslbench.files import entries
 from sslbench.recipes.recipe import Experiment
@@ -19,8 +20,8 @@ from sslbench.recipes.recipe import Experiment
 class OwnRun:
     """One run as its folder has it; `summary` may lack anything, `log` is [] without a log.
 
-    `scores` are by the data set's label in the file's name and the protocol; `remarks` are
-    sentences about files that could not be read.
+    `scores` are by the data set's label in the file's name and the protocol, and so are `fits`, the
+    log points of those that train; `remarks` are sentences about files that could not be read.
     """
 
     folder: RunFolder
@@ -30,6 +31,7 @@ class OwnRun:
     summary: Mapping[str, Any]
     log: Sequence[Mapping[str, Any]]
     scores: Mapping[tuple[str, str], Score]
+    fits: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     remarks: tuple[str, ...] = ()
 
     @property
@@ -146,6 +148,8 @@ def read_run(path: Path) -> OwnRun:
         remarks.append(f"{folder.metrics_path}: {lines}, and left out.")
     scores, unread = all_scores(folder)
     remarks += unread
+    fits, damaged = _fits(folder, scores)
+    remarks += damaged
     return OwnRun(
         folder=folder,
         experiment=experiment,
@@ -154,8 +158,25 @@ def read_run(path: Path) -> OwnRun:
         summary=summary,
         log=log.points,
         scores=scores,
+        fits=fits,
         remarks=tuple(remarks),
     )
+
+
+def _fits(
+    folder: RunFolder, scores: Iterable[tuple[str, str]]
+) -> tuple[dict[tuple[str, str], list[dict[str, float]]], list[str]]:
+    """The points of what protocols trained, and a sentence for each file that cannot be read."""
+    found, unread = {}, []
+    for label, protocol in scores:
+        try:
+            curve = fit_curve(folder.predictions_path(label, protocol))
+        except UserError as error:
+            unread.append(str(error))
+            continue
+        if curve:
+            found[label, protocol] = [{"step": step, "loss": loss} for step, loss in curve]
+    return found, unread
 
 
 def grouped(runs: Sequence[OwnRun]) -> tuple[list[RunGroup], list[str]]:

@@ -32,6 +32,53 @@ def group_curves(shown: GroupView) -> dict[str, Any]:
     )
 
 
+def group_fits(shown: GroupView) -> dict[str, Any]:
+    """What protocols trained with a group's encoders, one plot a data set and protocol."""
+    lines = {key: [s] for key in _fits([shown]) if (s := _fit(shown, key))}
+    caption = "Of each protocol that trains, the fit that was scored, at settings chosen held out"
+    if len(shown.group.runs) > 1:
+        caption += "; mean over seeds, the band runs from the lowest to the highest"
+    drawn = _fit_plots(lines, shown.anchor)
+    return figure_group("Training by protocols", f"{caption}." if drawn else "", drawn)
+
+
+def joint_fits(groups: Sequence[GroupView]) -> dict[str, Any]:
+    """All groups in one plot a data set and protocol that trained with several of them."""
+    labels = [group.label for group in groups if group.group.runs and _fits([group])]
+    lines = {key: [s for g in groups if (s := _fit(g, key))] for key in _fits(groups)}
+    lines = {key: found for key, found in lines.items() if 1 < len(found) <= MAX_LINES}
+    caption = "The same protocol on the same data, from different encoders; means over seeds."
+    return figure_group(
+        "Training by protocols, side by side" if lines else "",
+        caption if lines else "",
+        _fit_plots(lines, "joint", labels),
+        line_legend(labels) if lines else (),
+    )
+
+
+def _fits(groups: Sequence[GroupView]) -> list[tuple[str, str]]:
+    """Data set and protocol of every fit of some run."""
+    return list(dict.fromkeys(key for g in groups for run in g.group.runs for key in run.fits))
+
+
+def _fit(shown: GroupView, key: tuple[str, str]) -> Series | None:
+    return over_seeds(shown.label, [run.fits.get(key, []) for run in shown.group.runs], "loss")
+
+
+def _fit_plots(
+    lines: dict[tuple[str, str], list[Series]], salt: str, labels: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    return [
+        (
+            f"{protocol} on {dataset}: loss",
+            plots.curve_plot(
+                found, salt=f"{salt}-{dataset}-{protocol}", x="step", y="", labels=labels
+            ),
+        )
+        for (dataset, protocol), found in lines.items()
+    ]
+
+
 def joint_curves(groups: Sequence[GroupView]) -> dict[str, Any]:
     """All groups in one plot a metric; only a sentence where their lines could not be told
     apart."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sslbench.reports.embedded import embedded_figures
 from sslbench.reports.html import cells_view, figure_group, page_template
-from sslbench.reports.runs.curves import group_curves, joint_curves
+from sslbench.reports.runs.curves import group_curves, group_fits, joint_curves, joint_fits
 from sslbench.reports.runs.view import (
     KEPT,
     LEGEND,
@@ -31,11 +31,11 @@ def html_page(report: ReportView, *, analyses: Path | None = None) -> str:
     tables = [{"table": t, "line": describe(t), **cells_view(t)} for t in report.scores]
     figures = [_figures(g, drawn=i < MAX_DRAWN) for i, g in enumerate(report.groups)]
     caption, images = ("", []) if analyses is None else embedded_figures([("", analyses)])
-    joint = joint_curves(report.groups)
+    joint = (joint_curves(report.groups), joint_fits(report.groups))
     page = page_template("runs.html.j2").render(
         groups=list(zip(report.groups, figures, strict=True)),
         tables=tables,
-        joint=[joint] if joint["title"] else [],
+        joint=[group for group in joint if group["title"]],
         analyses=[figure_group("", caption, images)] if images or caption else [],
         steps=report.steps,
         remarks=report.remarks,
@@ -52,4 +52,5 @@ def _figures(shown: GroupView, *, drawn: bool) -> list[dict[str, Any]]:
         sentence = f"Curves and figures are drawn for the first {MAX_DRAWN} recipes of a page; "
         return [figure_group("Training", sentence + "name this one's runs to see them.", [])]
     images = figure_group("Analyses", *embedded_figures(figure_folders(shown.group)))
-    return [g for g in (group_curves(shown), images) if g["plots"] or g["caption"]]
+    curves = (group_curves(shown), group_fits(shown))
+    return [g for g in (*curves, images) if g["plots"] or g["caption"]]

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from sslbench import plugins
+from sslbench.evaluation.tasks import TASK_OF
 from sslbench.recipes.families import MaskedRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale, resolve
@@ -124,8 +125,26 @@ def _pictures(run: OwnRun, root: Path | None) -> list[Step]:
         gives = "which directions are used; collapse"
         space = " --space representation" if run.experiment.recipe.needs_labels else ""
         steps.append(Step(f"sslbench analyze spectrum {path}{space}{data}", gives))
+    steps += _predictions(run, f"{path}{data}")
     done = run.folder.path / "analyses"
-    return [s for s in steps if not (done / f"{s.command.split()[2]}.png").is_file()]
+    return [s for s in steps if not (done / f"{_figure(s.command)}.png").is_file()]
+
+
+def _predictions(run: OwnRun, where: str) -> list[Step]:
+    """What can be shown of the scores on the run's own data."""
+    own = [protocol for (_, protocol), score in run.scores.items()
+           if score.fingerprint == run.text("fingerprint")]  # fmt: skip
+    tasks = dict.fromkeys(TASK_OF[protocol] for protocol in own if protocol in TASK_OF)
+    gives = "predictions beside the truth, the worst images first"
+    start = f"sslbench analyze predictions {where}"
+    return [Step(f"{start} --task {task} --sort worst", gives) for task in tasks]
+
+
+def _figure(command: str) -> str:
+    """The name of the file that an analysis draws."""
+    words = command.split()
+    more = f"-{words[words.index('--task') + 1]}" if "--task" in words else ""
+    return f"{words[2]}{more}"
 
 
 def _unfinished(run: OwnRun, root: Path | None) -> list[Step]:

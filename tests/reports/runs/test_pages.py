@@ -6,9 +6,11 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from sslbench.engine.folder import RunFolder
 from sslbench.reports.runs import html
 from sslbench.reports.runs.collect import collect, run_paths
 from sslbench.reports.runs.html import html_page
@@ -75,6 +77,38 @@ def test_figures_of_analyses_are_shown_and_a_damaged_one_is_named(store: Path):
     text = html_page(view(collect([run])))
     assert text.count('src="data:image/png') == 1
     assert "neighbours.png is no PNG file; run the analysis again." in text
+
+
+def kept_curve(run: Path, protocol: str, losses: list[float]) -> None:
+    """As a protocol that trains leaves it beside its score."""
+    path = RunFolder(run).predictions_path("shapes", protocol)
+    curve = np.stack([10 * np.arange(1, len(losses) + 1), losses], axis=1).astype(np.float32)
+    np.savez_compressed(path, curve=curve)
+
+
+def test_losses_of_protocols_that_train_are_drawn_alone_and_side_by_side(store: Path):
+    for path in store.glob("simclr-s*"):
+        if (path / "scores").is_dir():
+            kept_curve(path, "knn.v1", [3.0, 2.0, 1.5])
+    (untrained,) = store.glob("untrained-*")
+    kept_curve(untrained, "knn.v1", [4.0, 3.5, 3.0])
+    found, _ = run_paths(str(store), store)
+    text = html_page(view(collect(found)))
+    assert text.count("Training by protocols") == 4  # two recipes of SimCLR, untrained, and joint
+    assert text.count("Training by protocols, side by side") == 1
+    assert text.count("<figcaption>knn.v1 on shapes: loss") == 4
+
+
+def test_a_fit_seen_once_or_kept_damaged_leaves_the_rest(store: Path):
+    first, second = sorted(store.glob("simclr-s[01]-*"))[:2]
+    (untrained,) = store.glob("untrained-*")
+    kept_curve(untrained, "knn.v1", [1.0, 0.5])
+    page = html_page(view(collect([untrained])))
+    assert page.count("Training by protocols") == 1  # and nothing stands beside it
+    RunFolder(untrained).predictions_path("shapes", "knn.v1").write_bytes(b"PK")
+    page = html_page(view(collect([untrained, first, second])))
+    assert "Training by protocols" not in page
+    assert "is damaged (BadZipFile)" in page
 
 
 def test_recipes_beyond_the_drawn_ones_say_so(report, monkeypatch):

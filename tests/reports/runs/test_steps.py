@@ -59,6 +59,18 @@ def test_what_is_done_is_not_asked_for_again(store):
     assert "neighbours" not in " ".join(commands(next_steps(read_run(path))))
 
 
+def test_predictions_of_a_score_are_looked_at_until_there_is_a_figure(store):
+    run = read_run(one(store, "untrained-*"))
+    (score,) = run.scores.values()
+    other = replace(score, fingerprint="of other data")
+    own = replace(run, scores={("shapes", "detection.v1"): score, ("more", "depth.v1"): other})
+    expected = f"sslbench analyze predictions {run.folder.path} --task detection --sort worst"
+    assert [c for c in commands(next_steps(own)) if "predictions" in c] == [expected]
+    (run.folder.path / "analyses").mkdir()
+    (run.folder.path / "analyses" / "predictions-detection.png").write_bytes(b"")
+    assert "predictions" not in " ".join(commands(next_steps(own)))
+
+
 def test_an_unfinished_run_is_continued_from_its_own_file_and_a_failed_one_is_not(kept):
     (command,) = commands(next_steps(read_run(kept / "byol-s0-begun")))
     assert shlex.split(command) == [
