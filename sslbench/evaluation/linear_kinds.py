@@ -81,6 +81,15 @@ class TokenLinear(Linear):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProjectedLinear(Linear):
+    """The same on what the projector makes of the features: where labels are told apart better than
+    in the representation, or no longer. Of LooC it is the concatenation of the spaces (LooC++)."""
+
+    runner: ClassVar = "sslbench.evaluation.projections:run"
+    checker: ClassVar = "sslbench.evaluation.projections:check"
+
+
+@dataclass(frozen=True, kw_only=True)
 class FewLabels(Linear):
     """The same on few labels: for each of `fractions`, the share of each class's training images,
     rounded, whose labels are known, `draws` times; smaller subsets lie inside the larger ones.

@@ -18,6 +18,7 @@ from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, Parti
 from sslbench.evaluation.linear_kinds import AugmentedLinear as AugmentedLinear
 from sslbench.evaluation.linear_kinds import FewLabels as FewLabels
 from sslbench.evaluation.linear_kinds import Linear as Linear
+from sslbench.evaluation.linear_kinds import ProjectedLinear as ProjectedLinear
 from sslbench.evaluation.linear_kinds import TokenLinear as TokenLinear
 from sslbench.evaluation.multilabel_kinds import MultilabelSVM
 from sslbench.evaluation.protocol import POINTS as POINTS
@@ -116,6 +117,11 @@ PROTOCOLS: dict[str, Protocol] = {
             learning_rates=_RATES,
             reading="class",
             blocks=4,
+        ),
+        ProjectedLinear(
+            name="linear.projector.v1",
+            summary="Linear probe on the projector's output; of LooC on all its spaces (LooC++).",
+            learning_rates=_RATES,
         ),
         FewLabels(
             name="fewshot.v1",

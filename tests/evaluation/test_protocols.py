@@ -84,6 +84,7 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("linear.class-token.v1", "a5e8aba0a5a0"),
         ("linear.mean-token.v1", "a869ea18b32e"),
         ("linear.last-blocks.v1", "a6c27e2cbb80"),
+        ("linear.projector.v1", "d59aee34ba70"),
         ("fewshot.v1", "55d85f877272"),
         ("fewshot.finetune.v1", "9eee66cd2aa7"),
         ("geometry.v1", "8116e4819957"),
