@@ -118,7 +118,7 @@ def _protocols(goal: Goal, dataset: Dataset, runs: Sequence[RunFolder]) -> list[
     for protocol in protocols:
         require(protocol, dataset.annotations, dataset=dataset.name)
         for run in runs:
-            protocol.require_encoder(run.experiment().recipe.encoder)
+            protocol.require_recipe(run.experiment().recipe)
     return protocols
 
 

@@ -198,7 +198,7 @@ def _unfit(column: Column, resolved: Resolved) -> str:
     name = protocol_of(column.metric)
     try:
         if name is not None:
-            PROTOCOLS[name].require_encoder(resolved.experiment.recipe.encoder)
+            PROTOCOLS[name].require_recipe(resolved.experiment.recipe)
     except UserError as error:
         return str(error)
     return ""
