@@ -150,6 +150,8 @@ def labels_figure(analysis: Analysis) -> Figure:
         for axes, run in zip(panels[1:], runs, strict=True):
             if run is not None:
                 _list(axes, run.points)
+    doubt = "; ? doubtful" * any(point["verdict"] == "doubtful" for point in analysis.points)
+    page.note(f"✓ in the image; ✗ not{doubt}; pale: the score is not above 0")
     return page.figure
 
 

@@ -180,7 +180,9 @@ def test_labels_are_listed_with_marks():
     points.append(points[0] | {"class": "sheep", "rank": 17, "score": -3.0})
     analysis = Analysis(name="predictions-multilabel", summary=[line(0, ranking_ap=75.0)],
                         points=points, pictures={"set test 0": picture()})  # fmt: skip
-    _, axes = FIGURES["predictions-multilabel"](analysis).axes
+    figure = FIGURES["predictions-multilabel"](analysis)
+    assert "? doubtful; pale" in figure.texts[-1].get_text()
+    _, axes = figure.axes
     shown = texts(axes)
     assert shown[:6] == ["✓", "cat", "1.00", "✗", "dog", "0.00"]
     assert "sheep (rank 17)" in shown
