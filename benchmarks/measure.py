@@ -1,4 +1,5 @@
-"""Measure what `results/` holds at a scale on CIFAR-10: studies first, then tables.
+"""Measure what `results/` holds at a scale on CIFAR-10, or on the set that a table names: studies
+first, then tables.
 
     python benchmarks/measure.py laptop --data-root data          # as long as it takes
     python benchmarks/measure.py laptop --data-root data --list   # what is there, and what is not
@@ -24,6 +25,7 @@ from pathlib import Path
 from sslbench.errors import UserError
 from sslbench.reports.display import is_measured
 from sslbench.tables.results import MeasuredTable
+from sslbench.tables.schema import load_table
 
 TRIALS, SEEDS, DATASET = 16, 3, "cifar10"
 # Parents before the recipes that begin at their studies.
@@ -41,9 +43,14 @@ MASKED = (
     "mae-mask-token", "mae-masking-ratio", "mae-target", "mae-mask-sampling", "mae-decoder-depth",
     "mae-decoder-width", "mae-augmentation", "mae-finetune", "mae-partial",
 )  # fmt: skip
+# Of other images and tasks: detectors and segmenters take most of the time.
+DOWNSTREAM = (
+    "pixpro-voc", "densecl-voc", "patch-level", "simsiam-transfer", "mae-coco", "mae-ade20k",
+    "barlow-transfer", "align-uniform-stl10-nyu", "image-level-progress", "looc",
+)  # fmt: skip
 TABLES = {
     "laptop": (
-        *MASKED,
+        *MASKED, *DOWNSTREAM,
         "simsiam-stop-grad", "byol-target", "simsiam-predictor", "simsiam-collapse", "simsiam-bn",
         "barlow-loss", "byol-beta", "simclr-projection-head", "dcl-batch-size", "byol-batch-size",
         "byol-augmentations", "barlow-projector-dim", "barlow-asymmetric", "barlow-batch-size",
@@ -53,11 +60,12 @@ TABLES = {
         "feature-transformation", "align-uniform-trajectories", "align-uniform-encoders",
         "align-uniform-imagenet100-grid", "ressl-weak-augmentation", "ressl-temperature",
         "swav-multicrop", "dino-ablation", "mocov3-patch-projection", "mocov3-frameworks",
-        "simclr-augmentation-pairs", "leaderboard-all",
+        "simclr-augmentation-pairs", "leaderboard-all", "leaderboard-transfer",
     ),
     "desktop": (
         "simsiam-stop-grad", "byol-beta", "barlow-loss", "dcl-batch-size", "swav-multicrop",
-        "leaderboard-all", *MASKED,
+        "leaderboard-all", *MASKED, "pixpro-voc", "densecl-voc", "simsiam-transfer", "mae-coco",
+        "mae-ade20k",
     ),
 }  # fmt: skip
 
@@ -73,12 +81,17 @@ class Work:
 
 def work(scale: str, options: Sequence[str], jobs: int) -> Iterator[Work]:
     """All of it, in order. `desktop` takes over laptop's studies."""
-    common = ("--scale", scale, "--dataset", DATASET, "--jobs", str(jobs), *options)
+    common = ("--scale", scale, "--jobs", str(jobs), *options)
     budget = ("--trials", str(TRIALS), "--seeds", str(SEEDS), "--write")
     for name in STUDIES if scale == "laptop" else ():
-        yield Work("study", name, ("tune", name, *common, *budget))
+        yield Work("study", name, ("tune", name, "--dataset", DATASET, *common, *budget))
     for name in TABLES[scale]:
-        yield Work("table", name, ("ablate", name, *common, "--until-decided"))
+        yield Work("table", name, ("ablate", name, *own_or(name), *common, "--until-decided"))
+
+
+def own_or(name: str) -> tuple[str, ...]:
+    """The option of the data of a table: none where the table names its own."""
+    return () if load_table(name).data else ("--dataset", DATASET)
 
 
 def sslbench(command: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
@@ -91,6 +104,7 @@ def sslbench(command: Sequence[str], *, quiet: bool = False) -> subprocess.Compl
 
 def stored(scale: str, name: str, results: Path) -> MeasuredTable | None:
     """A table as it is kept, if it is; of several kinds of device the newest."""
+    dataset = load_table(name).data or DATASET
     found = sorted(results.glob(f"{scale}/*/{name}*.json"), key=lambda p: p.stat().st_mtime)
     for path in reversed(found):
         try:
@@ -98,7 +112,7 @@ def stored(scale: str, name: str, results: Path) -> MeasuredTable | None:
         except UserError as error:
             print(error, file=sys.stderr)
             continue
-        if table.id == name and table.dataset == DATASET and is_measured(table):
+        if table.id == name and table.dataset == dataset and is_measured(table):
             return table
     return None
 
@@ -111,14 +125,20 @@ def done(item: Work, scale: str, options: Sequence[str], results: Path) -> bool:
     if table is None or not table.complete or not table.planned:
         return False
     plan = sslbench(
-        ("ablate", item.name, "--scale", scale, "--dataset", DATASET, "--seeds",
+        ("ablate", item.name, "--scale", scale, *own_or(item.name), "--seeds",
          str(table.planned[0]), "--dry-run", "--json", *options), quiet=True,
     )  # fmt: skip
     if plan.returncode:
         return False
-    wanted = {run["run"] for run in json.loads(plan.stdout)["runs"] if run["feeds"]}
-    rows = (*table.rows, *table.baselines)
-    return wanted <= {name for row in rows for cell in row.cells.values() for name in cell.runs}
+    wanted = {
+        (feed["row"], feed["column"], run["run"])
+        for run in json.loads(plan.stdout)["runs"] for feed in run["feeds"]
+    }  # fmt: skip
+    return wanted <= {
+        (row.id, key, name)
+        for row in (*table.rows, *table.baselines)
+        for key, cell in row.cells.items() for name in cell.runs
+    }  # fmt: skip
 
 
 def main() -> int:

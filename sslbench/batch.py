@@ -47,9 +47,12 @@ class Batch:
         indices: N int64, which training images these are; None of a stream without fixed images.
         labels: N int64 class numbers, where the method needs them.
         clock: when.
+        boxes: N×M×4 float (left, top, right, bottom) in source pixels, of the objects in each
+            image, NaN after the last one; where the recipe needs them.
     """
 
     views: list[ViewBatch]
     indices: Tensor | None = None
     labels: Tensor | None = None
     clock: Clock = Clock()
+    boxes: Tensor | None = None

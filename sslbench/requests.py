@@ -183,7 +183,8 @@ class GridRequest:
 
     Attributes:
         seeds: how many (0, 1, ...), or which.
-        data: in place of the scale's own; `why` says in a sentence where the choice comes from.
+        data: in place of the scale's own, for tables that name none; `why` says in a sentence
+            where the choice comes from.
         overrides: `--set` changes of the recipes.
         rows: ids of the only rows wanted.
         fewer: rows, and baselines, that take only so many of the seeds.
@@ -202,8 +203,14 @@ class GridRequest:
 
     @property
     def dataset(self) -> str:
-        """The name of the data set that is trained on."""
-        return (self.data or find_scale(self.scale).data).set_name
+        """The name of the data set that is trained on; of several tables' own, all of them."""
+        return " + ".join(dict.fromkeys(map(self.dataset_of, self.tables)))
+
+    def dataset_of(self, table: Table) -> str:
+        """The name of the data set that a table's runs are trained on."""
+        from sslbench.tables.cells import Request
+
+        return Request(self.scale, (), self.data).trained_on(table).set_name
 
     @classmethod
     def of(
@@ -219,13 +226,16 @@ class GridRequest:
         root: Path,
     ) -> GridRequest:
         """The request of a command or a call: `seeds` are the scale's where they are None, and
-        `dataset` what `usual_data` finds; `changes` as `resolved` takes them. Raises UserError with
-        the nearest names."""
+        `dataset` what each table names, or `usual_data` finds; `changes` as `resolved` takes them.
+        Raises UserError with the nearest names."""
         overrides, of_data = split_changes(changes)
         chosen, data = find_scale(scale), find_data(dataset, scale)
         why = "" if data is None else f"Data: {data.set_name}, as asked for."
         if data is None:
             data, why = usual_data(scale, root=root)
+            why = _said_by_tables(tables, why, changed=of_data)
+        else:
+            tables = [replace(table, data=None) for table in tables]
         if of_data:
             data = (data or chosen.data).but(of_data)
         return cls(
@@ -266,7 +276,8 @@ class GridRequest:
             return lambda seeds, fewer: replace(self, tables=(table,), seeds=seeds, fewer=fewer)
 
         planned = planned_looks(first, most)
-        found = [Growing(table, planned, at(table), dataset=self.dataset) for table in self.tables]
+        found = [Growing(table, planned, at(table), dataset=self.dataset_of(table))
+                 for table in self.tables]  # fmt: skip
         folder = results / self.scale / device_class(pick_device(device))
         require_same_plan(found, folder, scale=self.scale)
         return found
@@ -285,3 +296,23 @@ class GridRequest:
             )
             for table in self.tables
         ]  # fmt: skip
+
+
+def _said_by_tables(tables: Sequence[Table], usual: str, *, changed: Changes) -> str:
+    """Where the data of tables come from, some of which may name their own. Raises UserError for
+    changes of a set that is not asked for by name."""
+    own: dict[str, list[str]] = {}
+    for table in tables:
+        if table.data is not None:
+            own.setdefault(table.data, []).append(table.id)
+    if own and changed:
+        name = next(iter(own))
+        raise UserError(
+            f"Table {own[name][0]} names its data set; to change data.{next(iter(changed))}, name "
+            f"the set too: --dataset {name}."
+        )
+    said = [f"{name}, which {' and '.join(ids)} name{'s' * (len(ids) == 1)}"
+            for name, ids in own.items()]  # fmt: skip
+    named = f"Data: {'; '.join(said)}; --dataset takes another." if said else ""
+    rest = usual if len(tables) > sum(map(len, own.values())) else ""
+    return " ".join(filter(None, (named, rest)))

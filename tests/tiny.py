@@ -10,7 +10,13 @@ from torch import Tensor
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.engine.folder import NUMERICS
 from sslbench.recipes import RECIPES
-from sslbench.recipes.families import DenseRecipe, JointRecipe, MaskedRecipe
+from sslbench.recipes.families import (
+    DenseRecipe,
+    JointRecipe,
+    LoocRecipe,
+    MaskedRecipe,
+    RegionRecipe,
+)
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.specs import HOG, Channels, Codebook, NoiseContrastive, Shapes, ViT
@@ -32,7 +38,7 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
         sets["encoder"] = {"kind": "NarrowResNet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
     if spec.views.num_local:
         sets |= {"views.first.size": None, "views.local.size": 8, "views.num_local": 2}
-    if isinstance(spec, JointRecipe):
+    if isinstance(spec, JointRecipe | LoocRecipe | RegionRecipe):
         sets |= _small_pieces(spec)
     if isinstance(spec, MaskedRecipe):
         sets |= _small_masks(spec)
@@ -42,15 +48,15 @@ def tiny(recipe: str, *, seed: int = 0, **changes: Any) -> Experiment:
     return resolve(recipe, scale="smoke", layers=layers, data=DATA, seed=seed).experiment
 
 
-def _small_pieces(spec: JointRecipe) -> dict[str, Any]:
+def _small_pieces(spec: JointRecipe | LoocRecipe | RegionRecipe) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     if isinstance(spec.projector, Channels):
         sets["projector.out"] = 4
     elif spec.projector is not None:
         sets |= {"projector.hidden": [16] * len(spec.projector.hidden), "projector.out": 8}
-    if spec.prototypes is not None:
+    if spec.has("prototypes") and spec.prototypes is not None:
         sets["prototypes.count"] = 8
-    if spec.predictor is not None:
+    if spec.has("predictor") and spec.predictor is not None:
         sets["predictor.hidden"] = [8]
     if spec.has("objective.queue") and spec.objective.queue:
         sets["objective.queue"] = 32

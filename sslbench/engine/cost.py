@@ -19,6 +19,7 @@ from sslbench import distributed
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.methods import Method
 from sslbench.recipes.recipe import Recipe
+from sslbench.views import list_views
 
 
 @dataclass
@@ -104,9 +105,7 @@ def _hollow(method: Method) -> Method:
 
 def _batch(recipe: Recipe, resolution: int) -> Batch:
     """A batch of the recipe's views, without memory."""
-    count, views = recipe.batch_size, recipe.views
-    drawn = [views.first, views.second or views.first][: views.num_global]
-    drawn += [view for view in [views.local] * views.num_local if view is not None]
+    count, drawn = recipe.batch_size, list_views(recipe.views)
     with torch.device("meta"):
         made = [
             ViewBatch(
@@ -117,7 +116,8 @@ def _batch(recipe: Recipe, resolution: int) -> Batch:
             for side in (view.size or resolution for view in drawn)
         ]
         rows = torch.empty(count, dtype=torch.int64)
-    return Batch(made, rows, rows if recipe.needs_labels else None, Clock())
+        boxes = torch.empty(count, 4, 4) if recipe.needs_boxes else None
+    return Batch(made, rows, rows if recipe.needs_labels else None, Clock(), boxes)
 
 
 @contextlib.contextmanager

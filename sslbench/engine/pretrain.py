@@ -245,7 +245,7 @@ class _Run:
     def _throughput(self) -> float:
         """Views per second since this execution began."""
         recipe = self.experiment.recipe
-        views = recipe.views.num_global + recipe.views.num_local
+        views = recipe.views.count
         steps = self.trainer.step_count - self.first_step
         images = steps * recipe.batch_size * recipe.accumulate
         return images * views / max(self._seconds(), 1e-9)

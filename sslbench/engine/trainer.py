@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sslbench import distributed
 from sslbench.batch import Batch, Clock, ViewBatch
 from sslbench.data import Dataset
+from sslbench.data.boxes import pretraining_boxes
 from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
     build_optimizer,
@@ -68,6 +69,7 @@ class Trainer:
         images = dataset.train.images if labelled else dataset.pretraining
         self.labels = _labels(dataset).to(device) if labelled else None
         self.images = images.to(device)
+        self.boxes = pretraining_boxes(dataset).to(device) if self.recipe.needs_boxes else None
         self.local_batch = self._local_batch(len(images), dataset.name)
         group = self.recipe.batch_size * self.recipe.accumulate
         self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
@@ -218,9 +220,10 @@ class Trainer:
         views = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
         self._seed_noise("noise", epoch, batch)
         labels = None if self.labels is None else self.labels[chosen]
+        boxes = None if self.boxes is None else self.boxes[chosen]
         clock = self._clock(stream_key(self.seed, "shuffle", epoch, batch))
         with self._autocast():
-            output: StepOutput = self._network(Batch(views, chosen, labels, clock))
+            output: StepOutput = self._network(Batch(views, chosen, labels, clock, boxes))
         return output
 
     def _clock(self, key: int = 0) -> Clock:

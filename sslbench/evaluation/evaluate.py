@@ -171,14 +171,19 @@ def _check(protocols: Sequence[Protocol], subject: Subject) -> None:
             function(protocol.checker)(protocol, subject)
 
 
-def _target(
-    folder: RunFolder, data: Data | None, root: Path, resolution: int | None = None
-) -> _Target:
+def require_finished(folder: RunFolder) -> None:
+    """Return when a run can be scored. Raises UserError."""
     if folder.status() != "finished":
         raise UserError(
             f"{folder.path} is {folder.status()}, not finished; run the command that trains it "
             "again, then evaluate it."
         )
+
+
+def _target(
+    folder: RunFolder, data: Data | None, root: Path, resolution: int | None = None
+) -> _Target:
+    require_finished(folder)
     experiment, summary = folder.experiment(), folder.summary()
     side = resolution_of(experiment.data)
     own = data is None and resolution in (None, side)

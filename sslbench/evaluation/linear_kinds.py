@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sslbench.evaluation.protocol import TOP1, TOP5, Protocol, Value
 from sslbench.recipes.specs import EncoderSpec, LibraryEncoder, ViT
+
+if TYPE_CHECKING:
+    from sslbench.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,22 @@ class TokenLinear(Linear):
             depth >= self.blocks,
             f"{self.name} reads the last {self.blocks} blocks, and there are {depth}; use "
             "linear.class-token.v1.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedLinear(Linear):
+    """The same on what the projector makes of the features: where labels are told apart better than
+    in the representation, or no longer. Of LooC it is the concatenation of the spaces (LooC++)."""
+
+    runner: ClassVar = "sslbench.evaluation.projections:run"
+    checker: ClassVar = "sslbench.evaluation.projections:check"
+
+    def require_recipe(self, recipe: Recipe) -> None:
+        super().require_recipe(recipe)
+        recipe.require(
+            recipe.vector_projector is not None,
+            f"{self.name} reads a projector, and {recipe.name} has none; use linear.features.v1.",
         )
 
 

@@ -7,10 +7,13 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sslbench import plugins
 from sslbench.recipes.specs import EncoderSpec
+
+if TYPE_CHECKING:
+    from sslbench.recipes.recipe import Recipe
 
 Better = Literal["higher", "lower", "none"]
 POINTS = ("%", "points", "AP")  # units of percentages, where 0.3 is the least that counts
@@ -89,6 +92,10 @@ class Protocol:
         """The declaration of a value, or None where the protocol measures no such thing."""
         return next((value for value in self.values if value.key == key), None)
 
-    def require_encoder(self, encoder: EncoderSpec) -> None:
-        """Raise UserError for an encoder that is known to have nothing to measure here; a grid
+    def require_recipe(self, recipe: Recipe) -> None:
+        """Raise UserError for a recipe whose runs are known to have nothing to measure here; a grid
         asks before it trains one."""
+        self.require_encoder(recipe.encoder)
+
+    def require_encoder(self, encoder: EncoderSpec) -> None:
+        """The same for an encoder, whatever it is trained by."""

@@ -12,12 +12,13 @@ from typing import ClassVar
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
-from sslbench.evaluation.dense_kinds import Depth, SegmentationLinear
+from sslbench.evaluation.dense_kinds import Depth, SegmentationFineTune, SegmentationLinear
 from sslbench.evaluation.detection_kinds import Detection, InstanceSegmentation
 from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, PartialFineTune
 from sslbench.evaluation.linear_kinds import AugmentedLinear as AugmentedLinear
 from sslbench.evaluation.linear_kinds import FewLabels as FewLabels
 from sslbench.evaluation.linear_kinds import Linear as Linear
+from sslbench.evaluation.linear_kinds import ProjectedLinear as ProjectedLinear
 from sslbench.evaluation.linear_kinds import TokenLinear as TokenLinear
 from sslbench.evaluation.multilabel_kinds import MultilabelSVM
 from sslbench.evaluation.protocol import POINTS as POINTS
@@ -117,6 +118,11 @@ PROTOCOLS: dict[str, Protocol] = {
             reading="class",
             blocks=4,
         ),
+        ProjectedLinear(
+            name="linear.projector.v1",
+            summary="Linear probe on the projector's output; of LooC on all its spaces (LooC++).",
+            learning_rates=_RATES,
+        ),
         FewLabels(
             name="fewshot.v1",
             summary="Linear probe on 1 % and 10 % of the labels, five draws each.",
@@ -175,6 +181,12 @@ PROTOCOLS: dict[str, Protocol] = {
             name="segmentation.linear.v1",
             summary="Semantic segmentation by a linear probe of the last map, frozen.",
             learning_rates=_MAP_RATES,
+        ),
+        SegmentationFineTune(
+            name="segmentation.finetune.v1",
+            summary="Semantic segmentation by an FCN head, fine-tuned beside scratch.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
         ),
         Depth(
             name="depth.v1",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from sslbench.data import Dataset
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.place import run_folder
 from sslbench.engine.pretrain import Options, pretrain
@@ -131,25 +133,37 @@ def pretraining_epochs(experiment: Experiment, subject: Subject) -> int:
     return round(passes)
 
 
-def _companion(subject: Subject) -> RunFolder | None:
-    """The finished run of the untrained encoder; None where the subject is one."""
-    experiment = subject.folder.experiment()
+def untrained_beside(
+    folder: RunFolder, *, root: Path, device: str, dataset: Dataset | None = None
+) -> RunFolder | None:
+    """The finished run of `untrained_of`, beside a run; where it is not there it takes a moment.
+
+    Args:
+        dataset: the run's own, where the caller has it.
+    Returns:
+        None where the run is itself an untrained encoder, or has none.
+    Raises:
+        UserError: the run's data are not there.
+    """
+    experiment = folder.experiment()
     if isinstance(experiment.recipe, FixedRecipe) and experiment.scale != _EXTERNAL:
         return None
-    images = subject.folder.summary().get("images", {})
-    return _untrained(untrained_of(experiment, count=images.get("train", 2)), subject)
-
-
-def _untrained(found: Resolved, subject: Subject) -> RunFolder:
-    """Its finished run, which takes a moment where it is not there."""
-    runs = subject.folder.path.parent
-    folder = run_folder(found.experiment, runs=runs, root=subject.root)
-    if folder.status() == "finished":
-        return folder
-    own = subject.folder.summary().get("fingerprint") == subject.dataset.fingerprint
+    images = folder.summary().get("images", {})
+    found = untrained_of(experiment, count=images.get("train", 2))
+    runs = folder.path.parent
+    untrained = run_folder(found.experiment, runs=runs, root=root)
+    if untrained.status() == "finished":
+        return untrained
     return pretrain(
-        found.experiment, provenance=found.provenance, runs=runs, root=subject.root,
-        options=Options(device=str(subject.device), threads=torch.get_num_threads()),
+        found.experiment, provenance=found.provenance, runs=runs, root=root,
+        options=Options(device=device, threads=torch.get_num_threads()), dataset=dataset,
+    )  # fmt: skip
+
+
+def _companion(subject: Subject) -> RunFolder | None:
+    own = subject.folder.summary().get("fingerprint") == subject.dataset.fingerprint
+    return untrained_beside(
+        subject.folder, root=subject.root, device=str(subject.device),
         dataset=subject.dataset if own else None,
     )  # fmt: skip
 

@@ -14,23 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.batch import Batch, Clock
-from sslbench.errors import UserError
+from sslbench.methods.map_views import channels_of_maps
 from sslbench.methods.method import Method, ParameterGroup, StepOutput, parameter_groups
 from sslbench.methods.targets import ema_momentum, ema_update, shuffled
 from sslbench.models import build_encoder, build_head, convert_batch_norm, keep_all_paths
 from sslbench.models.heads import width
 from sslbench.models.map_heads import build_map_head, build_predictor
-from sslbench.models.maps import last_map, map_and_vector, map_shapes
+from sslbench.models.maps import last_map, map_and_vector
 from sslbench.objectives import OBJECTIVES, Given, Objective
 from sslbench.objectives.dense import DENSE_OBJECTIVES, Map
 from sslbench.objectives.objective import LossOutput, detached, parameters
 from sslbench.recipes.base import Spec
 from sslbench.recipes.families import DenseRecipe
 from sslbench.recipes.specs import InstanceBranch
-from sslbench.views.cells import cell_distances, overlapping_share
-
-LEAST_SIDE = 2  # cells of a map
-LEAST_OVERLAP = 0.5  # share of images whose views meet
+from sslbench.views.cells import cell_distances
 
 
 class Seen(NamedTuple):
@@ -106,7 +103,10 @@ class DenseLearning(Method):
         super().__init__()
         self.recipe = recipe
         encoder = build_encoder(recipe.encoder, resolution=resolution)
-        branch, channels = recipe.active_instance, _channels(encoder, recipe, resolution)
+        branch = recipe.active_instance
+        channels = channels_of_maps(
+            encoder, recipe, resolution=resolution, placed=recipe.objective.reads_positions
+        )
         self.encoder = self._normed(encoder)
         self.projector = self._normed(build_map_head(recipe.projector, channels))
         projected = width(self.projector, "out_features")
@@ -226,27 +226,3 @@ class DenseLearning(Method):
 
 def _list(of: Networks) -> list[nn.Module | None]:
     return [of.encoder, of.projector, of.instance_projector]
-
-
-def _channels(encoder: nn.Module, recipe: DenseRecipe, resolution: int) -> int:
-    """Of the encoder's last map. Raises UserError where it, or the views, cannot be used."""
-    shapes = []
-    for name in ("first", "second"):
-        view = getattr(recipe.views, name) or recipe.views.first
-        size = view.size or resolution
-        shape = map_shapes(encoder, resolution=size)[-1]
-        side = round(size / shape.stride)
-        if side < LEAST_SIDE:
-            raise UserError(
-                f"The last map of {type(recipe.encoder).__name__} at {size} pixels has "
-                f"{side}×{side} cells, and cells are what is compared; use larger images, a larger "
-                f"views.{name}.size, or an encoder of a smaller stride."
-            )
-        shapes.append(shape)
-    share = overlapping_share(recipe.views, resolution=resolution)
-    if recipe.objective.reads_positions and share < LEAST_OVERLAP:
-        raise UserError(
-            f"The two views have a part in common in {100 * share:.0f} % of the images, and only "
-            "there can cells be paired; raise the lower bound of views.*.crop.scale."
-        )
-    return shapes[0].channels

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.batch import Batch, Clock, ViewBatch
-from sslbench.methods.method import Method, ParameterGroup, StepOutput, parameter_groups
+from sslbench.methods.method import (
+    Method,
+    ParameterGroup,
+    StepOutput,
+    load_if_alike,
+    parameter_groups,
+)
 from sslbench.methods.targets import TARGETS, Online, ema_update
 from sslbench.models import build_encoder, build_head, convert_batch_norm
 from sslbench.models.heads import width
@@ -136,9 +142,7 @@ class JointEmbedding(Method):
     @torch.no_grad()
     def take_over(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().take_over(networks)
-        own, given = self.projector.state_dict(), networks.get("projector", {})
-        if _shapes(own) == _shapes(given):
-            self.projector.load_state_dict(given)
+        load_if_alike(self.projector, networks.get("projector", {}))
         self.target.restart(self.encoder, self.projector)
 
     def groups(self) -> list[ParameterGroup]:
@@ -184,10 +188,6 @@ class JointEmbedding(Method):
             features |= zip(same, together.chunk(len(same)), strict=True)
         projections: Tensor = self.projector(torch.cat([features[slot] for slot in views]))
         return dict(zip(views, projections.chunk(len(views)), strict=True))  # n×D each
-
-
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in state.items()}
 
 
 def _listed(slots: Mapping[int, Tensor], num_views: int) -> list[Tensor | None]:

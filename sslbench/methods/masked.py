@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sslbench import distributed, streams
 from sslbench.batch import Batch
 from sslbench.errors import UserError
-from sslbench.methods.method import Method, StepOutput
+from sslbench.methods.method import Method, StepOutput, places
 from sslbench.models import build_encoder
 from sslbench.models.decoder import build_decoder
 from sslbench.models.heads import width
@@ -108,7 +108,7 @@ class MaskedModelling(Method):
             side=self.size // self.patch,
             patch=self.patch,
             key=key,
-            samples=_places(count, device),
+            samples=places(count, device),
         )
 
     def _encoded(self, images: Tensor, hidden: Tensor, num_visible: int) -> Tensor:
@@ -127,14 +127,9 @@ class MaskedModelling(Method):
             patches = patchify(batch.views[0].images, self.patch)  # n×L×(3 patch²)
             n, count, numbers = patches.shape
             each = min(count, math.ceil(spec.patches / (self.num_images or 1)))
-            noise = streams.uniform(batch.clock.key, _places(n, patches.device), count)
+            noise = streams.uniform(batch.clock.key, places(n, patches.device), count)
             chosen = noise.argsort(dim=1, stable=True)[:, :each, None].expand(-1, -1, numbers)
             found.append(distributed.gather(patches.gather(1, chosen)).flatten(0, 1))
             if len(found) * len(found[0]) >= spec.patches:
                 break
         return torch.cat(found)[: spec.patches]
-
-
-def _places(count: int, device: torch.device) -> Tensor:
-    """N int64: of this process's images in the global batch."""
-    return distributed.rank() * count + torch.arange(count, device=device)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbench import distributed
 from sslbench.batch import Batch, Clock
 from sslbench.recipes.base import Spec
 
@@ -124,6 +125,18 @@ def parameter_groups(method: nn.Module, *, heads: Mapping[str, Spec]) -> list[Pa
         )
         group.parameters.append((name, parameter))
     return list(groups.values())
+
+
+def places(count: int, device: torch.device) -> Tensor:
+    """N int64: of this process's images in the global batch."""
+    return distributed.rank() * count + torch.arange(count, device=device)
+
+
+def load_if_alike(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state dict of tensors of the same names and shapes; leave the module for another."""
+    own = module.state_dict()
+    if {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in state.items()}:
+        module.load_state_dict(state)
 
 
 def mean_output(outputs: Sequence[StepOutput]) -> StepOutput:

@@ -88,7 +88,9 @@ class NetworkTarget(Target):
     """A second encoder and projector without gradient: a moving average of the online ones, or
     random ones that stay as they are."""
 
-    def __init__(self, spec: EMA | ConstantRandom, online: Online, given: Given) -> None:
+    def __init__(
+        self, spec: EMA | ConstantRandom, online: Online, given: Given | None = None
+    ) -> None:
         super().__init__()
         self.spec, self.shuffle = spec, online.shuffle
         if isinstance(spec, EMA):
@@ -106,9 +108,10 @@ class NetworkTarget(Target):
         self, views: Slots, projections: Slots, wanted: Sequence[int], batch: Batch
     ) -> dict[int, Tensor]:
         given = [slot for slot in wanted if slot in views and slot < 2]  # crops are the student's
-        return {slot: self._keys(views[slot], batch) for slot in given}
+        return {slot: self.keys(views[slot], batch) for slot in given}
 
-    def _keys(self, view: Tensor, batch: Batch) -> Tensor:
+    @torch.no_grad()
+    def keys(self, view: Tensor, batch: Batch) -> Tensor:
         """Projections, n×D."""
         if not self.shuffle:
             return self.projector(self.encoder(view))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench.errors import UserError
-from sslbench.recipes.specs import MLP, Channels, Projector
+from sslbench.recipes.specs import MLP, Channels, Projector, Spaces
 
 
 class Head(nn.Sequential):
@@ -36,7 +40,21 @@ class FirstChannels(nn.Module):
         return features[:, : self.count]
 
 
-def build_head(spec: Projector | None, in_features: int) -> Head:
+class SideBySide(nn.Module):
+    """Heads over the same features: N×in_features to their unit vectors, one behind the other."""
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """In float32 or more, also where the heads are computed in less."""
+        found = [head(features) for head in self.heads]  # N×D each
+        least = torch.promote_types(found[0].dtype, torch.float32)
+        return torch.cat([F.normalize(each.to(least), dim=1) for each in found], dim=1)
+
+
+def build_head(spec: Projector | Spaces | None, in_features: int) -> Head:
     """The head of a spec, initialised as it says in the global generator's state.
 
     Hidden layers are Linear-BN-ReLU ("BN applied to each fully-connected layer", SimSiam,
@@ -45,7 +63,8 @@ def build_head(spec: Projector | None, in_features: int) -> Head:
     std 0.01.
 
     Args:
-        spec: None is the identity, `Channels` a part of it.
+        spec: None is the identity, `Channels` a part of it; `Spaces` has several heads, each with a
+            random start of its own.
         in_features: width of the input.
     Returns:
         N×in_features to N×out_features. With `trainable=False` its parameters need no gradient;
@@ -62,6 +81,9 @@ def build_head(spec: Projector | None, in_features: int) -> Head:
                 f"projector.out to {in_features} or less."
             )
         return Head(FirstChannels(spec.out), out_features=spec.out)
+    if isinstance(spec, Spaces):
+        heads = [_build_mlp(spec.head, in_features) for _ in range(spec.count)]
+        return Head(SideBySide(heads), out_features=sum(head.out_features for head in heads))
     return _build_mlp(spec, in_features)
 
 

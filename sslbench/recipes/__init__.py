@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sslbench.recipes.augmentation_aware import looc
 from sslbench.recipes.baselines import (
     color_histogram,
     raw_pixels,
@@ -29,6 +30,7 @@ from sslbench.recipes.negatives import dcl, dclw, debiased, hcl, moco_ft, moco_r
 from sslbench.recipes.projectors import directclr, simclr_linear_projector, simclr_no_projector
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.redundancy import barlow_twins
+from sslbench.recipes.regions import region, region_objects
 from sslbench.recipes.relational import ressl
 from sslbench.recipes.transformers import (
     byol_vit,
@@ -58,6 +60,7 @@ RECIPES: dict[str, Recipe] = {
         hcl,
         moco_ring,
         moco_ft,
+        looc,
         byol,
         simsiam,
         barlow_twins,
@@ -89,6 +92,8 @@ RECIPES: dict[str, Recipe] = {
         pixpro,
         pixcontrast,
         densecl,
+        region,
+        region_objects,
     )
 }
 

@@ -75,7 +75,7 @@ def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
     Args:
         unsaid: weights that the recipe does not tell of, as of a library's network.
     """
-    views = recipe.views.num_global + recipe.views.num_local
+    views = recipe.views.count
     side = recipe.views.first.size or resolution
     require_memory(
         4 * _copies(recipe) * (num_parameters(recipe) + unsaid)

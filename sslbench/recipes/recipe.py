@@ -20,6 +20,7 @@ from sslbench.recipes.specs import (
     ResNet,
     Schedule,
     Shapes,
+    Spaces,
     Views,
 )
 from sslbench.typed import hints_of, require_name
@@ -37,13 +38,15 @@ class Recipe(Spec, interface=True):
 
     A family says by `needs_labels` that it trains on labels; by `rank_matters` that embeddings of
     few dimensions are a fault, not what is asked for; by `least_std` below which share of 1/sqrt(D)
-    the std of unit embeddings is a collapse; `FORMER` is what a run's digest held of it
+    the std of unit embeddings is a collapse; by `shares_views` that it reads `views.shared`;
+    `FORMER` is what a run's digest held of it
     while all families were one kind with all fields, so that finished runs stay what they are.
     """
 
     needs_labels: ClassVar[bool] = False
     rank_matters: ClassVar[bool] = True
     least_std: ClassVar[float] = 0.1
+    shares_views: ClassVar[bool] = False
     FORMER: ClassVar[Mapping[str, Any] | None] = None
 
     name: str = aside()
@@ -77,15 +80,24 @@ class Recipe(Spec, interface=True):
             self.encoder.trainable or self.epochs == 0,
             f"{type(self.encoder).__name__} has nothing to train; set epochs=0.",
         )
+        self.require(
+            self.shares_views or not self.views.shared,
+            "views.shared adds views that are not read here; set views.shared=[], or take looc.",
+        )
         for where, size in self.views.sizes() if self.epochs > 0 else ():
             self.encoder.require_view(size, where=where)
         if self.start is not None:
             self._validate_start(self.start)
 
     @property
-    def vector_projector(self) -> Projector | None:
+    def vector_projector(self) -> Projector | Spaces | None:
         """The head over one vector an image, which a run keeps beside its encoder."""
         return None
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether it trains on the boxes that annotators drew around objects."""
+        return False
 
     def require_fit(self, resolution: int) -> None:
         """Raise UserError unless images of that side, in pixels, can be trained on."""

@@ -21,6 +21,9 @@ INSTDISC_VIEW = View(
 ALIGN_UNIFORM_VIEW = INSTDISC_VIEW.but(
     crop=Crop(scale=(0.08, 1.0)), order=("crop", "flip", "jitter", "grayscale")
 )
+# Quarter turns as well, all four alike.
+LOOC_VIEW = MOCOV2_VIEW.but(rotate=1.0, order=("crop", "jitter", "grayscale", "blur", "flip",
+                                               "rotate"))  # fmt: skip
 WEAK_VIEW = View(crop=Crop(scale=(0.2, 1.0)), jitter=None, grayscale=0.0, blur=None)
 CROP_FLIP_VIEW = View(crop=Crop(scale=(0.08, 1.0)), jitter=None, grayscale=0.0, blur=None)
 MAE_VIEW = View(crop=Crop(scale=(0.2, 1.0), interpolation="bicubic"),
@@ -67,6 +70,7 @@ PRESETS: dict[str, Views] = {
     ),
     "weak": Views(first=WEAK_VIEW),
     "strong-weak": Views(first=MOCOV2_VIEW, second=WEAK_VIEW),
+    "looc": Views(first=LOOC_VIEW, shared=(("jitter", "grayscale"), ("rotate",))),
     "mae": Views(first=MAE_VIEW, num_global=1),
     "crop-flip": Views(first=CROP_FLIP_VIEW),
     "crop-flip-small": Views(

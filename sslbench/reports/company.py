@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sslbench.data.registry import DATASETS
 from sslbench.reports.display import UNCERTAIN, is_measured, legend, row_label
 from sslbench.tables.metrics import protocol_of
 from sslbench.tables.moved import moved_rows
@@ -63,8 +64,15 @@ def scored_on(table: MeasuredTable) -> dict[ScoredOn, str]:
     return {on: ", ".join(found) for on, found in names.items()}
 
 
+def _side(on: ScoredOn) -> str:
+    """At which resolution; older results, which do not say it, have the runs'."""
+    return f" at {on.resolution} pixels" if on.resolution else " at the runs' resolution"
+
+
 def _data(name: str, num_test: int, chance: float) -> str:
-    return f"{name} ({num_test} test images, chance {chance:.3g} %)"
+    known = DATASETS.get(name)
+    guess = f", chance {chance:.3g} %" if known is None or known.labelled else ""
+    return f"{name} ({num_test} test images{guess})"
 
 
 def company_line(table: MeasuredTable) -> str:
@@ -114,10 +122,10 @@ def notes(table: MeasuredTable) -> list[str]:
     if any(row_label(row) != row.label for row in table.rows):
         out.append(UNCERTAIN)
     if is_measured(table) and (others := scored_on(table)):
-        where = "; ".join(f"{names} on {on.dataset}" for on, names in others.items())
+        where = "; ".join(f"{names} on {on.dataset}{_side(on)}" for on, names in others.items())
         out.append(
             f"Transfer: all runs are trained on {table.dataset}; scored by the training and test "
-            f"images of another set, at the runs' resolution: {where}."
+            f"images of another set: {where}."
         )
     if table.stale and is_measured(table):
         out.append(

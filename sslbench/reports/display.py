@@ -201,13 +201,18 @@ def _shared_prefix(names: list[str]) -> str:
     return shared if sum(name.startswith(f"{shared}: ") for name in names) > 1 else ""
 
 
+def with_unit(name: str, unit: str) -> str:
+    """A column's name with its unit, unless it says an AP already."""
+    return f"{name} ({unit})" if unit and not (unit == "AP" and "AP" in name) else name
+
+
 def _headings(table: MeasuredTable, corner: str) -> Iterator[Heading]:
     parts = {column.key: _parts(table, column) for column in table.columns}
     alone = all(found == ("ours",) for found in parts.values())
     stacked = sum(len(found) > 1 for found in parts.values()) > SPREAD_OUT
     for column in table.columns:
         name = column.name.removeprefix(f"{corner}: ")
-        name = f"{name} ({column.unit})" if column.unit else name
+        name = with_unit(name, column.unit)
         found = parts[column.key]
         for part in ("both",) if stacked and len(found) > 1 else found:
             yield Heading(column=column, part=part, name=name, alone=alone)

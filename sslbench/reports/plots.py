@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sslbench.reports.curves import Series
-from sslbench.reports.display import number, shown_value, table_key
+from sslbench.reports.display import number, shown_value, table_key, with_unit
 from sslbench.tables.results import MeasuredColumn, MeasuredRow, MeasuredTable
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _dots(pairs: list[_Pair], column: MeasuredColumn, *, salt: str) -> str:
     axes.set_yticks(places, [plain(label) for label in labels])
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    name = f"{column.name} ({column.unit})" if column.unit else column.name
+    name = with_unit(column.name, column.unit)
     axes.set_xlabel(plain(textwrap.fill(name, 48)))
     return to_svg(figure, salt)
 

@@ -34,10 +34,17 @@ class Request:
         """The seeds of a row or baseline."""
         return self.seeds[: self.fewer.get(row)]
 
-    @property
-    def trained_on(self) -> Data:
-        """The data set of all runs."""
+    def trained_on(self, table: Table) -> Data:
+        """The data set of a table's runs: its own where it names one."""
+        if table.data is not None:
+            return named_data(table.data, self.scale)
         return self.data or find_scale(self.scale).data
+
+
+def named_data(text: str, scale: str) -> Data:
+    """NAME or NAME:PATH as the scale would use it. Raises UserError."""
+    name, path = name_and_path(text)
+    return find_scale(scale).dataset(name, path=path)
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
     layers: list[Layer] = []
 
     def resolved(*more: Layer) -> Resolved:
-        return resolve(name, scale=request.scale, layers=[*layers, *more], data=request.data,
-                       published_at=table.published_at)  # fmt: skip
+        return resolve(name, scale=request.scale, layers=[*layers, *more],
+                       data=request.trained_on(table), published_at=table.published_at)  # fmt: skip
 
     try:
         scaled = resolved().experiment.recipe
@@ -102,8 +109,9 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
     """The untrained encoder or raw pixels at the table's scale and data, for seed 0. Untrained is
     the encoder of the table's base, with the table's and `--set`'s changes."""
     layers: list[Layer] = []
+    data = request.trained_on(table)
     if name == "untrained":
-        base = resolve(table.base, scale=request.scale, data=request.data).experiment.recipe
+        base = resolve(table.base, scale=request.scale, data=data).experiment.recipe
         changes = [
             ("table's base", {"encoder": base.encoder}),
             (f"table {table.id}", table.set),
@@ -117,20 +125,20 @@ def resolve_baseline(table: Table, name: str, *, request: Request) -> Resolved:
         name,
         scale=request.scale,
         layers=layers,
-        data=request.data,
+        data=data,
         published_at=table.published_at,
     )
 
 
-def scoring_of(column: Column, *, request: Request) -> Scoring | None:
+def scoring_of(table: Table, column: Column, *, request: Request) -> Scoring | None:
     """What a column's score takes: its protocol, and the data set that it names, as the scale has
-    it, brought to the resolution of the runs. None where it shows no score."""
+    it, brought to the resolution of the runs or of the column. None where it shows no score."""
     protocol = protocol_of(column.metric)
     if protocol is None or column.on is None:
         return Scoring(protocol=protocol) if protocol else None
-    name, path = name_and_path(column.on)
-    own = request.trained_on
-    data = find_scale(request.scale).dataset(name, path=path).but(resolution=resolution_of(own))
+    own = request.trained_on(table)
+    side = max(resolution_of(own), column.resolution or 0)
+    data = named_data(column.on, request.scale).but(resolution=side)
     return Scoring(protocol=protocol, data=None if data == own else data)
 
 
@@ -156,7 +164,7 @@ def cells(
         UserError: an unknown row id, a row of another data set, pieces that do not fit, or an
             encoder that has nothing for a column's protocol. A baseline has no such cell.
     """
-    fitting = table.rows_on(request.trained_on.set_name)
+    fitting = table.rows_on(request.trained_on(table).set_name)
     chosen = list(fitting) if rows is None else [table.row(name) for name in rows]
     for row in chosen:
         if row not in fitting:
@@ -190,7 +198,7 @@ def _unfit(column: Column, resolved: Resolved) -> str:
     name = protocol_of(column.metric)
     try:
         if name is not None:
-            PROTOCOLS[name].require_encoder(resolved.experiment.recipe.encoder)
+            PROTOCOLS[name].require_recipe(resolved.experiment.recipe)
     except UserError as error:
         return str(error)
     return ""

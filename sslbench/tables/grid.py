@@ -138,7 +138,7 @@ def plan(
         runs: parent of all run folders.
         root: where data sets lie (their fingerprint is part of a run's name).
         rows: ids of the only rows wanted, each in at least one of the tables.
-        data: in place of the scale's data set.
+        data: in place of the scale's data set; a table that names its own keeps that.
         overrides: `--set` changes, applied to every row that has the field.
         fewer: rows, and baselines, that take only so many of the seeds.
     Raises:
@@ -160,10 +160,10 @@ def plan(
             wanted = tuple(name for name in rows if name in own)
         for place, resolved in cells(table, request=request, rows=wanted):
             item = _collected(found, resolved, table.monitor_points)
-            item.add(place, scoring_of(table.column(place.column), request=request))
+            item.add(place, scoring_of(table, table.column(place.column), request=request))
     items = list(found.values())
     _check_overrides(overrides, items)
-    prints = _fingerprints(items, request, root)
+    prints = _fingerprints(items, root)
     planned = _timed([_planned(item, prints, runs=runs, root=root) for item in items], scale, runs)
     by_place = {place: run for run in planned for place in run.places}
     return Plan(request, tuple(tables), tuple(planned), by_place, prints)
@@ -231,7 +231,12 @@ class _Collected:
     def __init__(self, experiment: Experiment, provenance: Mapping[str, str]) -> None:
         self.experiment, self.provenance = experiment, provenance
         self.places: list[Place] = []
-        self.scorings = {Scoring(protocol=name) for name in DEFAULTS}
+        known = DATASETS.get(experiment.data.set_name)  # what it has; a plugin's may be unknown
+        self.scorings = {
+            Scoring(protocol=name)
+            for name in DEFAULTS
+            if known is None or PROTOCOLS[name].needs <= known.annotations
+        }
         self.monitor_points: int | None = None
 
     def add(self, place: Place, scoring: Scoring | None) -> None:
@@ -261,15 +266,15 @@ def _collected(
     return item
 
 
-def _fingerprints(items: Sequence[_Collected], request: Request, root: Path) -> dict[Data, str]:
+def _fingerprints(items: Sequence[_Collected], root: Path) -> dict[Data, str]:
     """Of every further data set that something is scored on. Raises UserError where one, or the
     runs' own, lacks what a protocol needs, or is not there."""
-    wanted = dict.fromkeys(s for item in items for s in item.ordered())
-    for scoring in wanted:
-        name = (scoring.data or request.trained_on).set_name
+    wanted = [(s, s.data or item.experiment.data) for item in items for s in item.ordered()]
+    for protocol, name in dict.fromkeys((s.protocol, data.set_name) for s, data in wanted):
         if name in DATASETS:
-            require(PROTOCOLS[scoring.protocol], DATASETS[name].possible, dataset=name)
-    return {s.data: fingerprint(s.data, root=root) for s in wanted if s.data is not None}
+            require(PROTOCOLS[protocol], DATASETS[name].possible, dataset=name)
+    others = dict.fromkeys(s.data for s, _ in wanted if s.data is not None)
+    return {data: fingerprint(data, root=root) for data in others}
 
 
 def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: Path) -> PlannedRun:

@@ -58,6 +58,7 @@ def measure(
         [table], scale=scale, seeds=seeds, runs=runs, root=root, data=data, overrides=overrides,
         fewer=fewer,
     )  # fmt: skip
+    trained_on = planned.request.trained_on(table)
     reader = _Reader(table, planned, root)
     rows = fill_derived(table, [reader.row(row) for row in table.rows])
     beside = [reader.baseline(name) for name in baselines(table)]
@@ -69,12 +70,12 @@ def measure(
         setting=dict(table.setting),
         notes=(
             *table.notes,
-            *_stand_in(table, planned.request.trained_on.set_name),
+            *_stand_in(table, trained_on.set_name),
             *reader.sparse_curves(),
             *_pairing(table),
         ),
         scale=scale,
-        chance=_chance(planned.request.trained_on, root),
+        chance=_chance(trained_on, root),
         seeds=planned.request.seeds,
         overrides=dict(overrides or {}),
         columns=tuple(reader.column(column) for column in table.columns),
@@ -92,7 +93,9 @@ class _Reader:
 
     def __init__(self, table: Table, planned: Plan, root: Path) -> None:
         self.table, self.plan, self.root = table, planned, root
-        self.scorings = {c.key: scoring_of(c, request=planned.request) for c in table.columns}
+        self.scorings = {
+            c.key: scoring_of(table, c, request=planned.request) for c in table.columns
+        }
         self.scores: dict[tuple[str, Scoring], Score] = {}
         self.definitions: dict[str, str] = {}
         self.summaries = {run.folder.path.name: run.folder.summary() for run in planned.runs}
@@ -146,6 +149,7 @@ class _Reader:
     def _scored_on(self, data: Data) -> ScoredOn:
         return ScoredOn(
             dataset=data.set_name,
+            resolution=data.resolution,
             fingerprint=self.plan.fingerprints[data],
             num_test=self._num_test(data),
             chance=_chance(data, self.root),
@@ -194,7 +198,7 @@ class _Reader:
                 seeds.append((seed, value if value is not None and math.isfinite(value) else None))
             elif error := self._error(run):
                 errors.append(error)
-            elif self.scorings[column.key] is None and run.finished:
+            elif run.finished:  # and it has no such value
                 without += 1
             else:
                 unfinished += 1
@@ -204,6 +208,8 @@ class _Reader:
             state = "measured" if finite else "diverged"
         elif errors:
             state = "failed"
+        elif without == len(runs):
+            state = "published-only"
         counts = [f"{len(errors)} failed: {errors[0]}"] if errors else []
         counts += [f"{without} of {len(runs)} runs do not say it"] if without else []
         counts += [f"{unfinished} of {len(runs)} seeds not run"] if unfinished else []

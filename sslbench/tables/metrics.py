@@ -26,6 +26,7 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="gflops", unit="GFLOPs", better="lower"),
         Value(key="train_accuracy", unit="%", better="higher"),
         Value(key="contrastive_accuracy", unit="%", better="higher"),
+        Value(key="augmentation_accuracy", unit="%", better="higher"),
         Value(key="contrastive_entropy", unit="nats"),
         Value(key="coupling"),
         Value(key="coupling_variation"),
@@ -45,6 +46,7 @@ RUN_VALUES: dict[str, Value] = {
         Value(key="dense_accuracy", unit="%", better="higher"),
         Value(key="overlap_share", unit="%"),
         Value(key="hidden_share", unit="%"),
+        Value(key="images_with_boxes", unit="%"),
         Value(key="codes_used", unit="%"),
         Value(key="code_perplexity"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sslbench.engine.folder import NUMERICS
 from sslbench.engine.place import folder_name
 from sslbench.errors import UserError
@@ -28,7 +30,8 @@ def moved_rows(measured: MeasuredTable) -> tuple[str, ...]:
     moved: dict[str, None] = {}
     try:
         request = Request(measured.scale, measured.seeds[:1], _data(measured), measured.overrides)
-        for place, resolved in cells(load_table(measured.id), request=request):
+        table = replace(load_table(measured.id), data=None)  # it was measured on the set it says
+        for place, resolved in cells(table, request=request):
             name = folder_name(resolved.experiment, measured.fingerprint)
             cell = runs.get((place.row, place.column))
             if cell is not None and name not in cell.runs:

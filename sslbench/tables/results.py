@@ -92,12 +92,13 @@ class Cell:
 @dataclass(frozen=True, kw_only=True)
 class ScoredOn:
     """The data set of a column's scores, where it is another than the runs'; `chance` is of one
-    guess, in percent."""
+    guess, in percent, `resolution` the side of the images (None in results that do not say it)."""
 
     dataset: str
     fingerprint: str
     num_test: int
     chance: float
+    resolution: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

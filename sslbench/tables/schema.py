@@ -32,7 +32,9 @@ class Column:
     `metric` is "<protocol>:<value>"; None is a published-only column (no protocol of ours gives
     it). `unit` and `better` are those of the metric's value unless the column names its own (a
     difference is in points). `on` names the data set that the protocol judges the runs on
-    ("cifar100", or "folder:PATH") where it is another than theirs: transfer. `recipe` and `set`
+    ("cifar100", or "folder:PATH") where it is another than theirs: transfer. Its images are brought
+    to the runs' resolution, or to `resolution` where that is higher: several objects take more
+    pixels than one. `recipe` and `set`
     make the column's cells runs of their own (`byol` / `simclr` columns, `ep100` / `ep200`
     columns). `derive` shows the metric less the column's best row (`minus_best`), the mean over
     the table's other columns (`row_mean`), or the first column of `of` less the second
@@ -47,6 +49,7 @@ class Column:
     better: Better | None = None
     metric: str | None = None
     on: str | None = None
+    resolution: int | None = None
     recipe: str | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     derive: Derive | None = None
@@ -121,7 +124,9 @@ class Table:
     """A published table, or one of our own (no published values), as runs, columns and claims.
 
     `base` is the recipe of rows that name none; `set` applies to every row (the table's setting
-    where it differs from the recipe; what a row's own recipe lacks is left out). `lecture` says
+    where it differs from the recipe; what a row's own recipe lacks is left out). `data` names the
+    set that the runs are trained on, as `Column.on` does, where it is another than the scale's:
+    dense methods want images of several objects. `lecture` says
     where the lecture shows it, `values_from` where the published values of rows without their own
     `source` were taken from. `chance` is the published setting's chance accuracy in
     percent (None where the table has no published values, or several data sets). `published_at`
@@ -143,6 +148,7 @@ class Table:
     setting: Mapping[str, Any] = field(default_factory=dict)
     base: str
     set: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
     published_at: PublishedAt = "paper"
     chance: float | None = None
     monitor_points: int | None = None
@@ -239,6 +245,8 @@ def _check(table: Table, where: str) -> None:
     if table.monitor_points is not None and table.monitor_points < 1:
         raise UserError(f"{where}: monitor_points {table.monitor_points} must be at least 1.")
     require_name(table.id, f"{where}: id")
+    if table.data is not None:
+        _require_set(table.data, f"{where}: data")
     if not table.columns or not table.rows:
         raise UserError(f"{where}: a table needs a column and a row.")
     _unique([c.key for c in table.columns], f"{where}: column")
@@ -279,16 +287,22 @@ def _check(table: Table, where: str) -> None:
 
 def _check_on(column: Column, where: str) -> None:
     if column.on is None:
+        if column.resolution is not None:
+            raise UserError(f"{where}: column {column.key}: 'resolution' goes with 'on'.")
         return
     if protocol_of(column.metric) is None:
         raise UserError(
             f"{where}: column {column.key}: 'on' is the data set of a score; give the column the "
             "metric of a protocol, such as linear.features.v1:top1."
         )
+    _require_set(column.on, f"{where}: column {column.key}: on")
+
+
+def _require_set(name: str, where: str) -> None:
     try:
-        name_and_path(column.on)
+        name_and_path(name)
     except UserError as error:
-        raise UserError(f"{where}: column {column.key}: on: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def find_cell(table: Table, operand: str) -> tuple[str, str]:

@@ -67,8 +67,9 @@ def execute(job: Job, tell: Tell) -> None:
     for data in dict.fromkeys(scoring.data for scoring in job.scorings):
         protocols = [scoring.protocol for scoring in job.scorings if scoring.data == data]
         own = dataset if data is None else None
-        evaluate(folder, protocols, data=data, root=root, device=device, dataset=own,
-                 progress=progress)  # fmt: skip
+        side = None if data is None else data.resolution
+        evaluate(folder, protocols, data=data, resolution=side, root=root, device=device,
+                 dataset=own, progress=progress)  # fmt: skip
 
 
 def attempt_text(text: str, tell: Tell) -> bool:

@@ -3,7 +3,7 @@
 `OPS` is the index: the operation that each name in `View.order` runs.
 """
 
-from sslbench.views.augmenter import Augmenter, normalize
+from sslbench.views.augmenter import Augmenter, list_views, normalize
 from sslbench.views.pipeline import OPS
 
-__all__ = ["OPS", "Augmenter", "normalize"]
+__all__ = ["OPS", "Augmenter", "list_views", "normalize"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sslbench.batch import ViewBatch
 from sslbench.recipes.specs import View, Views
 from sslbench.views.geometry import full_boxes
-from sslbench.views.pipeline import Draws, Frame, Pipeline
+from sslbench.views.pipeline import Draws, Frame, Pipeline, Source
 
 _VIEW_KEY = 0xD1342543DE82EF95  # odd; the distance between the streams of neighbouring views
 
@@ -40,6 +40,7 @@ class Augmenter:
     ) -> None:  # fmt: skip
         self._mean, self._std, self._compile = tuple(mean), tuple(std), compile
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._shared = views.shared
         kinds = list_views(views)
         # Views of a kind are rendered together.
         self._indices = {view: [i for i, v in enumerate(kinds) if v == view] for view in kinds}
@@ -52,7 +53,7 @@ class Augmenter:
         self._renders = {view: self._build(each) for view, each in self._pipelines.items()}
 
     def __call__(self, images: Tensor, *, key: int, samples: Tensor) -> list[ViewBatch]:
-        """The views of each image, in the order first, second, locals.
+        """The views of each image, in the order first, second, shared, locals.
 
         Args:
             images: N×3×H×W uint8.
@@ -65,15 +66,23 @@ class Augmenter:
                 images = to_unit(images)  # once for all views; compiled code converts as it reads
             scale, shift = self._normalization(images.device)
             # Drawn outside the compiled code, which would be compiled anew for every key.
-            shared = self._common.draw([view_key(key, 0)], samples) if self._common else None
+            common = [Source(view_key(key, 0))]
+            shared = self._common.draw(common, samples) if self._common else None
             batches: dict[int, ViewBatch] = {}
             for view, indices in self._indices.items():
-                keys = [view_key(key, index + 1) for index in indices]
-                draws = self._pipelines[view].draw(keys, samples)
+                sources = [self._source(key, index) for index in indices]
+                draws = self._pipelines[view].draw(sources, samples)
                 frame = self._renders[view](images, shared, draws, scale, shift)
                 parts = zip(*(part.chunk(len(indices)) for part in frame), strict=True)
                 batches |= zip(indices, (ViewBatch(*part) for part in parts), strict=True)
             return [batches[index] for index in range(len(batches))]
+
+    def _source(self, key: int, index: int) -> Source:
+        """Of the view in that place: those behind the second share with the first."""
+        own, place = view_key(key, index + 1), index - 2
+        if not 0 <= place < len(self._shared):
+            return Source(own)
+        return Source(own, self._shared[place], view_key(key, 1))
 
     def _normalization(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Kept per device, so that no step copies from the host."""
@@ -112,10 +121,11 @@ _ISOLATED: dict[str, Any] = {
 
 
 def list_views(views: Views) -> list[View]:
-    """The views of an image in order: first, second, locals."""
+    """The views of an image in order: first, second, shared, locals."""
     chosen = [views.first]
     if views.num_global == 2:
         chosen.append(views.second or views.first)
+    chosen += [views.first] * len(views.shared)
     if views.local is not None:
         chosen += [views.local] * views.num_local
     return chosen

@@ -79,6 +79,15 @@ class Draws(NamedTuple):
         return self.uniforms[:, COLUMNS[op].start] < probability
 
 
+class Source(NamedTuple):
+    """Where a view's draws come from: the stream of its `key`; of the operations `shared`, the
+    stream of another view, `of`."""
+
+    key: int
+    shared: tuple[Op, ...] = ()
+    of: int = 0
+
+
 class Pipeline:
     """The operations of one view. Called on a frame, it gives the view's frame, not normalised.
 
@@ -97,13 +106,14 @@ class Pipeline:
         self.view, self.side, self.mean = view, view.size or side, mean
         self.steps, self.flip_with_crop = plan(view)
 
-    def draw(self, keys: Sequence[int], samples: Tensor) -> Draws:
-        """All random numbers of the L views with these keys, for N samples."""
+    def draw(self, sources: Sequence[Source], samples: Tensor) -> Draws:
+        """All random numbers of L views from these sources, for N samples."""
         noise = None
         if "noise" in self.steps:
             size = 3 * self.side**2
+            keys = [s.of if "noise" in s.shared else s.key for s in sources]
             noise = torch.cat([streams.normal(k ^ _NOISE_KEY, samples, size) for k in keys])
-        return Draws(torch.cat([streams.uniform(k, samples, NUM_COLUMNS) for k in keys]), noise)
+        return Draws(torch.cat([_uniforms(source, samples) for source in sources]), noise)
 
     def __call__(self, frame: Frame, draws: Draws) -> Frame:
         # A crop that comes first takes all L views from one image; any other step needs copies.
@@ -114,29 +124,12 @@ class Pipeline:
         return frame
 
 
-def active(view: View) -> frozenset[Op]:
-    """The operations that can change an image."""
-    probability: dict[Op, float] = {
-        "crop": 0.0 if view.crop is None else 1.0,
-        "flip": view.flip,
-        "jitter": 0.0 if view.jitter is None else view.jitter.probability,
-        "grayscale": view.grayscale,
-        "blur": 0.0 if view.blur is None else view.blur.probability,
-        "solarize": view.solarize,
-        "cutout": view.cutout,
-        "rotate": view.rotate,
-        "noise": view.noise,
-        "sobel": view.sobel,
-    }
-    return frozenset(op for op, p in probability.items() if p > 0)
-
-
 def plan(view: View) -> tuple[tuple[Op, ...], bool]:
     """The steps in order, and whether the crop's resampling flips as well.
 
     "crop" is always a step: without one it comes first and brings the image to the view's side.
     """
-    wanted = active(view)
+    wanted = view.active()
     unordered = sorted(wanted - set(view.order))
     if unordered:
         raise UserError(f"The view uses {unordered[0]} but its order does not name it; "
@@ -151,6 +144,16 @@ def plan(view: View) -> tuple[tuple[Op, ...], bool]:
     if joined:
         steps.remove("flip")
     return tuple(steps), joined
+
+
+def _uniforms(source: Source, samples: Tensor) -> Tensor:
+    """N×NUM_COLUMNS in [0, 1)."""
+    uniforms = streams.uniform(source.key, samples, NUM_COLUMNS)
+    if source.shared:
+        others = streams.uniform(source.of, samples, NUM_COLUMNS)
+        for op in source.shared:
+            uniforms[:, COLUMNS[op]] = others[:, COLUMNS[op]]
+    return uniforms
 
 
 def _crop(pipeline: Pipeline, frame: Frame, draws: Draws) -> Frame:

@@ -20,7 +20,15 @@ from sslbench.engine.trainer import Trainer
 from tests.tiny import DATA, TRAINED, tiny
 
 ROOT = Path(__file__).parents[2]
-SHARED = {"queue", "bank", "partition", "memory", "centre", "centres"}  # what all processes hold
+SHARED = {
+    "queue",
+    "queues",
+    "bank",
+    "partition",
+    "memory",
+    "centre",
+    "centres",
+}  # what all processes hold
 
 
 def trace(recipe: str) -> dict[str, object]:

@@ -17,7 +17,6 @@ from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.finetune_kinds import Tuned
 from sslbench.evaluation.protocols import KNN, PROTOCOLS, FewLabels, Linear, TokenLinear
 from sslbench.evaluation.scores import Score, load_score
-from sslbench.evaluation.transfer import transfer
 from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA
@@ -167,15 +166,6 @@ def test_another_version_of_a_data_set_does_not_take_its_place(run: RunFolder) -
     assert own.fingerprint != other.fingerprint
     assert load_score(run.score_path("shapes", "knn.v1")) == own
     assert load_score(run.score_path(f"shapes-{other.fingerprint[:12]}", "knn.v1")) == other
-
-
-def test_transfer_brings_every_set_to_the_resolution_of_the_run(run: RunFolder) -> None:
-    sets = [DATA.but(seed=1, resolution=32), DATA.but(seed=2, num_classes=4)]
-    found = transfer(run, sets, ["knn"], root=root_of(run))
-    assert list(found) == ["shapes", "shapes #2"]
-    expected = load(DATA.but(seed=1), root=root_of(run)).fingerprint
-    assert found["shapes"]["knn.v1"].fingerprint == expected
-    assert "top5" not in found["shapes #2"]["knn.v1"].values
 
 
 def test_an_unfinished_run_is_refused(run: RunFolder) -> None:

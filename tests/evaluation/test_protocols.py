@@ -84,12 +84,18 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("linear.class-token.v1", "a5e8aba0a5a0"),
         ("linear.mean-token.v1", "a869ea18b32e"),
         ("linear.last-blocks.v1", "a6c27e2cbb80"),
+        ("linear.projector.v1", "d59aee34ba70"),
         ("fewshot.v1", "55d85f877272"),
         ("fewshot.finetune.v1", "9eee66cd2aa7"),
         ("geometry.v1", "8116e4819957"),
         ("finetune.v1", "af9a8090d323"),
         ("finetune.mixed.v1", "e94f29453253"),
         ("finetune.partial.v1", "625ffa2499f8"),
+        ("segmentation.linear.v1", "5b79a8feac04"),
+        ("segmentation.finetune.v1", "de1a0e6c65bd"),
+        ("depth.v1", "fe6139742d85"),
+        ("depth.previous.v1", "c6d695765ad5"),
+        ("multilabel.svm.v1", "92317ec1accd"),
     ],
 )
 def test_published_definitions_stay_as_they_are(name: str, definition: str) -> None:

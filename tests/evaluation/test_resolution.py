@@ -13,7 +13,7 @@ from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.subject import loaded_encoder
-from sslbench.evaluation.transfer import transfer
+from sslbench.evaluation.transfer import Goal, transfer
 from sslbench.recipes.specs import ViT
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA, tiny
@@ -35,10 +35,8 @@ def test_a_set_is_seen_at_the_side_that_is_asked_for(tmp_path: Path) -> None:
     sides = [evaluate(run, ["knn"], resolution=side, root=tmp_path)["knn.v1"].inputs["resolution"]
              for side in (None, 16, 24)]  # fmt: skip
     assert sides == [16, 16, 24]
-    (score,) = transfer(
-        run, [DATA.but(seed=3)], ["knn"], resolution=24, root=tmp_path
-    )["shapes"].values()  # fmt: skip
-    assert score.inputs["resolution"] == 24
+    found = transfer(run, [Goal(DATA.but(seed=3), ("knn",))], resolution=24, root=tmp_path)
+    assert [line.score.inputs["resolution"] for line in found.lines] == [24] * len(found.lines)
     own = sslbench.open_run(run.path, root=tmp_path)
     assert own.evaluate("knn", resolution=24)["knn"].inputs["resolution"] == 24
     assert len(list((run.path / "scores").iterdir())) == 3  # each side is a set of its own

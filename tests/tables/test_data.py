@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sslbench.recipes.resolve import find_scale, resolve
@@ -215,3 +217,28 @@ def test_the_grid_of_alignment_and_uniformity_splits_batch_norm_in_four() -> Non
         for place, made in cells(table, request=Request(scale, (0,))):
             if place.row in {row.id for row in table.rows}:
                 assert made.experiment.recipe.batch_norm.splits == 4
+
+
+@pytest.mark.parametrize("dataset", ["shapes", "cifar10"])
+def test_simsiams_optimal_setting_goes_with_the_base_that_a_small_scale_has(dataset: str) -> None:
+    """Its study moves, and what stands for the published pair must move with it."""
+    table = TABLES["simsiam-transfer"]
+    for scale in ("smoke", "laptop", "desktop"):
+        request = Request(scale, (0,), data=find_scale(scale).dataset(dataset))
+        base, optimal = (
+            resolve_cell(table, table.row(row), table.column("det_ap"), request=request)
+            for row in ("simsiam-base", "simsiam-optimal")
+        )
+        a, b = base.experiment.recipe.optimizer, optimal.experiment.recipe.optimizer
+        assert (b.lr, b.weight_decay) == (a.lr, pytest.approx(a.weight_decay / 10))
+
+
+def test_detection_is_judged_where_the_objects_are_and_printed_as_published() -> None:
+    """Columns of VOC, COCO, ADE20K and NYU have no values of ours; ours are of scenes."""
+    for table in TABLES.values():
+        for column in table.columns:
+            if re.match(r"(VOC|COCO|NYU|Places|iNat|mIoU ViT|AP (box|mask) ViT)", column.name):
+                assert column.metric is None, f"{table.id}: {column.name}"
+            if column.name.startswith("scenes"):
+                assert "scenes" in (column.on, table.data), f"{table.id}: {column.name}"
+                assert not any(column.key in row.paper for row in table.rows)

@@ -26,7 +26,7 @@ def differing(table: Table, scale: str) -> set[str]:
     request = Request(scale, (0,))
     leaves: list[dict[str, Any]] = [
         dict(resolve_cell(table, row, column, request=request).experiment.recipe.leaves())
-        for row in table.rows_on(request.trained_on.set_name)
+        for row in table.rows_on(request.trained_on(table).set_name)
         for column in measured_columns(table, row)
     ]
     names = {name for one in leaves for name in one} - set(ALIKE)

@@ -175,7 +175,8 @@ def test_each_part_of_moco_v2_has_its_own_verdict() -> None:
 def test_every_row_of_moco_is_above_supervised_in_detection() -> None:
     (claim,) = (c for c in load_table("moco-v2-ablation").claims if c.id.startswith("moco-beats"))
     rows = {row.id for row in load_table("moco-v2-ablation").rows} - {"supervised"}
-    assert claim.operands() == {f"{row}.voc_ap" for row in (*rows, "supervised")}
+    named = {f"{row}.{key}" for row in (*rows, "supervised") for key in ("voc_ap", "det_ap")}
+    assert claim.operands() == named
 
 
 def test_hard_negatives_are_compared_with_debiased_sampling() -> None:

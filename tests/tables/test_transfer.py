@@ -91,6 +91,17 @@ def test_a_claim_of_such_a_column_is_judged_by_its_own_chance(
     assert [claim.ours for claim in result.claims] == ["held", "not held"]  # 11 of 10, 5.5 of 1
 
 
+def test_a_score_without_the_value_is_no_lack(places: Places, fake: list[str]) -> None:
+    """An untrained encoder has no longer scratch, say: nothing is left to measure."""
+    column = {"key": "spread", "metric": "fewshot.v1:spread_1"}
+    table = table_of(column)
+    run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
+    result = measure(table, scale="smoke", seeds=1, **places)
+    cell = result.cell("baseline", "spread")
+    assert (cell.state, cell.note) == ("published-only", "1 of 1 runs do not say it")
+    assert result.complete
+
+
 def test_what_is_kept_says_the_set_of_each_value_and_reads_back(
     table: Table, places: Places, fake: list[str], tmp_path: Path
 ) -> None:
@@ -203,3 +214,15 @@ def test_a_grid_trains_on_one_set_and_scores_on_two(
     assert (score["inputs"]["resolution"], score["num_train"]) == (16, 60)
     assert result.cell("raw-pixels", "cifar100").values[0] > 90  # the colours tell
     assert not plan([table], **request).todo
+
+
+def test_a_column_may_ask_for_larger_images_and_never_for_smaller(places: Places) -> None:
+    columns = [
+        {"key": "large", "on": "cifar100", "resolution": 64},
+        {"key": "small", "on": "cifar100", "resolution": 8},
+    ]
+    found = plan([table_of(*columns)], scale="smoke", seeds=1, **places)
+    sides = {s.data.resolution for item in found.runs for s in item.scorings if s.data}
+    assert sides == {64, SMOKE.data.resolution}
+    with pytest.raises(UserError, match="column x: 'resolution' goes with 'on'"):
+        table_of({"key": "x", "resolution": 64})

@@ -12,7 +12,7 @@ from sslbench.recipes.views import PRESETS
 from sslbench.views import OPS, Augmenter, normalize
 from sslbench.views.augmenter import view_key
 from sslbench.views.geometry import full_boxes
-from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, active, plan
+from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, Source, plan
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 NOTHING = View(crop=None, flip=0.0, jitter=None, grayscale=0.0, blur=None)
@@ -48,7 +48,8 @@ def pixels(view: View, images: torch.Tensor, **options) -> torch.Tensor:
 def test_every_preset_gives_views_of_its_sizes(name):
     views = PRESETS[name]
     batches = augment(views, photos(3))
-    sizes = [views.first.size or 24] * views.num_global + [96] * views.num_local
+    num_large = views.num_global + len(views.shared)
+    sizes = [views.first.size or 24] * num_large + [96] * views.num_local
     assert [tuple(batch.images.shape) for batch in batches] == [(3, 3, s, s) for s in sizes]
     for batch in batches:
         assert batch.images.dtype == torch.float32
@@ -98,7 +99,7 @@ def test_switched_off_operations_leave_the_normalised_image():
     assert batch.box.tolist() == [[0.0, 0.0, 24.0, 24.0]] * 6
     assert not batch.flipped.any()
     zero = NOTHING.but(jitter=Jitter(probability=0.0), blur=Blur(probability=0.0))
-    assert active(zero) == frozenset()
+    assert zero.active() == frozenset()
 
 
 def test_normalize_is_less_the_mean_over_the_deviation():
@@ -214,8 +215,8 @@ def test_views_of_a_kind_made_together_are_those_made_alone(view, common):
         frame = Frame(images / 255, full_boxes(images), torch.zeros(6, dtype=torch.bool))
         if common is not None:
             crop = Pipeline(common, side=24, mean=MEAN)
-            frame = crop(frame, crop.draw([view_key(7, 0)], samples))
-        alone = pipeline(frame, pipeline.draw([view_key(7, index)], samples))
+            frame = crop(frame, crop.draw([Source(view_key(7, 0))], samples))
+        alone = pipeline(frame, pipeline.draw([Source(view_key(7, index))], samples))
         expected = (alone.images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
             3, 1, 1
         )

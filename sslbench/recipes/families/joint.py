@@ -45,11 +45,7 @@ class JointRecipe(Recipe):
     def validate(self) -> None:
         super().validate()
         for path, queue in self.objective.queue_lengths.items():
-            self.require(
-                queue % self.batch_size == 0,
-                f"the queue ({queue}) must be a multiple of the batch ({self.batch_size}); "
-                f"try objective.{path}={max(1, queue // self.batch_size) * self.batch_size}.",
-            )
+            require_queue(self, queue, f"objective.{path}")
         require_splits(self, self.batch_norm)
         self._validate_bank()
         self._validate_prototypes()
@@ -104,6 +100,16 @@ class JointRecipe(Recipe):
     @classmethod
     def is_former(cls, data: Mapping[str, Any]) -> bool:
         return bool(kind_of(data.get("objective")) != "CrossEntropy")
+
+
+def require_queue(recipe: Recipe, queue: int, path: str) -> None:
+    """Raise UserError unless whole batches fill a queue of that length."""
+    batch = recipe.batch_size
+    recipe.require(
+        queue % batch == 0,
+        f"the queue ({queue}) must be a multiple of the batch ({batch}); "
+        f"try {path}={max(1, queue // batch) * batch}.",
+    )
 
 
 def require_splits(recipe: Recipe, batch_norm: BatchNorm) -> None:

@@ -13,6 +13,7 @@ from sslbench.recipes.specs.clustering import (
 from sslbench.recipes.specs.contrastive import (
     FeatureTransformation,
     InfoNCE,
+    LeaveOneOut,
     NoiseContrastive,
     Ring,
     SimpleContrast,
@@ -47,7 +48,14 @@ from sslbench.recipes.specs.masking import (
     PrincipalComponents,
     Reconstruction,
 )
-from sslbench.recipes.specs.networks import MLP, BatchNorm, Channels, Projector, Prototypes
+from sslbench.recipes.specs.networks import (
+    MLP,
+    BatchNorm,
+    Channels,
+    Projector,
+    Prototypes,
+    Spaces,
+)
 from sslbench.recipes.specs.objective import ObjectiveSpec
 from sslbench.recipes.specs.objectives import (
     AlignUniform,
@@ -66,6 +74,7 @@ from sslbench.recipes.specs.optimization import (
     Schedule,
     Steps,
 )
+from sslbench.recipes.specs.regions import RegionConsistency
 from sslbench.recipes.specs.targets import EMA, ConstantRandom, MemoryBank, Shared, TargetSpec
 from sslbench.recipes.specs.views import Blur, Crop, Jitter, Op, View, Views
 
@@ -105,6 +114,7 @@ __all__ = [
     "InstanceBranch",
     "Jitter",
     "KMeans",
+    "LeaveOneOut",
     "LibraryEncoder",
     "MapHead",
     "Mask",
@@ -125,6 +135,7 @@ __all__ = [
     "Prototypes",
     "RawPixels",
     "Reconstruction",
+    "RegionConsistency",
     "Relational",
     "ResNet",
     "Ring",
@@ -135,6 +146,7 @@ __all__ = [
     "SimpleContrast",
     "Sinkhorn",
     "SmallAlexNet",
+    "Spaces",
     "Steps",
     "TargetSpec",
     "Timm",

@@ -162,6 +162,26 @@ class InfoNCE(ObjectiveSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeaveOneOut(Spec):
+    """LooC: InfoNCE with a queue in each of several spaces, averaged over them.
+
+    Space 0 tells images apart whatever was done to them. Space i is also to tell the key that
+    shares augmentation i with the query (`views.shared`) from the image's other keys.
+    """
+
+    temperature: float = 0.2
+    queue: int = 65536
+
+    def check(self) -> None:
+        self.require(self.temperature > 0, "temperature must be > 0.")
+        self.require(self.queue >= 1, "queue must be >= 1.")
+
+    def cause(self, *, complete: bool) -> str:
+        """Why embeddings may have collapsed, as a sentence; see `ObjectiveSpec.cause`."""
+        return apart(f"temperature {self.temperature:g}", complete=complete)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimpleContrast(ObjectiveSpec):
     """-s_ii + weight * mean_j s_ij over the memory bank, times `scale`: no hardness at all.
 

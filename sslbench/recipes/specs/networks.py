@@ -56,6 +56,18 @@ class Channels(Spec):
         self.require(self.out >= 1, "out must be >= 1.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spaces(Spec):
+    """`count` heads of one form side by side, each to an embedding space of its own: their unit
+    vectors, one behind the other."""
+
+    head: MLP
+    count: int
+
+    def check(self) -> None:
+        self.require(self.count >= 1, "count must be >= 1.")
+
+
 Projector = MLP | Channels
 
 

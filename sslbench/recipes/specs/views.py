@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sslbench.recipes.base import Spec
+from sslbench.recipes.base import Spec, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,22 @@ class View(Spec):
         self.require(self.size is None or self.size >= 1, "size must be >= 1.")
         self.require(len(set(self.order)) == len(self.order), "order names an operation twice.")
 
+    def active(self) -> frozenset[Op]:
+        """The operations that can change an image."""
+        probability: dict[Op, float] = {
+            "crop": 0.0 if self.crop is None else 1.0,
+            "flip": self.flip,
+            "jitter": 0.0 if self.jitter is None else self.jitter.probability,
+            "grayscale": self.grayscale,
+            "blur": 0.0 if self.blur is None else self.blur.probability,
+            "solarize": self.solarize,
+            "cutout": self.cutout,
+            "rotate": self.rotate,
+            "noise": self.noise,
+            "sobel": self.sobel,
+        }
+        return frozenset(op for op, p in probability.items() if p > 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Views(Spec):
@@ -95,6 +111,9 @@ class Views(Spec):
 
     `common`, if given, is one crop shared by both views before their own pipelines (the setting
     of SimCLR's augmentation grid).
+
+    Each entry of `shared` adds a view of the kind of `first`, after the two: the operations that it
+    names have the parameters that they have in the first view, all others their own (LooC's keys).
     """
 
     first: View = View()
@@ -103,12 +122,35 @@ class Views(Spec):
     local: View | None = None
     num_local: int = 0
     common: View | None = None
+    shared: tuple[tuple[Op, ...], ...] = later(())
+
+    @property
+    def count(self) -> int:
+        """How many views of an image are drawn."""
+        return self.num_global + len(self.shared) + self.num_local
 
     def check(self) -> None:
         self.require(self.num_global in (1, 2), "num_global must be 1 or 2.")
         self.require(self.num_global == 2 or self.second is None, "one view has no second.")
         self.require(self.num_local >= 0, "num_local must be >= 0.")
         self.require(self.num_local == 0 or self.local is not None, "num_local needs a local view.")
+        if self.shared:
+            self._check_shared()
+
+    def _check_shared(self) -> None:
+        self.require(
+            self.second is None and self.num_global == 2,
+            "shared takes parameters from one view to others of its kind; set second=null and "
+            "num_global=2.",
+        )
+        for ops in self.shared:
+            self.require(len(ops) > 0, "shared has an entry without operations; leave it out.")
+            for op in ops:
+                self.require(
+                    op in self.first.active(),
+                    f"shared names {op}, which the first view does not use; switch it on "
+                    f"(views.first.{op}), or leave it out of shared.",
+                )
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Path and side in pixels of every view that is drawn and has a side of its own."""
