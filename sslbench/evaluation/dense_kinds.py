@@ -61,3 +61,34 @@ class SegmentationLinear(MapProbe):
     checker: ClassVar = "sslbench.evaluation.segmentation:check"
 
     choice: str = "mIoU, then cross-entropy, then the lower rate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth(MapProbe):
+    """Depth of every pixel from a frozen map: softplus of the 1×1 convolution, by L1.
+
+    Depth is learned in units of the median depth of the training pixels, and training starts at
+    that depth everywhere, so that the same rates fit metres and half image sides. The loss is the
+    mean absolute error, whose best constant is that median: the probe and the constant beside it
+    (`median_...`) are then judged by one loss. Pixels whose depth is not known (NaN) are neither
+    learned nor counted. Measures are over all test pixels together: `abs_rel`, the mean of
+    |d - d*| / d*; `rmse`, `mse`; `delta1`, the share where max(d / d*, d* / d) < 1.25.
+    Source: the measures of Eigen et al. 2014, arXiv:1406.2283, Sec. 4.1. Their loss is a
+    scale-invariant one of logarithms; a frozen linear probe of one camera has no scale to be
+    invariant to.
+    """
+
+    needs: ClassVar = frozenset({"depth"})
+    values: ClassVar = (
+        Value(key="abs_rel", better="lower"),
+        Value(key="rmse", better="lower"),
+        Value(key="mse", better="lower"),
+        Value(key="delta1", unit="%", better="higher"),
+        Value(key="median_abs_rel", better="lower"),
+        Value(key="median_mse", better="lower"),
+        Value(key="median_delta1", unit="%", better="higher"),
+    )
+    runner: ClassVar = "sslbench.evaluation.depth:run"
+    checker: ClassVar = "sslbench.evaluation.depth:check"
+
+    choice: str = "AbsRel, then L1, then the lower rate"

@@ -12,12 +12,13 @@ from typing import ClassVar
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
-from sslbench.evaluation.dense_kinds import SegmentationLinear
+from sslbench.evaluation.dense_kinds import Depth, SegmentationLinear
 from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, PartialFineTune
 from sslbench.evaluation.linear_kinds import AugmentedLinear as AugmentedLinear
 from sslbench.evaluation.linear_kinds import FewLabels as FewLabels
 from sslbench.evaluation.linear_kinds import Linear as Linear
 from sslbench.evaluation.linear_kinds import TokenLinear as TokenLinear
+from sslbench.evaluation.multilabel_kinds import MultilabelSVM
 from sslbench.evaluation.protocol import POINTS as POINTS
 from sslbench.evaluation.protocol import TOP1 as TOP1
 from sslbench.evaluation.protocol import TOP5 as TOP5
@@ -156,6 +157,21 @@ PROTOCOLS: dict[str, Protocol] = {
             name="segmentation.linear.v1",
             summary="Semantic segmentation by a linear probe of the last map, frozen.",
             learning_rates=_MAP_RATES,
+        ),
+        Depth(
+            name="depth.v1",
+            summary="Depth by a linear probe of the last map, frozen.",
+            learning_rates=_MAP_RATES,
+        ),
+        Depth(
+            name="depth.previous.v1",
+            summary="The same on the map before it.",
+            learning_rates=_MAP_RATES,
+            level="previous",
+        ),
+        MultilabelSVM(
+            name="multilabel.svm.v1",
+            summary="A linear SVM for each class, its cost chosen by cross-validation, as on VOC.",
         ),
     )
 }
