@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from sslbench.evaluation.linear_kinds import Linear
 from sslbench.evaluation.protocol import Protocol, Value
 from sslbench.evaluation.scores import Score
-from sslbench.recipes.specs import ColorHistogram, EncoderSpec
+from sslbench.recipes.specs import ColorHistogram, EncoderSpec, RawPixels
 
 LONGER = 3  # times the iterations of the longer scratch
 MIOU = Value(key="miou", unit="%", better="higher")
@@ -42,6 +42,11 @@ class MapProbe(Linear):
             not isinstance(encoder, ColorHistogram),
             f"{self.name} reads maps of the encoder, and a histogram has none; use RawPixels as "
             "the baseline.",
+        )
+        encoder.require(
+            self.level == "last" or not isinstance(encoder, RawPixels),
+            f"{self.name} reads the map before the last one, and pixels are one map alone; use "
+            "depth.v1.",
         )
 
 
@@ -120,8 +125,8 @@ class SegmentationFineTune(Protocol):
     start of the same seed; `scratch_long` trains that `LONGER` times as long, with `scratch`'s
     settings. `gain` and `gain_long` are miou less these. An untrained encoder is its own scratch
     and has no longer one.
-    Source: Long et al. 2015 (FCN); the head: He et al. 2020 (MoCo), App. B, on VOC; longer scratch:
-    He et al. 2019.
+    Source: Long et al. 2015 (FCN); the head: He et al. 2020 (MoCo), on VOC; longer scratch: He et
+    al. 2019.
     """
 
     needs: ClassVar = frozenset({"semantic"})

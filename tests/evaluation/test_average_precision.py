@@ -47,7 +47,7 @@ def test_interpolated_it_is_the_envelope_of_the_voc_kit() -> None:
         scores = torch.randn(40, generator=generator)
         positive = torch.rand(40, generator=generator) < 0.3
         hits, points = 0, [(0.0, 0.0)]
-        for seen, row in enumerate(scores.argsort(descending=True).tolist(), start=1):
+        for seen, row in enumerate(scores.argsort(descending=True).tolist(), 1):
             hits += bool(positive[row])
             points.append((hits / int(positive.sum()), hits / seen))
         points.append((1.0, 0.0))
