@@ -7,6 +7,7 @@ and seed, so that all runs that share these share its fits.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from sslbench.engine.place import run_folder
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.finetune_kinds import Tuned
+from sslbench.evaluation.protocol import Protocol
 from sslbench.evaluation.scores import Score
 from sslbench.evaluation.subject import Subject
 from sslbench.recipes.families import FixedRecipe
@@ -35,11 +37,10 @@ def scratch(protocol: Tuned, subject: Subject) -> dict[str, float] | None:
     Raises:
         Interrupted, UserError: as `evaluate`.
     """
-    experiment = subject.folder.experiment()
-    if isinstance(experiment.recipe, FixedRecipe) and experiment.scale != _EXTERNAL:
+    folder = _companion(subject)
+    if folder is None:
         return None
-    images = subject.folder.summary().get("images", {})
-    folder = _untrained(untrained_of(experiment, count=images.get("train", 2)), subject)
+    experiment = subject.folder.experiment()
     found = _score(folder, protocol, subject)
     values = {"scratch": float(found.values["top1"])}
     if extra := pretraining_epochs(experiment, subject):
@@ -52,6 +53,42 @@ def scratch(protocol: Tuned, subject: Subject) -> dict[str, float] | None:
         )
         values["scratch_total"] = float(_score(folder, longer, subject).values["top1"])
     return values
+
+
+def scratch_scores(
+    protocol: Protocol, longer: Callable[[Score], Protocol], subject: Subject
+) -> tuple[Score, Score] | None:
+    """Of the same network from its random start: its score, and that of a longer training.
+
+    Args:
+        longer: the protocol of the second, made of the first: with its settings.
+    Returns:
+        None where the run is itself an untrained encoder.
+    Raises:
+        Interrupted, UserError: as `evaluate`.
+    """
+    folder = _companion(subject)
+    if folder is None:
+        return None
+    found = _score(folder, protocol, subject)
+    return found, _score(folder, longer(found), subject)
+
+
+def over_scratch(
+    values: Mapping[str, float], key: str, found: tuple[Score, Score] | None
+) -> dict[str, float]:
+    """`scratch` and `scratch_long`, one value of both scores, and `gain` and `gain_long` over them.
+
+    Args:
+        values: the run's own.
+        found: by `scratch_scores`; None of an untrained encoder, which is its own scratch and has
+            no longer one.
+    """
+    if found is None:
+        return {"scratch": values[key], "gain": 0.0}
+    equal, longer = (float(score.values[key]) for score in found)
+    return {"scratch": equal, "scratch_long": longer,
+            "gain": values[key] - equal, "gain_long": values[key] - longer}  # fmt: skip
 
 
 def untrained_of(experiment: Experiment, *, count: int) -> Resolved:
@@ -94,6 +131,15 @@ def pretraining_epochs(experiment: Experiment, subject: Subject) -> int:
     return round(passes)
 
 
+def _companion(subject: Subject) -> RunFolder | None:
+    """The finished run of the untrained encoder; None where the subject is one."""
+    experiment = subject.folder.experiment()
+    if isinstance(experiment.recipe, FixedRecipe) and experiment.scale != _EXTERNAL:
+        return None
+    images = subject.folder.summary().get("images", {})
+    return _untrained(untrained_of(experiment, count=images.get("train", 2)), subject)
+
+
 def _untrained(found: Resolved, subject: Subject) -> RunFolder:
     """Its finished run, which takes a moment where it is not there."""
     runs = subject.folder.path.parent
@@ -108,7 +154,7 @@ def _untrained(found: Resolved, subject: Subject) -> RunFolder:
     )  # fmt: skip
 
 
-def _score(folder: RunFolder, protocol: Tuned, subject: Subject) -> Score:
+def _score(folder: RunFolder, protocol: Protocol, subject: Subject) -> Score:
     (score,) = evaluate(
         folder, [protocol], data=subject.data, root=subject.root,
         device=str(subject.device), dataset=subject.dataset, progress=subject.progress,
