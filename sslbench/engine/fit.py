@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from sslbench.streams import stream_key
 
 CHECKPOINT_SECONDS = 60.0  # least time between two checkpoints
 LOOKS = 50  # how often in a fit the loss is read, and the time looked at
+Curve = list[tuple[int, float]]  # steps done and the loss of the last of them, at every look
 _SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
@@ -48,6 +49,7 @@ class Fit:
         path: the file of the checkpoint.
         digest: what the fit is of; another one's checkpoint is refused.
         progress: called at every look with the step, all steps and the loss.
+        curve: the losses of all looks so far, also of those before the fit was resumed.
     """
 
     what: str
@@ -60,6 +62,7 @@ class Fit:
     path: Path
     digest: str
     progress: Progress | None = None
+    curve: Curve = field(default_factory=list, init=False)
 
     def run(self) -> None:
         """Train the module to the end, in float32, from the checkpoint where there is one.
@@ -128,6 +131,7 @@ class Fit:
                 f"The loss of the {self.what} is not finite at step {done}; use lower rates, or an "
                 "encoder whose training did not diverge."
             )
+        self.curve.append((done, loss))
         if self.progress is not None:
             self.progress(done, self.steps, {"loss": loss})
 
@@ -137,6 +141,7 @@ class Fit:
             "step": done,
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "curve": self.curve,
         }
         save_checkpoint(self.path, state)
 
@@ -148,6 +153,7 @@ class Fit:
         try:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.curve[:] = [(int(step), float(loss)) for step, loss in state["curve"]]
             return int(state["step"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(

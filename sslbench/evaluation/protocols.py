@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
+from sslbench.evaluation.detection_kinds import Detection, InstanceSegmentation
 from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, PartialFineTune
 from sslbench.evaluation.protocol import POINTS as POINTS
 from sslbench.evaluation.protocol import TOP1 as TOP1
@@ -169,6 +170,7 @@ class Geometry(Protocol):
 _RATES = tuple(round(1e-4 * 10 ** (i / 3), 8) for i in range(16))  # 1e-4 to 10, 3 a decade
 
 _TUNING_RATES = (1e-3, 4e-3, 1.6e-2)
+_DETECTION_RATES = (0.02, 0.08, 0.32)
 
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
@@ -245,6 +247,22 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="Fine-tuning on 1 % and 10 % of the labels, three draws each.",
             learning_rates=_TUNING_RATES,
             layer_decays=(0.75, 1.0),
+        ),
+        Detection(
+            name="detection.v1",
+            summary="Faster R-CNN on a feature pyramid of the encoder, beside scratch.",
+            learning_rates=_DETECTION_RATES,
+        ),
+        Detection(
+            name="detection.c4.v1",
+            summary="Faster R-CNN on a ResNet's last but one stage (C4), beside scratch.",
+            form="c4",
+            learning_rates=_DETECTION_RATES,
+        ),
+        InstanceSegmentation(
+            name="instance.v1",
+            summary="Mask R-CNN on a feature pyramid of the encoder, beside scratch.",
+            learning_rates=_DETECTION_RATES,
         ),
     )
 }
