@@ -65,8 +65,8 @@ class Detection(Protocol):
     learning_rates: tuple[float, ...]
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    iterations: int = 2000
-    choice_iterations: int = 400
+    iterations: int = 1500
+    choice_iterations: int = 300
     batch_size: int = 8
     warmup: float = 0.1
     milestones: tuple[float, ...] = (0.75, 11 / 12)

@@ -168,11 +168,18 @@ def pasted(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     (its RoIAlign is not `aligned` there), so that they are put back from there.
     """
     left, top, right, bottom = boxes[:, :, None].unbind(1)  # K×1 each
-    x = (torch.arange(width, device=boxes.device) - left) / (right - left)  # K×W in [0, 1]
-    y = (torch.arange(height, device=boxes.device) - top) / (bottom - top)  # K×H
+    x, inside_x = _along(width, left, right)
+    y, inside_y = _along(height, top, bottom)
     rows, columns = torch.broadcast_tensors(y[:, :, None], x[:, None, :])
     grid = torch.stack([columns, rows], -1) * 2 - 1  # K×H×W×2
-    return F.grid_sample(masks, grid, align_corners=False)[:, 0] > 0.5
+    likely = F.grid_sample(masks, grid, align_corners=False, padding_mode="border")[:, 0] > 0.5
+    return likely & inside_y[:, :, None] & inside_x[:, None, :]
+
+
+def _along(size: int, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each pixel lies from start (0) to stop (1), K×size, and whether its middle does."""
+    pixels = torch.arange(size, device=start.device)
+    return (pixels - start) / (stop - start), (pixels + 0.5 > start) & (pixels + 0.5 < stop)
 
 
 class Norm(nn.BatchNorm2d):
