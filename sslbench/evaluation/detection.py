@@ -10,7 +10,8 @@ from torch import Tensor
 from sslbench.data.split import Split
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
-from sslbench.evaluation.detection_fits import Fits, parts, precisions
+from sslbench.evaluation.detection_batches import parts
+from sslbench.evaluation.detection_fits import Fits, precisions
 from sslbench.evaluation.detection_kinds import Detection
 from sslbench.evaluation.detectors import require_form
 from sslbench.evaluation.scores import Score

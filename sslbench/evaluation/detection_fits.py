@@ -14,19 +14,21 @@ from torch import Tensor, nn
 
 from sslbench.data.split import Split
 from sslbench.engine.fit import Curve, Diverged, Fit
+from sslbench.engine.progress import Progress
 from sslbench.engine.schedules import learning_rate_factor
 from sslbench.errors import UserError
-from sslbench.evaluation.accuracy import chunks, complement
+from sslbench.evaluation.accuracy import chunks
+from sslbench.evaluation.detection_batches import Batches
 from sslbench.evaluation.detection_kinds import Detection
 from sslbench.evaluation.detection_metrics import Detections, average_precision
-from sslbench.evaluation.detectors import Target, build_detector
+from sslbench.evaluation.detectors import build_detector
 from sslbench.evaluation.features import evaluation_mode, file_hash
 from sslbench.evaluation.layers import rate_groups
 from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.evaluation.tuning_fits import Steps
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.recipes import specs
-from sslbench.streams import permutation, stream_key, uniform
+from sslbench.streams import stream_key
 from sslbench.typed import read_as
 from sslbench.views import normalize
 
@@ -53,6 +55,12 @@ class Fits:
     def seed(self) -> int:
         """The run's, which all draws are of."""
         return self.subject.folder.experiment().seed
+
+    def batches(self, rows: Tensor) -> Batches:
+        """Of some rows of the training images."""
+        subject = self.subject
+        return Batches(self.train, rows, protocol=self.protocol, seed=self.seed, mean=subject.mean,
+                       std=subject.std)  # fmt: skip
 
     def choose(self, rest: Tensor, heldout: Tensor) -> tuple[float, Precisions]:
         """The best rate, by short fits on some rows of the training images, on others; and what it
@@ -111,8 +119,6 @@ class Fits:
         scaled = rate * protocol.batch_size / IMAGES
         groups = rate_groups(detector, None, rate=scaled, decay=1.0,
                              weight_decay=protocol.weight_decay)  # fmt: skip
-        schedule = specs.Steps(milestones=protocol.milestones, factor=0.1,
-                               warmup_epochs=protocol.warmup)  # fmt: skip
 
         def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
             self.steps.done = begun + step
@@ -121,25 +127,37 @@ class Fits:
                     self.steps.done, max(self.steps.total, self.steps.done), metrics
                 )
 
-        name = self._name(rows, rate, iterations)
-        batches = Batches(self, rows)
-        fit = Fit(
-            what=f"{protocol.name} of {self.subject.folder.path.name} (learning_rate {rate:g})",
-            module=detector,
-            optimizer=torch.optim.SGD(groups, momentum=protocol.momentum, fused=True),
-            steps=iterations,
-            loss_of=lambda step: torch.stack(list(detector(*batches(step)).values())).sum(),
-            factor_of=lambda step: learning_rate_factor(
-                schedule, step=step, steps_per_epoch=iterations, total_epochs=1
-            ),
-            seed=self.seed,
-            path=self._folder / f"{name}.pt",
-            digest=name,
-            progress=progress,
-        )
+        name, batches = self._name(rows, rate, iterations), self.batches(rows)
+        optimizer = torch.optim.SGD(groups, momentum=protocol.momentum, fused=True)
+        fit = self.fit(detector, optimizer, batches, steps=iterations,
+                       path=self._folder / f"{name}.pt", digest=name,
+                       progress=progress)  # fmt: skip
         fit.run()
         self._renew_norms(detector, batches, first=iterations)
         return detector.eval(), fit.curve
+
+    def fit(
+        self, detector: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, *,
+        steps: int, path: Path, digest: str = "", progress: Progress | None = None,
+    ) -> Fit:  # fmt: skip
+        """The training of a detector, in training mode, under the protocol's schedule."""
+        schedule = specs.Steps(milestones=self.protocol.milestones, factor=0.1,
+                               warmup_epochs=self.protocol.warmup)  # fmt: skip
+        return Fit(
+            what=f"{self.protocol.name} of {self.subject.folder.path.name} "
+            f"(learning_rate {optimizer.param_groups[0]['base_lr']:g})",
+            module=detector,
+            optimizer=optimizer,
+            steps=steps,
+            loss_of=lambda step: torch.stack(list(detector(*batches(step)).values())).sum(),
+            factor_of=lambda step: learning_rate_factor(
+                schedule, step=step, steps_per_epoch=steps, total_epochs=1
+            ),
+            seed=self.seed,
+            path=path,
+            digest=digest,
+            progress=progress,
+        )
 
     @torch.no_grad()
     def found(self, detector: nn.Module, images: Tensor) -> Detections:
@@ -206,64 +224,6 @@ class Fits:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-class Batches:
-    """Batches of some rows of the training images with their objects, by step, each a function of
-    the step: a permutation of the rows after the other, half of the images mirrored."""
-
-    def __init__(self, fits: Fits, rows: Tensor) -> None:
-        self.fits, self.rows = fits, rows.cpu()
-        known = fits.train.instances
-        assert known is not None
-        if known.crowd is not None:
-            keep = ~known.crowd
-            kept = {name: getattr(known, name)[keep] for name in ("image", "box", "label")}
-        else:
-            keep = torch.ones_like(known.label, dtype=torch.bool)
-            kept = {name: getattr(known, name) for name in ("image", "box", "label")}
-        counts = torch.bincount(kept["image"], minlength=len(fits.train)).tolist()
-        self.boxes = kept["box"].split(counts)
-        self.labels = (kept["label"] + 1).split(counts)  # 0 is the background
-        masks = known.mask if fits.protocol.masks else None
-        self.masks = None if masks is None else masks[keep].split(counts)
-
-    def __call__(self, step: int) -> tuple[Tensor, list[Target]]:
-        """Normalised images N×3×H×W, and boxes, labels and masks of each."""
-        subject, seed = self.fits.subject, self.fits.seed
-        chosen = self._chosen(step)
-        key = stream_key(seed, "detection flip", step)
-        places = torch.arange(len(chosen))
-        flipped = uniform(key, places, 1)[:, 0] < self.fits.protocol.flip
-        images = normalize(self.fits.train.images[chosen.to(subject.device)], subject.mean,
-                           subject.std)  # fmt: skip
-        mirrored = flipped.to(subject.device)[:, None, None, None]
-        images = torch.where(mirrored, images.flip(-1), images)
-        rows = zip(chosen.tolist(), flipped.tolist(), strict=True)
-        return images, [self._target(image, mirror) for image, mirror in rows]
-
-    def _target(self, image: int, mirror: bool) -> Target:
-        box = self.boxes[image]
-        if mirror:
-            left, top, right, bottom = box.unbind(1)
-            side = self.fits.train.images.shape[-1]
-            box = torch.stack([side - right, top, side - left, bottom], 1)
-        target = {"boxes": box, "labels": self.labels[image]}
-        if self.masks is not None:
-            mask = self.masks[image]
-            target["masks"] = (mask.flip(-1) if mirror else mask).to(torch.uint8)
-        return target
-
-    def _chosen(self, step: int) -> Tensor:
-        """Positions among the training images of the step's batch, on the CPU."""
-        size, count = self.fits.protocol.batch_size, len(self.rows)
-        places = range(step * size, (step + 1) * size)
-        orders = {epoch: self._order(epoch) for epoch in {place // count for place in places}}
-        return torch.stack([orders[place // count][place % count] for place in places])
-
-    def _order(self, epoch: int) -> Tensor:
-        return self.rows[permutation(stream_key(self.fits.seed, "detection order", epoch),
-                                     len(self.rows))]  # fmt: skip
-
-
 def precisions(split: Split, found: Detections) -> Precisions:
     """AP, AP50 and AP75 of what was found in a split; with masks those of boxes and of masks."""
     assert split.instances is not None
@@ -275,22 +235,3 @@ def precisions(split: Split, found: Detections) -> Precisions:
     return {f"box_{name}": value for name, value in boxes.items()} | {
         f"mask_{name}": value for name, value in masks.items()
     }
-
-
-def parts(subject: Subject, most: int) -> tuple[Tensor, Tensor]:
-    """Rows of the training images to choose settings by: those to fit on, and held-out ones; all
-    together at most `most`, drawn once and for all.
-
-    Returns:
-        int64 positions on the CPU, ascending.
-    """
-    heldout = subject.heldout
-    rest = complement(heldout, len(subject.dataset.train))
-    if len(rest) + len(heldout) <= most:
-        return rest, heldout
-    few = max(1, most * len(heldout) // (len(rest) + len(heldout)))
-    return _drawn(rest, most - few), _drawn(heldout, few)
-
-
-def _drawn(rows: Tensor, count: int) -> Tensor:
-    return rows[permutation(stream_key(0, "detection images"), len(rows))[:count]].sort().values

@@ -66,6 +66,8 @@ def test_a_stopped_and_resumed_fit_is_the_uninterrupted_one(number, tmp_path):
     resumed.run()
     assert seen[0] == 6
     assert_same(whole, resumed)
+    assert resumed.curve == whole.curve  # also of what was done before
+    assert [step for step, _ in whole.curve] == list(range(1, 13))
 
 
 def test_a_killed_fit_resumes_bit_for_bit(tmp_path):

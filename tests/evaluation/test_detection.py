@@ -18,7 +18,8 @@ from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.errors import UserError
 from sslbench.evaluation import detection_fits
-from sslbench.evaluation.detection_fits import Batches, Fits, parts, precisions
+from sslbench.evaluation.detection_batches import parts
+from sslbench.evaluation.detection_fits import Fits, precisions
 from sslbench.evaluation.evaluate import evaluate, open_subject
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import Scenes
@@ -144,9 +145,9 @@ def with_objects(dataset, **changes):
 def test_batches_mirror_boxes_and_masks_with_their_images(untrained):
     subject = open_subject(untrained, root=untrained.path.parent, labelled=False)
     fits = Fits(dataclasses.replace(MASKS, flip=1.0), subject)
-    images, targets = Batches(fits, torch.arange(40))(3)
-    plain, straight = Batches(Fits(dataclasses.replace(MASKS, flip=0.0), subject),
-                              torch.arange(40))(3)  # fmt: skip
+    images, targets = fits.batches(torch.arange(40))(3)
+    unflipped = Fits(dataclasses.replace(MASKS, flip=0.0), subject)
+    plain, straight = unflipped.batches(torch.arange(40))(3)
     assert torch.equal(images.flip(-1), plain)
     for target, other in zip(targets, straight, strict=True):
         assert torch.equal(target["masks"].flip(-1), other["masks"])
@@ -161,8 +162,8 @@ def test_batches_mirror_boxes_and_masks_with_their_images(untrained):
 
 def test_every_image_is_seen_once_before_any_is_seen_again(untrained):
     subject = open_subject(untrained, root=untrained.path.parent, labelled=False)
-    batches = Batches(Fits(ONE, subject), torch.arange(3, 13))
-    seen = torch.cat([batches._chosen(step) for step in range(5)])  # 20 places, 10 images
+    batches = Fits(ONE, subject).batches(torch.arange(3, 13))
+    seen = torch.cat([batches.chosen(step) for step in range(5)])  # 20 places, 10 images
     for part in seen.split(10):
         assert part.sort().values.tolist() == list(range(3, 13))
 
@@ -174,7 +175,7 @@ def test_crowds_are_not_trained_on_and_images_may_be_empty(untrained, tmp_path):
     subject = dataclasses.replace(
         open_subject(untrained, root=untrained.path.parent, labelled=False), dataset=dataset
     )
-    batches = Batches(Fits(MASKS, subject), torch.arange(4))
+    batches = Fits(MASKS, subject).batches(torch.arange(4))
     assert all(len(target["boxes"]) == 0 for target in batches(0)[1])
     detector, curve = Fits(MASKS, subject).fitted(torch.arange(4), 0.05, iterations=3)
     state = detector.state_dict().values()
@@ -186,7 +187,7 @@ def test_statistics_of_batch_norms_are_means_over_batches(untrained):
     subject = open_subject(untrained, root=untrained.path.parent, labelled=False)
     fits = Fits(ONE, subject)
     detector, _ = fits.fitted(torch.arange(40), 0.05, iterations=2)
-    batches = Batches(fits, torch.arange(40))
+    batches = fits.batches(torch.arange(40))
     first = detector.backbone.encoder.conv1
     outputs = [first(batches(step)[0]) for step in (2, 3)]
     norm = detector.backbone.encoder.bn1
