@@ -249,7 +249,7 @@ def test_it_learns_twenty_images_by_heart(name, tmp_path):
     protocol = dataclasses.replace(PROTOCOLS[name], flip=0.0)
     subject = open_subject(run, root=tmp_path, labelled=False)
     fits = Fits(protocol, subject)
-    detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=400)
+    detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=200)
     train = subject.dataset.train
     found = precisions(train, fits.found(detector, train.images))
     assert all(value > 90 for name, value in found.items() if name.endswith("ap50")), found

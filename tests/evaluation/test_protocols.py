@@ -90,6 +90,9 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("finetune.v1", "af9a8090d323"),
         ("finetune.mixed.v1", "e94f29453253"),
         ("finetune.partial.v1", "625ffa2499f8"),
+        ("detection.v1", "a756d55d4687"),
+        ("detection.c4.v1", "70d0224756dc"),
+        ("instance.v1", "f5584eb86633"),
     ],
 )
 def test_published_definitions_stay_as_they_are(name: str, definition: str) -> None:
