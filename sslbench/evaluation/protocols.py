@@ -257,7 +257,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="detection.c4.v1",
             summary="Faster R-CNN on a ResNet's last but one stage (C4), beside scratch.",
             form="c4",
-            learning_rates=_DETECTION_RATES,
+            learning_rates=(0.16, 0.32, 0.64),
         ),
         InstanceSegmentation(
             name="instance.v1",

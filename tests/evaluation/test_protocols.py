@@ -91,7 +91,7 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("finetune.mixed.v1", "e94f29453253"),
         ("finetune.partial.v1", "625ffa2499f8"),
         ("detection.v1", "a756d55d4687"),
-        ("detection.c4.v1", "70d0224756dc"),
+        ("detection.c4.v1", "e567d0d94789"),
         ("instance.v1", "f5584eb86633"),
     ],
 )
