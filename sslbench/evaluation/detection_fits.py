@@ -23,7 +23,7 @@ from sslbench.evaluation.detection_kinds import Detection
 from sslbench.evaluation.detection_metrics import Detections, average_precision
 from sslbench.evaluation.detectors import build_detector
 from sslbench.evaluation.features import evaluation_mode, file_hash
-from sslbench.evaluation.layers import rate_groups
+from sslbench.evaluation.layers import rate_groups, set_drop_path
 from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.evaluation.tuning_fits import Steps
 from sslbench.files import exists, read_json, user_io, write_atomically
@@ -183,6 +183,7 @@ class Fits:
         side = subject.dataset.resolution
         encoder = loaded_encoder(subject.folder, subject.recipe, resolution=side,
                                  mean=subject.mean, std=subject.std)  # fmt: skip
+        set_drop_path(encoder, 0.0)  # a run may have had one, and its scratch has none
         detector = build_detector(
             encoder.requires_grad_(True), self.protocol, num_classes=subject.num_classes,
             side=side, key=stream_key(self.seed, "detection heads"),
