@@ -141,11 +141,12 @@ class Fits:
         steps: int, path: Path, digest: str = "", progress: Progress | None = None,
     ) -> Fit:  # fmt: skip
         """The training of a detector, in training mode, under the protocol's schedule."""
-        schedule = specs.Steps(milestones=self.protocol.milestones, factor=0.1,
-                               warmup_epochs=self.protocol.warmup)  # fmt: skip
+        protocol = self.protocol
+        schedule = specs.Steps(milestones=protocol.milestones, factor=0.1,
+                               warmup_epochs=protocol.warmup)  # fmt: skip
+        rate = optimizer.param_groups[0]["base_lr"] * IMAGES / protocol.batch_size
         return Fit(
-            what=f"{self.protocol.name} of {self.subject.folder.path.name} "
-            f"(learning_rate {optimizer.param_groups[0]['base_lr']:g})",
+            what=f"{protocol.name} of {self.subject.folder.path.name} (learning_rate {rate:g})",
             module=detector,
             optimizer=optimizer,
             steps=steps,
