@@ -6,8 +6,7 @@ Both train a Faster R-CNN on a pyramid, or a Mask R-CNN, around the same narrow 
 scenes in batches of 8 by SGD, on one thread. torchvision's is the loop of its detection reference:
 a `DataLoader` that turns pictures into tensors and mirrors half of them, lists of images and
 targets, its own transform (told to keep the size), the loss read at every iteration. Ours is the
-protocol's `Fit`: images on the device, mirrored in the batch, the loss read fifty times a fit. The
-third is torchvision's loop as it comes, which first enlarges images to 800 pixels.
+protocol's `Fit`: images on the device, mirrored in the batch, the loss read fifty times a fit.
 """
 
 from __future__ import annotations
@@ -77,14 +76,12 @@ def collate(batch: list[Any]) -> tuple[Any, ...]:
     return tuple(zip(*batch, strict=True))
 
 
-def theirs(fits: Fits, steps: int, *, size: int | None) -> Callable[[], Round]:
-    """Rounds of torchvision's reference loop; `size`: what images are enlarged to, None as is."""
+def theirs(fits: Fits, steps: int) -> Callable[[], Round]:
+    """Rounds of torchvision's reference loop."""
     subject, detector = fits.subject, fits._start()
     side = subject.dataset.resolution
-    least, most = (side, side) if size is None else (size, 1333)
-    detector.transform = GeneralizedRCNNTransform(
-        least, most, list(subject.mean), list(subject.std)
-    )
+    detector.transform = GeneralizedRCNNTransform(side, side, list(subject.mean),
+                                                  list(subject.std))  # fmt: skip
     optimizer = torch.optim.SGD(detector.parameters(), lr=RATE, momentum=0.9, weight_decay=1e-4)
     loader = DataLoader(Pictures(fits), batch_size=fits.protocol.batch_size, shuffle=True,
                         drop_last=True, collate_fn=collate)  # fmt: skip
@@ -141,15 +138,11 @@ def measure(name: str, subject: Subject, chosen: argparse.Namespace) -> list[Mea
     fits = Fits(PROTOCOLS[NAMES[name]], subject)  # type: ignore[arg-type]
     steps = 2 if chosen.quick else 20
     contestants = [
-        (Measure(name, TORCHVISION, "iterations"), theirs(fits, steps, size=None)),
+        (Measure(name, TORCHVISION, "iterations"), theirs(fits, steps)),
         (Measure(name, "sslbench", "iterations"), ours(fits, steps)),
     ]
-    if not chosen.quick:
-        large = Measure(name, f"{TORCHVISION}, 800 pixels", "iterations")
-        contestants.append((large, theirs(fits, 1, size=800)))
     found = interleave(contestants, rounds=chosen.rounds)
-    for made in found[1:]:
-        made.note = f"{made.times(found[0]):.2f} x"
+    found[1].note = f"{found[1].times(found[0]):.2f} x {TORCHVISION}"
     return found
 
 

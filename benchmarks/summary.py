@@ -14,8 +14,8 @@ from typing import Any
 from bench import HEADINGS, HERE, LEFT, RESULTS, Measure, rows
 
 BEGIN, END = "<!-- begin: benchmarks/summary.py -->", "<!-- end -->"
-ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "masked", "floors",
-         "budget",
+ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "masked", "detection",
+         "floors", "budget",
          "gpu_cifar")  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from sslbench.evaluation.detection_kinds import Detection
 from sslbench.evaluation.detection_metrics import Detections, average_precision
 from sslbench.evaluation.detectors import build_detector
 from sslbench.evaluation.features import evaluation_mode, file_hash
-from sslbench.evaluation.layers import rate_groups
+from sslbench.evaluation.layers import rate_groups, set_drop_path
 from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.evaluation.tuning_fits import Steps
 from sslbench.files import exists, read_json, user_io, write_atomically
@@ -141,11 +141,12 @@ class Fits:
         steps: int, path: Path, digest: str = "", progress: Progress | None = None,
     ) -> Fit:  # fmt: skip
         """The training of a detector, in training mode, under the protocol's schedule."""
-        schedule = specs.Steps(milestones=self.protocol.milestones, factor=0.1,
-                               warmup_epochs=self.protocol.warmup)  # fmt: skip
+        protocol = self.protocol
+        schedule = specs.Steps(milestones=protocol.milestones, factor=0.1,
+                               warmup_epochs=protocol.warmup)  # fmt: skip
+        rate = optimizer.param_groups[0]["base_lr"] * IMAGES / protocol.batch_size
         return Fit(
-            what=f"{self.protocol.name} of {self.subject.folder.path.name} "
-            f"(learning_rate {optimizer.param_groups[0]['base_lr']:g})",
+            what=f"{protocol.name} of {self.subject.folder.path.name} (learning_rate {rate:g})",
             module=detector,
             optimizer=optimizer,
             steps=steps,
@@ -183,6 +184,7 @@ class Fits:
         side = subject.dataset.resolution
         encoder = loaded_encoder(subject.folder, subject.recipe, resolution=side,
                                  mean=subject.mean, std=subject.std)  # fmt: skip
+        set_drop_path(encoder, 0.0)  # a run may have had one, and its scratch has none
         detector = build_detector(
             encoder.requires_grad_(True), self.protocol, num_classes=subject.num_classes,
             side=side, key=stream_key(self.seed, "detection heads"),

@@ -79,6 +79,7 @@ _MAP_RATES = tuple(round(1e-3 * 10 ** (i / 2), 8) for i in range(9))  # 1e-3 to 
 
 _TUNING_RATES = (1e-3, 4e-3, 1.6e-2)
 _DETECTION_RATES = (0.02, 0.08, 0.32)
+_DETECTION_RATES = (0.04, 0.08, 0.16)
 
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
@@ -170,7 +171,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="detection.c4.v1",
             summary="Faster R-CNN on a ResNet's last but one stage (C4), beside scratch.",
             form="c4",
-            learning_rates=_DETECTION_RATES,
+            learning_rates=(0.16, 0.32, 0.64),
         ),
         InstanceSegmentation(
             name="instance.v1",

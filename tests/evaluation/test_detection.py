@@ -196,6 +196,14 @@ def test_statistics_of_batch_norms_are_means_over_batches(untrained):
     assert norm.momentum == 0.1
 
 
+def test_a_runs_drop_path_has_no_part_in_it(tmp_path):
+    run = trained("untrained-vit", tmp_path, encoder__drop_path=0.5)
+    subject = open_subject(run, root=tmp_path, labelled=False)
+    kinds = {type(module).__name__ for module in subject.encoder.modules()}
+    assert "DropPath" in kinds
+    assert "DropPath" not in {type(m).__name__ for m in Fits(ONE, subject)._start().modules()}
+
+
 def test_a_large_set_is_cut_and_a_small_one_is_not(untrained):
     subject = open_subject(untrained, root=untrained.path.parent, labelled=False)
     rest, heldout = parts(subject, 1000)
@@ -249,7 +257,7 @@ def test_it_learns_twenty_images_by_heart(name, tmp_path):
     protocol = dataclasses.replace(PROTOCOLS[name], flip=0.0)
     subject = open_subject(run, root=tmp_path, labelled=False)
     fits = Fits(protocol, subject)
-    detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=400)
+    detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=200)
     train = subject.dataset.train
     found = precisions(train, fits.found(detector, train.images))
     assert all(value > 90 for name, value in found.items() if name.endswith("ap50")), found

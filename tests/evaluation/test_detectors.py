@@ -14,6 +14,7 @@ from sslbench.evaluation.detectors import Norm, build_detector, pasted, require_
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.models import build_encoder
 from sslbench.recipes.specs import NarrowResNet, RawPixels, ResNet, SmallAlexNet, ViT
+from sslbench.streams import uniform
 
 PYRAMID, C4, MASKS = (
     dataclasses.replace(PROTOCOLS[name], width=8, hidden=16)
@@ -124,20 +125,27 @@ def test_images_are_neither_enlarged_nor_normalised_again():
 
 
 def test_masks_are_put_back_where_training_cut_them_out():
-    """A circle, cut out as torchvision's loss does and pasted, is the circle: more so than by
-    torchvision's own pasting."""
+    """Ellipses, cut out as torchvision's loss does and pasted, are the ellipses: more so than by
+    torchvision's own pasting, which loses 0.06 of intersection over union on objects so small."""
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    for radius, (x, y) in ((6.0, (20.3, 30.7)), (11.0, (40.0, 22.5))):
-        mask = (rows + 0.5 - y) ** 2 + (columns + 0.5 - x) ** 2 < radius**2
+    draws = uniform(0, torch.arange(40), 4)
+    own, theirs = [], []
+    for radius, x, y, shape in (draws * torch.tensor([10, 32, 32, 1.0])).tolist():
+        height = (rows + 0.5 - y - 16) / (0.6 + shape)
+        mask = height**2 + (columns + 0.5 - x - 16) ** 2 < (4 + radius) ** 2
         there = mask.nonzero()
         (top, left), (bottom, right) = there.min(0).values, there.max(0).values + 1
         box = torch.stack([left, top, right, bottom]).float()[None]
         cut = project_masks_on_boxes(mask[None], box, torch.zeros(1, dtype=torch.int64), 14)
-        own = pasted(cut[None], box, 64, 64)[0]
-        other = paste_masks_in_image(cut[None], box, (64, 64))[0, 0] > 0.5
-        overlap, least = ((b & mask).sum() / (b | mask).sum() for b in (own, other))
-        assert overlap > 0.96
-        assert overlap > least
+        own.append(overlap(pasted(cut[None], box, 64, 64)[0], mask))
+        theirs.append(overlap(paste_masks_in_image(cut[None], box, (64, 64))[0, 0] > 0.5, mask))
+    assert sum(own) / 40 > 0.97
+    assert 0.04 < sum(own) / 40 - sum(theirs) / 40 < 0.08
+
+
+def overlap(a, b):
+    """Intersection over union."""
+    return float((a & b).sum() / (a | b).sum())
 
 
 def test_a_batch_norm_of_nothing_changes_nothing():

@@ -21,8 +21,12 @@ from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
 from tests.tiny import DATA
 
-# What takes a ViT, many images or parameters to train is in tests of its own.
-ALL = tuple(n for n, p in PROTOCOLS.items() if not isinstance(p, TokenLinear | FewLabels | Tuned))
+# What takes a ViT, many images, objects or parameters to train is in tests of its own.
+ALL = tuple(
+    n
+    for n, p in PROTOCOLS.items()
+    if p.needs == {"labels"} and not isinstance(p, TokenLinear | FewLabels | Tuned)
+)
 
 
 def root_of(folder: RunFolder) -> Path:

@@ -96,6 +96,9 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("depth.v1", "fe6139742d85"),
         ("depth.previous.v1", "c6d695765ad5"),
         ("multilabel.svm.v1", "92317ec1accd"),
+        ("detection.v1", "a756d55d4687"),
+        ("detection.c4.v1", "e567d0d94789"),
+        ("instance.v1", "f5584eb86633"),
     ],
 )
 def test_published_definitions_stay_as_they_are(name: str, definition: str) -> None:
