@@ -20,7 +20,7 @@ from sslbench.methods.targets import ema_momentum, ema_update, shuffled
 from sslbench.models import build_encoder, build_head, convert_batch_norm, keep_all_paths
 from sslbench.models.heads import width
 from sslbench.models.map_heads import build_map_head, build_predictor
-from sslbench.models.maps import last_map, map_and_vector, map_shapes
+from sslbench.models.maps import last_map, map_and_vector, map_shapes, require_pooled_map
 from sslbench.objectives import OBJECTIVES, Given, Objective
 from sslbench.objectives.dense import DENSE_OBJECTIVES, Map
 from sslbench.objectives.objective import LossOutput, detached, parameters
@@ -230,6 +230,8 @@ def _list(of: Networks) -> list[nn.Module | None]:
 
 def _channels(encoder: nn.Module, recipe: DenseRecipe, resolution: int) -> int:
     """Of the encoder's last map. Raises UserError where it, or the views, cannot be used."""
+    if recipe.active_instance is not None:
+        require_pooled_map(encoder)
     shapes = []
     for name in ("first", "second"):
         view = getattr(recipe.views, name) or recipe.views.first
