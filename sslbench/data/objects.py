@@ -65,7 +65,7 @@ def splits(
     Args:
         masks: whether every picture has them.
     Raises:
-        UserError: no training image has an object; an image cannot be read, or is not as its
+        UserError: no image of a half has an object; an image cannot be read, or is not as its
             annotations say; or memory does not suffice.
     """
     pictures = [*train, *test]
@@ -77,18 +77,12 @@ def splits(
         sizes = decoded.sizes[start : start + len(half)]
         found = _instances(half, sizes, resolution, masks=masks, told=told)
         halves.append(Split(decoded.images[start : start + len(half)], instances=found))
-    first, second = halves
-    assert first.instances is not None and second.instances is not None
-    solid = first.instances.label[~_crowds(first.instances)]
-    if len(solid) == 0:
-        raise UserError(
-            f"None of the {len(train)} training images has an object that is no crowd and not "
-            "difficult, so nothing can be learned of any; check their annotations."
-        )
-    told.unseen = sorted({*second.instances.label.tolist()} - {*solid.tolist()})
+    learned, asked = map(_solid, halves, ("training", "test"))
+    told.unseen = sorted(asked - learned)
     empty = [sum(not p.things for p in half) for half in (train, test)]
-    notes = (*told.sentences(classes, len(first.instances) + len(second.instances), empty),)
-    return Raw(first, second, classes, notes=(*notes, *decoded.notes))
+    count = sum(len(p.things) for p in pictures) - told.flat
+    notes = told.sentences(classes, count, empty)
+    return Raw(halves[0], halves[1], classes, notes=(*notes, *decoded.notes))
 
 
 def present(
@@ -106,8 +100,17 @@ def present(
     return found
 
 
-def _crowds(found: Instances) -> Tensor:
-    return torch.zeros_like(found.label, dtype=torch.bool) if found.crowd is None else found.crowd
+def _solid(split: Split, half: str) -> set[int]:
+    """The classes of a half's objects, but for crowds. Raises UserError: there are none."""
+    found = split.instances
+    assert found is not None and found.crowd is not None
+    labels = found.label[~found.crowd].tolist()
+    if not labels:
+        raise UserError(
+            f"None of the {len(split)} {half} images has an object that is no crowd and not "
+            "difficult, so there is nothing to find; check their annotations."
+        )
+    return {*labels}
 
 
 @dataclass(eq=False)
@@ -186,13 +189,12 @@ def _scaled(box: Box, size: Size, resolution: int, told: _Told) -> Box | None:
     width, height = size
     left, top, right, bottom = box
     inside = (max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height))
-    if max(abs(a - b) for a, b in zip(inside, box, strict=True)) > _SLACK:
-        told.cut += 1
     scale = np.array([width, height, width, height]) / resolution
     x = np.minimum(np.array(inside) / scale, resolution).astype(np.float32)
     if not (x[0] < x[2] and x[1] < x[3]):
         told.flat += 1
         return None
+    told.cut += max(abs(a - b) for a, b in zip(inside, box, strict=True)) > _SLACK
     told.thin += bool(min(x[2] - x[0], x[3] - x[1]) < 1)
     return float(x[0]), float(x[1]), float(x[2]), float(x[3])
 

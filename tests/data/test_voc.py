@@ -87,7 +87,7 @@ def test_boxes_without_width_are_left_out_and_counted(voc: Voc, tmp_path: Path) 
     assert data.train.instances is not None and len(data.train.instances) == 3
     assert data.train.instances.box[1].tolist() == [8, 0, 16, 16]
     assert "no width or height in their image: 1." in notes
-    assert "cut at its edge: 2." in notes and "1 of 4 boxes are narrower than a pixel" in notes
+    assert "cut at its edge: 1." in notes and "1 of 4 boxes are narrower than a pixel" in notes
 
 
 def test_an_image_without_objects_is_kept_and_said(voc: Voc, tmp_path: Path) -> None:

@@ -46,9 +46,8 @@ def test_interpolated_it_is_the_envelope_of_the_voc_kit() -> None:
     for _ in range(20):
         scores = torch.randn(40, generator=generator)
         positive = torch.rand(40, generator=generator) < 0.3
-        hits, seen, points = 0, 0, [(0.0, 0.0)]
-        for row in scores.argsort(descending=True).tolist():
-            seen += 1
+        hits, points = 0, [(0.0, 0.0)]
+        for seen, row in enumerate(scores.argsort(descending=True).tolist(), start=1):
             hits += bool(positive[row])
             points.append((hits / int(positive.sum()), hits / seen))
         points.append((1.0, 0.0))

@@ -100,7 +100,7 @@ def test_a_step_is_that_of_torch_on_each_rate():
         optimizer = torch.optim.SGD([weight, bias], lr=rate, momentum=0.9)
         one = DepthSweep([rate], num_features=5, momentum=0.9, scale=1.5,
                          device=torch.device("cpu"))  # fmt: skip
-        for step in range(5):
+        for _ in range(5):
             F.l1_loss(F.softplus(x @ weight + bias), targets / 1.5).backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Several classes in an image: the protocol of VOC 2007 beside scikit-learn, and what is refused."""
+"""Several classes in an image: VOC 2007's protocol beside scikit-learn, and what is refused."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import sslbench
 from sslbench.engine.folder import RunFolder
 from sslbench.engine.pretrain import pretrain
 from sslbench.errors import UserError
@@ -38,6 +39,8 @@ def test_a_set_is_seen_at_the_side_that_is_asked_for(tmp_path: Path) -> None:
         run, [DATA.but(seed=3)], ["knn"], resolution=24, root=tmp_path
     )["shapes"].values()  # fmt: skip
     assert score.inputs["resolution"] == 24
+    own = sslbench.open_run(run.path, root=tmp_path)
+    assert own.evaluate("knn", resolution=24)["knn"].inputs["resolution"] == 24
     assert len(list((run.path / "scores").iterdir())) == 3  # each side is a set of its own
 
 
