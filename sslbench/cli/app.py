@@ -16,7 +16,7 @@ from sslbench.cli.eval import Evaluate, Transfer
 from sslbench.cli.export import Export
 from sslbench.cli.leaderboard import Leaderboard
 from sslbench.cli.list import List
-from sslbench.cli.predictions import Predictions
+from sslbench.cli.predictions import PerClass, Predictions
 from sslbench.cli.pretrain import Pretrain
 from sslbench.cli.report import Report
 from sslbench.cli.tune import Tune
@@ -44,6 +44,7 @@ ANALYSES: dict[str, type[Command]] = {
     "attention": analyze.Attention,
     "reconstruction": analyze.Reconstruction,
     "predictions": Predictions,
+    "per-class": PerClass,
     "prototypes": analyze.Prototypes,
     "stability": analyze.Stability,
 }

@@ -1,4 +1,4 @@
-"""`analyze predictions`: what a protocol kept of test images, beside the truth."""
+"""`analyze predictions` and `per-class`: what a protocol kept of test images, beside the truth."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from sslbench.evaluation.subject import Subject
 
 
+Protocol = Annotated[
+    str | None,
+    typer.Option(help="Whose predictions; default: the task's first that the run was scored by."),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictions(Picture):
     """Boxes, masks, maps of classes, depth or labels that a scored run predicts on test images,
@@ -26,10 +32,7 @@ class Predictions(Picture):
     task: Annotated[
         str, typer.Option(help="detection, instance, segmentation, depth or multilabel.")
     ]
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="Whose predictions; default: the task's first that the run has."),
-    ] = None
+    protocol: Protocol = None
     images: Annotated[
         int | None, typer.Option(help="How many test images to show; default: 6, if there are.")
     ] = None
@@ -61,3 +64,22 @@ class Predictions(Picture):
             return analysis
 
         self.each(self.names, analyze, labelled=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerClass(Picture):
+    """What each class contributes to a score: AP50 with precision over recall, IoU, or AP."""
+
+    names: Runs
+    task: Annotated[str, typer.Option(help="detection, instance, segmentation or multilabel.")]
+    protocol: Protocol = None
+
+    def __call__(self) -> None:
+        self.prepare()
+        from sslbench.evaluation.analyses import analyze_per_class
+
+        self.each(
+            self.names,
+            lambda s: analyze_per_class(s, self.task, protocol=self.protocol),
+            labelled=False,
+        )

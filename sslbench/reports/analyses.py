@@ -21,7 +21,7 @@ from sslbench.reports.display import number
 from sslbench.reports.figures import FIGURES
 from sslbench.reports.panels import MAX_RUNS, short_names
 
-KEYS = ("run", "dataset", "image", "space", "head", "batch_size", "class_prior")
+KEYS = ("run", "dataset", "image", "class", "space", "head", "batch_size", "class_prior")
 
 
 def write_analysis(analysis: Analysis, out: Path) -> list[Path]:

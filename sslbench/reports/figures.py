@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sslbench.evaluation.analyses import Analysis
+from sslbench.evaluation.analyses.per_class import PER_CLASS
 from sslbench.reports.display import number
 from sslbench.reports.panels import frames, legend, panels_of
+from sslbench.reports.per_class_figure import per_class_figure
 from sslbench.reports.picture_figures import (
     attention_figure,
     neighbours_figure,
@@ -227,6 +229,7 @@ FIGURES: dict[str, Callable[[Analysis], Figure]] = {
     "prototypes": prototypes_figure,
     "stability": stability_figure,
     **PREDICTIONS,
+    **dict.fromkeys((f"per-class-{task}" for task in PER_CLASS), per_class_figure),
 }
 
 

@@ -29,6 +29,7 @@ from sslbench.reports.display import (
     table_key,
 )
 from sslbench.reports.embedded import embedded_figures
+from sslbench.reports.fit_curves import fit_curves
 from sslbench.reports.outline import Entry, outline
 from sslbench.reports.overview import all_methods, by_family, headline, meanings
 from sslbench.reports.panels import short_names
@@ -180,7 +181,7 @@ def _figures(table: MeasuredTable, runs: Path | None) -> list[dict[str, Any]]:
     groups.append(_time(table))
     groups += [_sweep(table, index) for index in range(len(sweeps_of(table)))]
     if runs is not None:
-        groups.append(_training(table, runs))
+        groups += [_training(table, runs), _fits(table, runs)]
         groups.append(_analyses(table, runs))
     return [group for group in groups if group["plots"] or group["caption"]]
 
@@ -234,6 +235,18 @@ def _training(table: MeasuredTable, runs: Path) -> dict[str, Any]:
         shown.append((CURVES[metric], plot))
     caption = "Mean over seeds; the band runs from the lowest to the highest seed." * bool(curves)
     return figure_group("Training", caption, shown, line_legend(labels))
+
+
+def _fits(table: MeasuredTable, runs: Path) -> dict[str, Any]:
+    curves = fit_curves(table, runs)
+    labels = line_labels(line for lines in curves.values() for line in lines)
+    salt = f"{table_key(table)}-fit"
+    shown = [
+        (name, plots.curve_plot(lines, salt=f"{salt}-{i}", x="step", y="", labels=labels))
+        for i, (name, lines) in enumerate(curves.items())
+    ]
+    caption = "The fits that were scored; mean over seeds, with a band to the lowest and highest."
+    return figure_group("Training by protocols", caption * bool(curves), shown, line_legend(labels))
 
 
 def _analyses(table: MeasuredTable, runs: Path) -> dict[str, Any]:

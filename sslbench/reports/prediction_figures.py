@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 MEASURES = {
-    "ap50": ("AP50", 0),
-    "mask_ap50": ("mask AP50", 0),
+    "f1": ("F1", 0),
+    "mask_f1": ("mask F1", 0),
     "iou": ("IoU", 0),
     "abs_rel": ("AbsRel", 3),
     "ranking_ap": ("AP", 0),
@@ -150,6 +150,8 @@ def labels_figure(analysis: Analysis) -> Figure:
         for axes, run in zip(panels[1:], runs, strict=True):
             if run is not None:
                 _list(axes, run.points)
+    doubt = "; ? doubtful" * any(point["verdict"] == "doubtful" for point in analysis.points)
+    page.note(f"✓ in the image; ✗ not{doubt}; pale: the score is not above 0")
     return page.figure
 
 

@@ -65,6 +65,11 @@ class Sheet:
             columnspacing=1.4, handlelength=2.2, labelcolor=INK,
         )  # fmt: skip
 
+    def note(self, text: str) -> None:
+        """A line of text below the groups."""
+        x, y = self._at(_MARGIN, self.foot)
+        self.figure.text(x, y, text, va="top", fontsize=7, color=INK)
+
     def strip(self, *, left: int, width: int, height: int) -> Axes:
         """Axes in the room below the groups."""
         x, y = self._at(_MARGIN + left, self.foot - height)

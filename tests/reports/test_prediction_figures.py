@@ -51,7 +51,7 @@ def rectangles(axes) -> list[tuple[float, float, float, float, str, bool]]:
 def test_boxes_stand_on_their_own_image_and_side():
     analysis = Analysis(
         name="predictions-detection",
-        summary=[line(4, ap50=50.0), line(2, ap50=float("nan"))],
+        summary=[line(4, f1=50.0), line(2, f1=float("nan"))],
         points=[
             box(4, "truth", "found", 1, 3.0),
             box(4, "prediction", "right", 1, 3.5),
@@ -70,7 +70,7 @@ def test_boxes_stand_on_their_own_image_and_side():
     assert texts(true4) == ["name 1"]
     assert texts(found2) == ["name 0 0.75"]
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["test 4 · truth", "prediction · AP50 50", "test 2 · truth",
+    assert titles == ["test 4 · truth", "prediction · F1 50", "test 2 · truth",
                       "prediction · nothing to judge"]  # fmt: skip
     assert figure.axes[0].images[0].get_array().max() == 90
     assert figure.texts[0].get_text() == "a-s0: something."
@@ -78,7 +78,7 @@ def test_boxes_stand_on_their_own_image_and_side():
 
 def test_an_image_without_truth_and_detections_is_an_image():
     analysis = Analysis(
-        name="predictions-detection", summary=[line(0, ap50=float("nan"))],
+        name="predictions-detection", summary=[line(0, f1=float("nan"))],
         pictures={"set test 0": picture()},
     )  # fmt: skip
     figure = FIGURES["predictions-detection"](analysis)
@@ -89,7 +89,7 @@ def test_an_image_without_truth_and_detections_is_an_image():
 def test_several_runs_share_the_truth_and_a_run_without_the_image_leaves_a_gap():
     analysis = Analysis(
         name="predictions-detection",
-        summary=[line(0, ap50=10.0), line(0, run="b-s0-5678", ap50=20.0), line(1, ap50=30.0)],
+        summary=[line(0, f1=10.0), line(0, run="b-s0-5678", f1=20.0), line(1, f1=30.0)],
         points=[
             box(0, "truth", "missed", 0, 1.0),
             box(0, "truth", "found", 0, 1.0, run="b-s0-5678"),
@@ -103,7 +103,7 @@ def test_several_runs_share_the_truth_and_a_run_without_the_image_leaves_a_gap()
     assert not dashed  # found by one and missed by the other
     assert rectangles(first) == []
     assert len(rectangles(second)) == 1
-    assert second.get_title(loc="left") == "b-s0 · AP50 20"
+    assert second.get_title(loc="left") == "b-s0 · F1 20"
     assert gap.get_title(loc="left") == ""
 
 
@@ -112,7 +112,7 @@ def test_masks_are_drawn_translucently_where_they_are():
     mask[2:9, 3:8] = True
     point = box(0, "prediction", "right", 2, 3.0) | {"picture": "a-s0-1234 set test 0 prediction 5"}
     analysis = Analysis(
-        name="predictions-instance", summary=[line(0, mask_ap50=100.0)], points=[point],
+        name="predictions-instance", summary=[line(0, mask_f1=100.0)], points=[point],
         pictures={"set test 0": picture(), point["picture"]: mask},
     )  # fmt: skip
     found = FIGURES["predictions-instance"](analysis).axes[1]
@@ -180,7 +180,9 @@ def test_labels_are_listed_with_marks():
     points.append(points[0] | {"class": "sheep", "rank": 17, "score": -3.0})
     analysis = Analysis(name="predictions-multilabel", summary=[line(0, ranking_ap=75.0)],
                         points=points, pictures={"set test 0": picture()})  # fmt: skip
-    _, axes = FIGURES["predictions-multilabel"](analysis).axes
+    figure = FIGURES["predictions-multilabel"](analysis)
+    assert "? doubtful; pale" in figure.texts[-1].get_text()
+    _, axes = figure.axes
     shown = texts(axes)
     assert shown[:6] == ["✓", "cat", "1.00", "✗", "dog", "0.00"]
     assert "sheep (rank 17)" in shown

@@ -13,6 +13,7 @@ from sslbench.evaluation.analyses.coupling import analyze_coupling
 from sslbench.evaluation.analyses.hypersphere import analyze_hypersphere
 from sslbench.evaluation.analyses.landscape import analyze_landscape
 from sslbench.evaluation.analyses.neighbours import analyze_neighbours
+from sslbench.evaluation.analyses.per_class import analyze_per_class
 from sslbench.evaluation.analyses.predictions import analyze_predictions
 from sslbench.evaluation.analyses.prototypes import analyze_prototypes
 from sslbench.evaluation.analyses.reconstruction import analyze_reconstruction
@@ -29,6 +30,7 @@ __all__ = [
     "analyze_hypersphere",
     "analyze_landscape",
     "analyze_neighbours",
+    "analyze_per_class",
     "analyze_predictions",
     "analyze_prototypes",
     "analyze_reconstruction",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sslbench.data import Dataset
 from sslbench.data.split import BACKGROUND, VOID
 from sslbench.errors import UserError
 from sslbench.evaluation.analyses.analysis import Record
@@ -24,19 +25,13 @@ def judged_segmentation(subject: Subject, protocol: str) -> Judged:
 
     The protocol's mIoU is of one confusion matrix over all images, and no mean of these.
     """
-    maps = subject.dataset.test.semantic_maps()
-    if maps is None:
-        raise UserError(
-            f"'{subject.label}' has no maps of classes to compare with; name another --dataset."
-        )
-    true = maps.cpu().numpy()
-    found = kept_arrays(subject, protocol, {"semantic": ("u", "N×H×W")})["semantic"]
+    true, found = kept_maps(subject, protocol)
     shares = [class_ious(a, b) for a, b in zip(found, true, strict=True)]
 
     def draw(row: int) -> Drawn:
         points: list[Record] = [
             {
-                "class": _names(subject, [kind])[0],
+                "class": kind_name(subject.dataset, kind),
                 "value": kind,
                 "iou": 100 * share,
                 "true_pixels": int(np.count_nonzero(true[row] == kind)),
@@ -59,7 +54,7 @@ def judged_segmentation(subject: Subject, protocol: str) -> Judged:
 
 
 def class_ious(found: Array, true: Array) -> dict[int, float]:
-    """Intersection over union of every class in either of two maps H×W, by its value in the map;
+    """Intersection over union of every class in either of two arrays of maps, by its value there;
     pixels whose truth is void count nowhere."""
     known = true != VOID
     a, b = found[known], true[known]
@@ -70,12 +65,24 @@ def class_ious(found: Array, true: Array) -> dict[int, float]:
     return out
 
 
-def _names(subject: Subject, kinds: list[int]) -> list[str]:
-    """Of the values of a semantic map."""
-    return [
-        NO_CLASS if kind == BACKGROUND else class_names(subject.dataset, [kind - 1])[0]
-        for kind in kinds
-    ]
+def kept_maps(subject: Subject, protocol: str) -> tuple[Array, Array]:
+    """The true and the predicted semantic maps of the test images, uint8 N×H×W each.
+
+    Raises:
+        UserError: the data have no such maps, or the protocol kept none.
+    """
+    maps = subject.dataset.test.semantic_maps()
+    if maps is None:
+        raise UserError(
+            f"'{subject.label}' has no maps of classes to compare with; name another --dataset."
+        )
+    found = kept_arrays(subject, protocol, {"semantic": ("u", "N×H×W")})["semantic"]
+    return maps.cpu().numpy(), found
+
+
+def kind_name(dataset: Dataset, kind: int) -> str:
+    """What a value of a semantic map stands for."""
+    return NO_CLASS if kind == BACKGROUND else class_names(dataset, [kind - 1])[0]
 
 
 def judged_depth(subject: Subject, protocol: str) -> Judged:

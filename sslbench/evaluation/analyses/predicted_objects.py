@@ -23,7 +23,6 @@ from sslbench.evaluation.matching import (
     box_overlaps,
     mask_overlaps,
     match,
-    precision_at_recalls,
 )
 from sslbench.evaluation.subject import Subject
 
@@ -100,8 +99,9 @@ def matched_objects(subject: Subject, protocol: str, *, masks: bool) -> MatchedO
 def judged_objects(
     subject: Subject, protocol: str, *, masks: bool, least_score: float | None
 ) -> Judged:
-    """Detections against the true objects; the value of an image is its average precision at an
-    IoU of .5, the mean over the classes that it shows, in percent.
+    """Detections against the true objects; the value of an image is F1 at an IoU of .5 of the
+    detections that are drawn, in percent. (Its average precision would not do: a detection of any
+    score raises it, also one that the least sure of other images would beat.)
 
     Args:
         masks: compare and draw masks, not boxes.
@@ -115,23 +115,21 @@ def judged_objects(
     why = ", where F1 over all test images is largest" if least_score is None else ""
     images = range(len(subject.dataset.test))
     return Judged(
-        measure="mask_ap50" if masks else "ap50",
-        values=np.array([_ap50(both, image) for image in images]),
+        measure="mask_f1" if masks else "f1",
+        values=np.array([_f1(both, image, least) for image in images]),
         higher=True,
         draw=lambda row: _drawn(subject.dataset, both, row, least),
         notes=[f"{subject.folder.path.name}: shown from a score of {least:.2g}{why}."],
     )
 
 
-def _ap50(both: MatchedObjects, image: int) -> float:
+def _f1(both: MatchedObjects, image: int, least: float) -> float:
+    """Of the detections of at least that score, in percent; NaN where there is nothing to count."""
     a, b = both.found.at(image), both.true.at(image)
-    labels, counts = np.unique(both.true.label[b][~both.true.crowd[b]], return_counts=True)
-    own = []
-    for label, count in zip(labels, counts, strict=True):
-        of = both.found.label[a] == label
-        verdict, score = both.verdict[a][of], both.found.score[a][of]
-        own.append(precision_at_recalls(verdict, score, int(count)).mean())
-    return 100.0 * float(np.mean(own)) if own else float("nan")
+    verdict = both.verdict[a][both.found.score[a] >= least]
+    right, wrong = (int(np.count_nonzero(verdict == word)) for word in (RIGHT, WRONG))
+    total = right + wrong + int(np.count_nonzero(~both.true.crowd[b]))
+    return 100 * 2 * right / total if total else float("nan")
 
 
 def _drawn(dataset: Dataset, both: MatchedObjects, row: int, least: float) -> Drawn:

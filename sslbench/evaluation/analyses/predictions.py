@@ -36,8 +36,8 @@ def analyze_predictions(
     """What a protocol predicted on a few test images, beside the truth, from what it kept with its
     score; nothing is computed by the encoder.
 
-    The summary has a line an image with a value of its own: average precision at an IoU of .5 (of
-    boxes or masks), mean IoU, absolute relative error, or average precision of its classes' order.
+    The summary has a line an image with a value of its own: F1 at an IoU of .5 (of boxes or masks),
+    mean IoU, absolute relative error, or average precision of the order of its classes.
 
     Args:
         task: of `TASKS`.

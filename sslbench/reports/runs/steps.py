@@ -125,7 +125,7 @@ def _pictures(run: OwnRun, root: Path | None) -> list[Step]:
         gives = "which directions are used; collapse"
         space = " --space representation" if run.experiment.recipe.needs_labels else ""
         steps.append(Step(f"sslbench analyze spectrum {path}{space}{data}", gives))
-    steps += _predictions(run, f"{path}{data}")
+    steps = [*_predictions(run, f"{path}{data}"), *steps]
     done = run.folder.path / "analyses"
     return [s for s in steps if not (done / f"{_figure(s.command)}.png").is_file()]
 

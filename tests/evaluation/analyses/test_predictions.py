@@ -47,8 +47,9 @@ def test_each_box_stands_on_its_image_with_its_class_and_whether_it_is_right(sco
         "crowd"
     ] * 2
     assert [(p["class"], p["verdict"]) for p in of(found, 3, "prediction")] == [("cat", "wrong")]
-    assert [line["ap50"] for line in found.summary[:2]] == [50.0, 100.0]
-    assert all(math.isnan(line["ap50"]) for line in found.summary[2:])  # a crowd; nothing
+    assert [line["f1"] for line in found.summary[:2]] == [50.0, 100.0]
+    assert math.isnan(found.summary[2]["f1"])  # a crowd
+    assert found.summary[3]["f1"] == 0.0  # wrong, where nothing is
     line = found.summary[0]
     assert [line[k] for k in ("found", "missed", "right", "wrong")] == [1, 1, 1, 1]
     pictures = found.pictures
@@ -60,12 +61,12 @@ def test_what_is_less_sure_is_not_drawn_and_its_object_is_missed(scored):
     found = analyze_predictions(scored, "detection", index=[1], least_score=0.3)
     assert of(found, 1, "prediction") == []
     assert [p["verdict"] for p in of(found, 1, "truth")] == ["missed"]
-    assert found.summary[0]["ap50"] == 100.0  # of all detections
+    assert found.summary[0]["f1"] == 0.0
 
 
 def test_the_usual_least_score_has_the_largest_f1(scored):
     found = analyze_predictions(scored, "detection", index=[0])
-    assert "from a score of 0.9, where F1" in found.notes[1] or "0.2, where F1" in found.notes[1]
+    assert "from a score of 0.2, where F1" in found.notes[1]  # 4/7, at 0.9 it is 2/4
 
 
 def test_masks_are_compared_and_shown_where_the_task_is_instance(scored):
@@ -74,7 +75,7 @@ def test_masks_are_compared_and_shown_where_the_task_is_instance(scored):
     (cat, _), (right, _) = of(found, 0, "truth"), of(found, 0, "prediction")
     assert found.pictures[right["picture"]].sum() == 6 * 7
     assert found.pictures[cat["picture"]].sum() == 6 * 6
-    assert found.summary[0]["mask_ap50"] == 50.0
+    assert found.summary[0]["mask_f1"] == 50.0
 
 
 def test_no_detections_at_all_are_shown_as_such(subject, tmp_path):
@@ -82,7 +83,7 @@ def test_no_detections_at_all_are_shown_as_such(subject, tmp_path):
     keep(own, "detection.v1", **detections())
     found = analyze_predictions(own, "detection", index=[0, 3])
     assert {p["verdict"] for p in found.points} == {"missed"}
-    assert found.summary[0]["ap50"] == 0.0
+    assert found.summary[0]["f1"] == 0.0
 
 
 def test_a_set_without_class_names_shows_numbers(subject, tmp_path):
@@ -103,7 +104,7 @@ def test_worst_and_best_come_first_and_what_cannot_be_judged_last():
 
 def test_the_worst_images_are_shown(scored):
     found = analyze_predictions(scored, "detection", sort="worst", count=2)
-    assert [line["image"] for line in found.summary] == [0, 1]
+    assert [line["image"] for line in found.summary] == [3, 0]
     best = analyze_predictions(scored, "detection", sort="best", count=1)
     assert [line["image"] for line in best.summary] == [1]
 

@@ -65,10 +65,10 @@ def test_predictions_of_a_score_are_looked_at_until_there_is_a_figure(store):
     other = replace(score, fingerprint="of other data")
     own = replace(run, scores={("shapes", "detection.v1"): score, ("more", "depth.v1"): other})
     expected = f"sslbench analyze predictions {run.folder.path} --task detection --sort worst"
-    assert [c for c in commands(next_steps(own)) if "predictions" in c] == [expected]
+    assert [c for c in commands(next_steps(own)) if c.split()[2] == "predictions"] == [expected]
     (run.folder.path / "analyses").mkdir()
     (run.folder.path / "analyses" / "predictions-detection.png").write_bytes(b"")
-    assert "predictions" not in " ".join(commands(next_steps(own)))
+    assert all(c.split()[2] != "predictions" for c in commands(next_steps(own)))
 
 
 def test_an_unfinished_run_is_continued_from_its_own_file_and_a_failed_one_is_not(kept):
