@@ -282,6 +282,8 @@ def test_a_step_in_bf16_is_near_that_in_float32():
         ("pixpro", {"views__second": {"kind": "View", "size": 4}}, r"larger views.second.size"),
         ("pixpro", {"encoder": {"kind": "SmallAlexNet"}, "resolution": 64, **WITH_INSTANCE},
          "SmallAlexNetEncoder does not pool its last map"),
+        ("densecl", {"encoder": {"kind": "Torchvision", "name": "squeezenet1_1"}, "resolution": 64,
+                     "instance__weight": 0.0}, "gives no feature maps that are known"),
         ("pixpro", {"views__*__crop__scale": [0.01, 0.02]},
          r"The two views have a part in common in \d+ % of the images"),
         ("pixpro", {**WITH_INSTANCE, "instance__predictor__out": 5},
