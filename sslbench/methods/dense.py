@@ -20,7 +20,7 @@ from sslbench.methods.targets import ema_momentum, ema_update, shuffled
 from sslbench.models import build_encoder, build_head, convert_batch_norm, keep_all_paths
 from sslbench.models.heads import width
 from sslbench.models.map_heads import build_map_head, build_predictor
-from sslbench.models.maps import last_map, map_and_vector
+from sslbench.models.maps import last_map, map_and_vector, require_pooled_map
 from sslbench.objectives import OBJECTIVES, Given, Objective
 from sslbench.objectives.dense import DENSE_OBJECTIVES, Map
 from sslbench.objectives.objective import LossOutput, detached, parameters
@@ -104,6 +104,8 @@ class DenseLearning(Method):
         self.recipe = recipe
         encoder = build_encoder(recipe.encoder, resolution=resolution)
         branch = recipe.active_instance
+        if branch is not None:
+            require_pooled_map(encoder)
         channels = channels_of_maps(
             encoder, recipe, resolution=resolution, placed=recipe.objective.reads_positions
         )

@@ -21,7 +21,7 @@ from sslbench.methods.method import (
 from sslbench.methods.targets import NetworkTarget, Online, ema_momentum, ema_update
 from sslbench.models import build_encoder, build_head, convert_batch_norm
 from sslbench.models.heads import width
-from sslbench.models.maps import last_map
+from sslbench.models.maps import last_map, require_pooled_map
 from sslbench.models.regions import pooled_boxes
 from sslbench.objectives.objective import detached, parameters
 from sslbench.objectives.regions import region_consistency
@@ -70,6 +70,7 @@ class RegionLearning(Method):
         """Encoder and projector at a random start."""
         norm = self.recipe.batch_norm
         encoder = build_encoder(self.recipe.encoder, resolution=self.resolution)
+        require_pooled_map(encoder)  # so that the projector reads the encoder's vector as well
         channels = channels_of_maps(encoder, self.recipe, resolution=self.resolution, placed=True)
         projector = build_head(self.recipe.projector, channels)
         return convert_batch_norm(encoder, norm), convert_batch_norm(projector, norm)

@@ -55,18 +55,14 @@ def map_and_vector(encoder: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: as `feature_maps`, or of an encoder whose vector is not read off its last map.
     """
+    require_pooled_map(encoder)
     network: Any = encoder
     if isinstance(encoder, ResNet | NarrowResNetEncoder):
         found = _stages(network, images)[-1]
         return found, network.avgpool(found).flatten(1)
-    if _is_vit(encoder):
-        tokens = all_tokens(encoder, images)  # N×(P + L)×D
-        vector: Tensor = network.forward_head(tokens, pre_logits=True)
-        return _unflattened(network, tokens, images), vector
-    raise UserError(
-        f"{type(encoder).__name__} does not pool its last map into its output; use a ResNet or a "
-        "ViT."
-    )
+    tokens = all_tokens(encoder, images)  # N×(P + L)×D
+    vector: Tensor = network.forward_head(tokens, pre_logits=True)
+    return _unflattened(network, tokens, images), vector
 
 
 @torch.no_grad()
@@ -91,6 +87,15 @@ def map_shapes(encoder: nn.Module, *, resolution: int) -> list[MapShape]:
 def require_maps(encoder: nn.Module) -> None:
     """Raise UserError for an encoder of which no maps are known."""
     _reader(encoder)
+
+
+def require_pooled_map(encoder: nn.Module) -> None:
+    """Raise UserError for an encoder whose vector is not read off its last map."""
+    if not isinstance(encoder, ResNet | NarrowResNetEncoder) and not _is_vit(encoder):
+        raise UserError(
+            f"{type(encoder).__name__} does not pool its last map into its output; use a ResNet or "
+            "a ViT."
+        )
 
 
 def _reader(encoder: nn.Module) -> Callable[[Any, Tensor], list[Tensor]]:

@@ -15,6 +15,7 @@ from sslbench.recipes.specs import (
     Cosine,
     Data,
     EncoderSpec,
+    ObjectiveSpec,
     Optimizer,
     Projector,
     ResNet,
@@ -92,6 +93,11 @@ class Recipe(Spec, interface=True):
     @property
     def vector_projector(self) -> Projector | Spaces | None:
         """The head over one vector an image, which a run keeps beside its encoder."""
+        return None
+
+    @property
+    def vector_objective(self) -> ObjectiveSpec | None:
+        """The loss on one vector an image."""
         return None
 
     @property

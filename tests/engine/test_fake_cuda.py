@@ -53,6 +53,7 @@ def test_a_step_stays_on_the_device(recipe, dataset):
         ("swav", {"objective__assignment__queue": 16,
                   "objective__assignment__queue_start_epoch": 0}),
         ("byol", {"target": "ConstantRandom"}),
+        ("pixpro", {"instance__weight": 1.0, "predictor__layers": 2, "views__first__size": 24}),
         ("mae", {"mask__sampling": "block", "mask__ratio": 0.5, "mask__in_encoder": True}),
         ("mae", {"mask__sampling": "grid", "objective__loss": "l1", "objective__target": {
             "kind": "PrincipalComponents", "components": 6}}),

@@ -180,7 +180,7 @@ def test_what_cannot_be_is_refused(changes, says):
             "has 1×1 cells, and parts of it are what is compared",
         ),
         ({"views__first__size": 4}, r"at 4 pixels has 1×1 cells.*views.first.size"),
-        ({"encoder": "ColorHistogram", "epochs": 0}, "gives no feature maps"),
+        ({"encoder": "SmallAlexNet"}, "does not pool its last map into its output"),
         ({"views__*__crop__scale": [0.01, 0.02]}, "% of the images, and only there"),
         ({"predictor__out": 5}, "the predictor gives 5; set predictor.out=null"),
     ],

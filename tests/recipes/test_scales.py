@@ -49,8 +49,7 @@ def test_every_recipe_that_trains_says_where_its_settings_come_from(name: str, s
     if found.as_published:
         assert name not in SCALES[scale].recipes
     if found.copied_from is not None:
-        other = RECIPES[found.copied_from].family
-        original = SCALES[scale].evidence(found.copied_from, other)
+        original = SCALES[scale].evidence(found.copied_from, RECIPES[found.copied_from].family)
         assert original is not None and original.copied_from is None
 
 

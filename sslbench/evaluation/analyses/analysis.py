@@ -16,7 +16,6 @@ from sslbench.errors import UserError
 from sslbench.evaluation.geometry import positive_pairs, test_rows
 from sslbench.evaluation.protocols import PROTOCOLS, Geometry
 from sslbench.evaluation.subject import Subject
-from sslbench.recipes.families import JointRecipe
 from sslbench.recipes.specs import CrossCorrelation
 from sslbench.streams import permutation, stream_key
 
@@ -159,7 +158,7 @@ def temperature_of(subject: Subject, temperature: float | None) -> float:
             raise UserError(f"--temperature {temperature:g}: needs a number above 0.")
         return temperature
     recipe = subject.recipe
-    objective = recipe.objective if isinstance(recipe, JointRecipe) else None
+    objective = recipe.vector_objective
     own = getattr(objective, "temperature", None)
     if own is None or recipe.epochs == 0 or isinstance(objective, CrossCorrelation):
         raise UserError(

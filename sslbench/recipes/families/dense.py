@@ -13,6 +13,7 @@ from sslbench.recipes.specs import (
     DenseObjectiveSpec,
     InstanceBranch,
     MapHead,
+    ObjectiveSpec,
     PixelConsistency,
     PixelPropagation,
 )
@@ -42,6 +43,11 @@ class DenseRecipe(Recipe):
     def vector_projector(self) -> MLP | None:
         branch = self.active_instance
         return None if branch is None else branch.projector
+
+    @property
+    def vector_objective(self) -> ObjectiveSpec | None:
+        branch = self.active_instance
+        return None if branch is None else branch.objective
 
     def validate(self) -> None:
         super().validate()

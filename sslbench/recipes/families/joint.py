@@ -42,6 +42,10 @@ class JointRecipe(Recipe):
     def vector_projector(self) -> Projector | None:
         return self.projector
 
+    @property
+    def vector_objective(self) -> ObjectiveSpec:
+        return self.objective
+
     def validate(self) -> None:
         super().validate()
         for path, queue in self.objective.queue_lengths.items():
