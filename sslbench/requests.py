@@ -186,7 +186,7 @@ class GridRequest:
         data: in place of the scale's own, for tables that name none; `why` says in a sentence
             where the choice comes from.
         overrides: `--set` changes of the recipes.
-        rows: ids of the only rows wanted.
+        rows: ids of the only rows wanted; `columns`, keys of the only columns.
         fewer: rows, and baselines, that take only so many of the seeds.
     """
 
@@ -199,6 +199,7 @@ class GridRequest:
     root: Path
     why: str
     rows: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
     fewer: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -220,6 +221,7 @@ class GridRequest:
         scale: str,
         seeds: int | Sequence[int] | None,
         rows: Sequence[str] | None,
+        columns: Sequence[str] | None = None,
         dataset: str | Data | None,
         changes: Changes | None,
         runs: Path,
@@ -248,6 +250,7 @@ class GridRequest:
             root=root,
             why=why,
             rows=None if rows is None else tuple(rows),
+            columns=None if columns is None else tuple(columns),
         )
 
     def plan(self) -> Plan:
@@ -255,8 +258,9 @@ class GridRequest:
         from sslbench.tables.grid import plan
 
         return plan(
-            self.tables, scale=self.scale, seeds=self.seeds, rows=self.rows, data=self.data,
-            overrides=self.overrides, runs=self.runs, root=self.root, fewer=self.fewer,
+            self.tables, scale=self.scale, seeds=self.seeds, rows=self.rows,
+            columns=self.columns, data=self.data, overrides=self.overrides, runs=self.runs,
+            root=self.root, fewer=self.fewer,
         )  # fmt: skip
 
     def growing(

@@ -66,6 +66,7 @@ class TableHandle:
         scale: str = "laptop",
         seeds: int | Sequence[int] | None = None,
         rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         dataset: str | Data | None = None,
         changes: Changes | None = None,
         runs: PathLike | None = None,
@@ -80,7 +81,7 @@ class TableHandle:
         """
         import pandas as pd
 
-        request = self._request(scale, seeds, rows, dataset, changes, runs, root)
+        request = self._request(scale, seeds, rows, columns, dataset, changes, runs, root)
         lines = [
             {
                 "run": run.folder.path.name,
@@ -101,6 +102,7 @@ class TableHandle:
         max_seeds: int | None = None,
         budget_minutes: float | None = None,
         rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         dataset: str | Data | None = None,
         jobs: int = 1,
         changes: Changes | None = None,
@@ -120,6 +122,7 @@ class TableHandle:
             max_seeds: of the last such look; None: 12.
             budget_minutes: no such look is begun that takes longer than is left of these.
             rows: ids of the only rows wanted; None: all. Baselines come with them.
+            columns: keys of the only columns to measure; None: all.
             dataset: a name, "folder:PATH", or a spec; None: the set that the scale is measured on
                 (CIFAR-10 at `laptop`) where it lies under `root`, else the scale's own.
             jobs: worker processes; 1 trains in this one.
@@ -141,7 +144,7 @@ class TableHandle:
         from sslbench.tables.adaptive import Budget, decide
         from sslbench.tables.results import result_path
 
-        request = self._request(scale, seeds, rows, dataset, changes, runs, root)
+        request = self._request(scale, seeds, rows, columns, dataset, changes, runs, root)
 
         sizes = []
 
@@ -197,6 +200,7 @@ class TableHandle:
         scale: str,
         seeds: int | Sequence[int] | None,
         rows: Sequence[str] | None,
+        columns: Sequence[str] | None,
         dataset: str | Data | None,
         changes: Changes | None,
         runs: PathLike | None,
@@ -207,6 +211,7 @@ class TableHandle:
             scale=scale,
             seeds=seeds,
             rows=[rows] if isinstance(rows, str) else rows,
+            columns=[columns] if isinstance(columns, str) else columns,
             dataset=dataset,
             changes=changes,
             runs=runs_folder(runs),

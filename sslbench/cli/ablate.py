@@ -19,7 +19,14 @@ class Ablate(Measure):
         typer.Argument(help="Tables, as `sslbench list tables` names, or YAML files of your own."),
     ]
     rows: Annotated[str | None, typer.Option(help="Comma-separated row ids; default: all.")] = None
+    columns: Annotated[
+        str | None, typer.Option(help="Comma-separated columns to measure; default: all.")
+    ] = None
 
     def __call__(self) -> None:
         """Raises RunFailed as `measure`."""
-        self.measure(self.tables, rows=self.rows.split(",") if self.rows else None)
+        self.measure(self.tables, rows=_listed(self.rows), columns=_listed(self.columns))
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None

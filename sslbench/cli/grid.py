@@ -36,6 +36,7 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
         tables: Sequence[str],
         *,
         rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         dataset: "str | Data | None" = None,
     ) -> GridRequest:
         """What is asked for. Raises UserError with the nearest names."""
@@ -45,7 +46,8 @@ class Grid(o.Settings, o.Places, o.Device, o.Json):
             [load_table(name) for name in tables],
             scale=self.scale,
             seeds=self.seeds,
-            rows=None if rows is None else [row.strip() for row in rows],
+            rows=rows,
+            columns=columns,
             dataset=dataset,
             changes=values.parse_sets(self.set_),
             runs=self.runs,

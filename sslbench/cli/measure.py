@@ -36,7 +36,13 @@ class Measure(UntilDecided, o.Backend, o.Results):
         bool, typer.Option("--dry-run", help="Print runs, the finished ones, and the time.")
     ] = False
 
-    def measure(self, tables: Sequence[str], *, rows: Sequence[str] | None = None) -> None:
+    def measure(
+        self,
+        tables: Sequence[str],
+        *,
+        rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         """Train what tables lack, and print them; or only the plan, under --dry-run.
 
         Raises:
@@ -44,7 +50,7 @@ class Measure(UntilDecided, o.Backend, o.Results):
                 diverged run is a result.
         """
         self.require_fitting_options()
-        request = self.request(tables, rows=rows, dataset=self.dataset)
+        request = self.request(tables, rows=rows, columns=columns, dataset=self.dataset)
         growing = self.growing(request, self.results) if self.until_decided else None
         if not self.json:
             typer.echo(request.why)

@@ -21,7 +21,8 @@ from sslbench.tables.schema import BASELINES, Column, Row, Table
 class Request:
     """What a grid is asked for: scale, seeds, data in place of the scale's, `--set` changes.
 
-    `fewer` has the rows, baselines among them, that take only so many of the seeds.
+    `fewer` has the rows, baselines among them, that take only so many of the seeds, `columns` the
+    keys of the only columns wanted, where not all of them are.
     """
 
     scale: str
@@ -29,6 +30,11 @@ class Request:
     data: Data | None = None
     overrides: Mapping[str, Any] | None = None
     fewer: Mapping[str, int] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+
+    def wants(self, column: Column) -> bool:
+        """Whether a column is measured."""
+        return self.columns is None or column.key in self.columns
 
     def seeds_of(self, row: str) -> tuple[int, ...]:
         """The seeds of a row or baseline."""
@@ -174,7 +180,7 @@ def cells(
             )
     for row in chosen:
         known: dict[str, Resolved] = {}  # top-1, top-5 and kNN columns share their run
-        for column in measured_columns(table, row):
+        for column in filter(request.wants, measured_columns(table, row)):
             key = f"{column.recipe} {column.set}"
             if key not in known:
                 known[key] = resolve_cell(table, row, column, request=request)
@@ -185,7 +191,7 @@ def cells(
             )
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
-        for column in table.columns:
+        for column in filter(request.wants, table.columns):
             scored = protocol_of(column.metric) and column.derive is None
             if scored and not _unfit(column, resolved):
                 yield from _seeds(

@@ -125,6 +125,7 @@ def plan(
     runs: Path,
     root: Path,
     rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     data: Data | None = None,
     overrides: Mapping[str, Any] | None = None,
     fewer: Mapping[str, int] | None = None,
@@ -138,6 +139,7 @@ def plan(
         runs: parent of all run folders.
         root: where data sets lie (their fingerprint is part of a run's name).
         rows: ids of the only rows wanted, each in at least one of the tables.
+        columns: keys of the only columns wanted, likewise.
         data: in place of the scale's data set; a table that names its own keeps that.
         overrides: `--set` changes, applied to every row that has the field.
         fewer: rows, and baselines, that take only so many of the seeds.
@@ -150,8 +152,11 @@ def plan(
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise UserError("A grid needs at least one seed, and seeds are >= 0.")
-    request = Request(scale, chosen, data, overrides, fewer or {})
-    _check_rows(tables, rows)
+    wanted_columns = None if columns is None else tuple(columns)
+    request = Request(scale, chosen, data, overrides, fewer or {}, wanted_columns)
+    _check_known(tables, "row", rows, [row.id for table in tables for row in table.rows])
+    measured = [c.key for table in tables for c in table.columns if c.metric is not None]
+    _check_known(tables, "measured column", columns, measured)
     found: dict[str, _Collected] = {}
     for table in tables:
         wanted = None
@@ -322,12 +327,13 @@ def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun
     return [replace(item, seconds=estimate(item)) for item in planned]
 
 
-def _check_rows(tables: Sequence[Table], rows: Sequence[str] | None) -> None:
-    known = [row.id for table in tables for row in table.rows]
-    for name in rows or ():
+def _check_known(
+    tables: Sequence[Table], what: str, names: Sequence[str] | None, known: Sequence[str]
+) -> None:
+    for name in names or ():
         if name not in known:
             where = ", ".join(table.id for table in tables)
-            raise UserError(f"No row '{name}' in {where}{did_you_mean(name, known)}")
+            raise UserError(f"No {what} '{name}' in {where}{did_you_mean(name, known)}")
 
 
 def _check_overrides(overrides: Mapping[str, Any] | None, items: list[_Collected]) -> None:

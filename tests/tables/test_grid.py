@@ -67,9 +67,18 @@ def test_only_the_rows_asked_for_and_the_baselines(table: Table, places: Places)
     assert {p.row for p in found.by_place} == {"copy", "untrained", "raw-pixels"}
 
 
+def test_only_the_columns_asked_for(table: Table, places: Places) -> None:
+    cheap = plan([table], scale="smoke", seeds=1, columns=["std"], **places)
+    assert {p.column for p in cheap.by_place} == {"std"}
+    assert {p.column for p in plan([table], scale="smoke", seeds=1, **places).by_place} > {"std"}
+    assert len(cheap.runs) < RUNS_OF_SMALL  # a baseline has a score or nothing
+    assert all(item.experiment.recipe.epochs > 0 for item in cheap.runs)
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
+        ({"columns": ["sdt"]}, "No measured column 'sdt' in small; did you mean 'std'"),
         ({"rows": ["fats"]}, "No row 'fats' in small; did you mean 'fast'"),
         ({"scale": "laptp"}, "No scale 'laptp'; did you mean 'laptop'"),
         ({"overrides": {"epoch": 3}}, "epoch.*did you mean 'epochs'"),
