@@ -1,15 +1,18 @@
-"""The settings of protocols that judge an encoder by its maps: segmentation and depth, on frozen
-ones. Imports no torch."""
+"""The settings of protocols that judge an encoder by its maps: segmentation and depth, frozen, and
+segmentation fine-tuned. Imports no torch."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sslbench.evaluation.linear_kinds import Linear
-from sslbench.evaluation.protocol import Value
+from sslbench.evaluation.protocol import Protocol, Value
+from sslbench.evaluation.scores import Score
 from sslbench.recipes.specs import ColorHistogram, EncoderSpec
 
+LONGER = 3  # times the iterations of the longer scratch
 MIOU = Value(key="miou", unit="%", better="higher")
 PIXELS = Value(key="accuracy", unit="%", better="higher")
 MAJORITY = Value(key="majority", unit="%", better="higher")
@@ -92,3 +95,77 @@ class Depth(MapProbe):
     checker: ClassVar = "sslbench.evaluation.depth:check"
 
     choice: str = "AbsRel, then L1, then the lower rate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationFineTune(Protocol):
+    """Semantic segmentation by a fully convolutional head, trained end to end with the encoder.
+
+    The head reads the last map: two 3×3 convolutions of `width` channels, each with batch norm and
+    ReLU, and a 1×1 convolution to the classes, resized to the image by bilinear interpolation. A
+    `dilation` of 1, not 6: maps here have 8 to 14 cells a side, of which two such convolutions see
+    five, and with 6 they would see mostly padding. `width` 128, not 256, as encoders are narrow.
+    Random resized crops of `crop_scale` of the area and flips move image and map together; labels
+    are taken from the nearest pixel.
+
+    Every pair of `learning_rates` and `layer_decays` is fitted for `choice_iterations` without the
+    held-out tenth and judged there; the best is fitted from the pre-trained weights for
+    `iterations` on all training images, and the test images are read once. Iterations do not go
+    with the size of the set. Rates are of the head for 256 images and go with the size of the
+    batch, layer decay, warm-up and cosine are those of `finetune.v1`; AdamW, since one optimiser
+    must do for ResNets and ViTs. An encoder without a layer map has the decay 1 alone. Measures and
+    classes are those of `segmentation.linear.v1`.
+
+    `scratch` is the same protocol, its settings chosen anew, on the same network at the random
+    start of the same seed; `scratch_long` trains that `LONGER` times as long, with `scratch`'s
+    settings. `gain` and `gain_long` are miou less these. An untrained encoder is its own scratch
+    and has no longer one.
+    Source: Long et al. 2015 (FCN); the head: He et al. 2020 (MoCo), App. B, on VOC; longer scratch:
+    He et al. 2019.
+    """
+
+    needs: ClassVar = frozenset({"semantic"})
+    values: ClassVar = (
+        MIOU,
+        PIXELS,
+        MAJORITY,
+        Value(key="scratch", unit="%", better="higher"),
+        Value(key="scratch_long", unit="%", better="higher"),
+        Value(key="gain", unit="points", better="higher"),
+        Value(key="gain_long", unit="points", better="higher"),
+    )
+    runner: ClassVar = "sslbench.evaluation.segmentation_finetune:run"
+    checker: ClassVar = "sslbench.evaluation.segmentation_finetune:check"
+
+    learning_rates: tuple[float, ...]
+    layer_decays: tuple[float, ...]
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    iterations: int = 1000
+    choice_iterations: int = 150
+    batch_size: int = 16
+    warmup: float = 0.1
+    drop_path: float = 0.1
+    crop_scale: tuple[float, float] = (0.35, 1.0)
+    flip: float = 0.5
+    width: int = 128
+    dilation: int = 1
+    precision: str = "float32"
+    choice: str = "mIoU, then cross-entropy, then the lower rate"
+
+    def longer(self, score: Score) -> SegmentationFineTune:
+        """The same for `LONGER` times as many iterations, with the settings of a score."""
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}.long-{LONGER}",
+            iterations=LONGER * self.iterations,
+            learning_rates=(score.chosen["learning_rate"],),
+            layer_decays=(score.chosen["layer_decay"],),
+        )
+
+    def require_encoder(self, encoder: EncoderSpec) -> None:
+        encoder.require(
+            encoder.trainable,
+            f"{self.name} trains the encoder, and this one has no parameters; use "
+            "segmentation.linear.v1.",
+        )

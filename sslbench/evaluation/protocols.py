@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from sslbench.data.registry import DATASETS
 from sslbench.errors import UserError, did_you_mean
-from sslbench.evaluation.dense_kinds import Depth, SegmentationLinear
+from sslbench.evaluation.dense_kinds import Depth, SegmentationFineTune, SegmentationLinear
 from sslbench.evaluation.detection_kinds import Detection, InstanceSegmentation
 from sslbench.evaluation.finetune_kinds import FewLabelFineTune, FineTune, PartialFineTune
 from sslbench.evaluation.linear_kinds import AugmentedLinear as AugmentedLinear
@@ -175,6 +175,12 @@ PROTOCOLS: dict[str, Protocol] = {
             name="segmentation.linear.v1",
             summary="Semantic segmentation by a linear probe of the last map, frozen.",
             learning_rates=_MAP_RATES,
+        ),
+        SegmentationFineTune(
+            name="segmentation.finetune.v1",
+            summary="Semantic segmentation by an FCN head, fine-tuned beside scratch.",
+            learning_rates=_TUNING_RATES,
+            layer_decays=(0.75, 1.0),
         ),
         Depth(
             name="depth.v1",

@@ -123,14 +123,14 @@ def run(protocol: SegmentationLinear, subject: Subject) -> Outcome:
                                                  protocol.level)]
     )  # fmt: skip
     return Outcome(
-        values=test_values(predicted, truth_of(subject.dataset.test), classes),
+        values=measured(predicted, truth_of(subject.dataset.test), classes),
         chosen={"learning_rate": setting[0], "weight_decay": setting[1]},
         heldout={"miou": heldout_miou},
         kept={"semantic": predicted.numpy()},
     )
 
 
-def test_values(predicted: Tensor, truth: Tensor, classes: Classes) -> dict[str, float]:
+def measured(predicted: Tensor, truth: Tensor, classes: Classes) -> dict[str, float]:
     """`miou`, `accuracy` and `majority` of uint8 N×H×W test maps, on the CPU."""
     truth, known = truth.cpu(), truth.cpu() != VOID
     matrix = confusion(truth, predicted, known, num_classes=classes.total)

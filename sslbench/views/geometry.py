@@ -107,6 +107,24 @@ def resample(
     return x.view(len(boxes), c, side, side)
 
 
+def resample_labels(maps: Tensor, boxes: Tensor, flipped: Tensor | None, *, side: int) -> Tensor:
+    """The same crop, resize and flip of label maps, by the nearest pixel: N×H×W to N×side×side.
+
+    An output pixel has the label of the source pixel that its centre lies in: no label is mixed.
+
+    Args:
+        maps: N×H×W integers.
+        boxes, flipped, side: as `resample` takes them, one box of each map.
+    """
+    top, left, h, w = boxes[:, :, None].unbind(1)  # N×1 each
+    rows = top + h / side * _positions(None, side, maps.device)  # N×side
+    columns = left + w / side * _positions(flipped, side, maps.device)
+    height, width = maps.shape[1:]
+    row = rows.floor().long().clamp(0, height - 1)[:, :, None]
+    column = columns.floor().long().clamp(0, width - 1)[:, None]
+    return maps[torch.arange(len(maps), device=maps.device)[:, None, None], row, column]
+
+
 def _mix_rows(images: Tensor, weights: Tensor) -> Tensor:
     """N×C×H×W with B×T×H weights to B×C×T×W; weights b are of image b mod N."""
     (n, c, height, width), (count, target, _) = images.shape, weights.shape

@@ -90,6 +90,11 @@ def test_chance_of_five_guesses_is_at_most_certain() -> None:
         ("finetune.v1", "af9a8090d323"),
         ("finetune.mixed.v1", "e94f29453253"),
         ("finetune.partial.v1", "625ffa2499f8"),
+        ("segmentation.linear.v1", "5b79a8feac04"),
+        ("segmentation.finetune.v1", "de1a0e6c65bd"),
+        ("depth.v1", "fe6139742d85"),
+        ("depth.previous.v1", "c6d695765ad5"),
+        ("multilabel.svm.v1", "92317ec1accd"),
     ],
 )
 def test_published_definitions_stay_as_they_are(name: str, definition: str) -> None:
