@@ -120,8 +120,8 @@ class SegmentationFineTune(Protocol):
     start of the same seed; `scratch_long` trains that `LONGER` times as long, with `scratch`'s
     settings. `gain` and `gain_long` are miou less these. An untrained encoder is its own scratch
     and has no longer one.
-    Source: Long et al. 2015 (FCN); the head: He et al. 2020 (MoCo), App. B, on VOC; longer scratch:
-    He et al. 2019.
+    Source: Long et al. 2015 (FCN); the head: He et al. 2020 (MoCo), on VOC; longer scratch: He et
+    al. 2019.
     """
 
     needs: ClassVar = frozenset({"semantic"})

@@ -77,8 +77,7 @@ class Segmenter(nn.Module):
 def fcn_head(channels: int, num_classes: int, *, width: int, dilation: int) -> nn.Sequential:
     """Two 3×3 convolutions with batch norm and ReLU, then a 1×1 one: N×C×h×w to N×K×h×w.
 
-    Source: He et al. 2020 (MoCo), App. B: "The extra 3×3 convolutions have dilation 6, with BN and
-    ReLU".
+    Source: He et al. 2020 (MoCo), whose head on VOC has 256 channels and dilation 6.
     """
     layers: list[nn.Module] = []
     for before in (channels, width):
