@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from sslbench.evaluation.linear_kinds import Linear
 from sslbench.evaluation.protocol import Protocol, Value
 from sslbench.evaluation.scores import Score
-from sslbench.recipes.specs import ColorHistogram, EncoderSpec
+from sslbench.recipes.specs import ColorHistogram, EncoderSpec, RawPixels
 
 LONGER = 3  # times the iterations of the longer scratch
 MIOU = Value(key="miou", unit="%", better="higher")
@@ -42,6 +42,11 @@ class MapProbe(Linear):
             not isinstance(encoder, ColorHistogram),
             f"{self.name} reads maps of the encoder, and a histogram has none; use RawPixels as "
             "the baseline.",
+        )
+        encoder.require(
+            self.level == "last" or not isinstance(encoder, RawPixels),
+            f"{self.name} reads the map before the last one, and pixels are one map alone; use "
+            "depth.v1.",
         )
 
 

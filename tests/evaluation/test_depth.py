@@ -160,3 +160,6 @@ def test_one_depth_alone_and_one_map_alone_are_refused(steps, tmp_path):
     previous = PROTOCOLS["depth.previous.v1"]
     with pytest.raises(UserError, match=r"RawPixelEncoder has one map alone; use depth.v1"):
         depth_module.check(previous, subject_of(tmp_path / "b", dataset_of(*halves, 1)))
+    with pytest.raises(UserError, match=r"pixels are one map alone; use depth\.v1"):
+        evaluate(finished("raw-pixels", tmp_path), [previous], root=tmp_path,
+                 data=Scenes(resolution=16, num_train=40, num_test=10))  # fmt: skip
