@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'a' or 'b'?"`, or the known names when nothing is near; "" without any."""
-    known = list(known)
+    known = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return "; did you mean " + " or ".join(f"'{n}'" for n in near) + "?"

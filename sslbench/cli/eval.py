@@ -150,14 +150,15 @@ def _show_scores(scores: Iterable[tuple[str, Score]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from sslbench.reports.runs.words import chosen_words
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("run", "data set", "protocol", "value", "chosen without the test set"):
         table.add_column(heading, overflow="fold")
     found = list(scores)
     for run, score in found:
         values = ", ".join(f"{k} {_number(score, k)}" for k in score.values)
-        chosen = ", ".join(f"{k} {v:g}" for k, v in score.chosen.items())
-        table.add_row(run, score.dataset, score.protocol, values, chosen)
+        table.add_row(run, score.dataset, score.protocol, values, chosen_words(score.chosen))
     Console().print(table)
     counts = {(s.dataset, s.shared or 0, s.num_test) for _, s in found}
     for name, shared, count in sorted(counts):

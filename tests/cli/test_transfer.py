@@ -56,3 +56,11 @@ def test_a_bare_word_is_the_task_and_one_with_a_colon_the_set():
     for word in ("segmentation", "depth"):
         data = find_data(f"{word}:folder", "smoke")
         assert data is not None and data.set_name == word and data.path == "folder"
+
+
+def test_what_each_class_has_of_its_own_is_told_as_a_range() -> None:
+    from sslbench.reports.runs.words import chosen_words
+
+    assert chosen_words({"learning_rate": 0.5}) == "learning_rate 0.5"
+    many = {f"C of {name}": value for name, value in [("cat", 10.0), ("dog", 0.01), ("cow", 1.0)]}
+    assert chosen_words({**many, "rate": 1}) == "C 0.01 to 10 (3 classes), rate 1"

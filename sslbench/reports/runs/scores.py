@@ -10,6 +10,7 @@ from sslbench.engine.folder import NUMERICS
 from sslbench.evaluation.protocols import PROTOCOLS, Value
 from sslbench.evaluation.scores import Score
 from sslbench.reports.runs.collect import OwnRun, RunGroup
+from sslbench.reports.runs.words import chosen_words
 from sslbench.tables.cells import is_constant
 from sslbench.tables.results import Cell, MeasuredColumn, MeasuredRow, MeasuredTable
 
@@ -58,7 +59,7 @@ def score_rows(group: RunGroup) -> list[tuple[str, ...]]:
             label,
             f"{score.protocol} ({score.definition[:8]})",
             _texts(score, score.values),
-            ", ".join(f"{name} {value:g}" for name, value in score.chosen.items()) or "–",
+            chosen_words(score.chosen) or "–",
             _texts(score, score.heldout) or "–",
         )
         for run in group.runs

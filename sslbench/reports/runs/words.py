@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -236,3 +236,15 @@ def last_values(run: OwnRun) -> tuple[str, ...]:
     ratio = None if std is None or not width else std * math.sqrt(width)
     shown = ((loss, 3), (ratio, 2), (rank, 1), (knn, 1))
     return tuple("–" if value is None else number(value, digits) for value, digits in shown)
+
+
+def chosen_words(chosen: Mapping[str, float]) -> str:
+    """What was chosen, in a line: of what each class has of its own the range."""
+    each: dict[str, list[float]] = {}
+    for name, value in chosen.items():
+        each.setdefault(name.partition(" of ")[0], []).append(value)
+    return ", ".join(
+        f"{name} {min(values):g}"
+        + (f" to {max(values):g} ({len(values)} classes)" if len(values) > 1 else "")
+        for name, values in each.items()
+    )
