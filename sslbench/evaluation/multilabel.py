@@ -14,9 +14,10 @@ from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome
 from sslbench.evaluation.average_precision import average_precision
 from sslbench.evaluation.dense_maps import check_apart
-from sslbench.evaluation.multilabel_kinds import MultilabelSVM
+from sslbench.evaluation.multilabel_kinds import MOST_FEATURES, MultilabelSVM
 from sslbench.evaluation.subject import Subject
 from sslbench.evaluation.support_vectors import fit
+from sslbench.models.heads import width
 
 _NUMBERS = 2**25  # images times problems solved at a time
 
@@ -89,6 +90,12 @@ def check(protocol: MultilabelSVM, subject: Subject) -> None:
         raise UserError(f"{name} needs at least two folds, and costs above 0.")
     if list(protocol.costs) != sorted(protocol.costs):
         raise UserError(f"{name}: the costs must ascend; sort them.")
+    features = width(subject.encoder, "num_features")
+    if features > MOST_FEATURES:
+        raise UserError(
+            f"{name} takes at most {MOST_FEATURES:,} features, and this encoder gives "
+            f"{features:,}; use a narrower one."
+        )
     check_apart(name, dataset.train, dataset.test)
     truth = Truth.of(dataset, protocol.folds)
     if len(truth.measured) < 2:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sslbench.evaluation.protocol import Protocol, Value
+from sslbench.recipes.specs import EncoderSpec, RawPixels
+
+MOST_FEATURES = 4096  # from here on a score takes hours: a step solves as many equations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +46,10 @@ class MultilabelSVM(Protocol):
     folds: int = 3
     shift: float = 1e-5
     choice: str = "average precision without interpolation, then the lower cost"
+
+    def require_encoder(self, encoder: EncoderSpec) -> None:
+        encoder.require(
+            not isinstance(encoder, RawPixels),
+            f"{self.name} takes at most {MOST_FEATURES:,} features, and pixels are soon more; use "
+            "ColorHistogram as the baseline.",
+        )

@@ -19,7 +19,7 @@ from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.features import Features
 from sslbench.evaluation.multilabel import stratified
 from sslbench.evaluation.protocols import PROTOCOLS
-from sslbench.recipes.specs import Scenes
+from sslbench.recipes.specs import RawPixels, Scenes
 from tests.evaluation.conftest import finished
 from tests.evaluation.dense import dataset_of, subject_of
 
@@ -165,3 +165,12 @@ def test_it_scores_a_run_on_scenes(recipe, tmp_path: Path):
     (found,) = evaluate(run, [quick], data=data, root=tmp_path).values()
     assert set(found.values) == {"map", "chance", "skipped"}
     assert found.values["map"] > found.values["chance"] / 2
+
+
+def test_features_that_would_take_hours_are_refused(known, tmp_path, monkeypatch):
+    (train, test), features = known
+    monkeypatch.setattr(multilabel, "MOST_FEATURES", 700)
+    with pytest.raises(UserError, match="at most 700 features, and this encoder gives 768"):
+        scored(tmp_path, (train, test), features)
+    with pytest.raises(UserError, match="pixels are soon more"):
+        PROTOCOL.require_encoder(RawPixels())
