@@ -13,8 +13,11 @@ from sslbench.data.fingerprints import drawn_fingerprint, fingerprint_of
 from sslbench.data.packed import pack
 from sslbench.data.sources import draw
 from sslbench.data.split import Split
+from sslbench.data.streaming.choice import streams
+from sslbench.data.streaming.images import Streamed
+from sslbench.data.streaming.sets import sample, streamed
 from sslbench.data.subsets import heldout, left_out, subset
-from sslbench.recipes.specs import Data, DrawnSpec
+from sslbench.recipes.specs import Data, DrawnSpec, ImageSet
 
 
 def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Dataset:
@@ -32,12 +35,19 @@ def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Datas
     if isinstance(spec, DrawnSpec):
         data = _dataset(spec, draw(spec), drawn_fingerprint(spec))
     else:
-        packed = pack(spec, root=Path(root))
-        train = subset(packed.raw.train, spec.num_train)
-        test = subset(packed.raw.test, spec.num_test)
-        raw = replace(packed.raw, train=train, test=test)
-        data = _dataset(spec, raw, fingerprint_of(packed.content, spec))
+        whole, content = _whole(spec, Path(root))
+        train, test = subset(whole.train, spec.num_train), subset(whole.test, spec.num_test)
+        raw = replace(whole, train=train, test=test)
+        data = _dataset(spec, raw, fingerprint_of(content, spec))
     return data.to(device)
+
+
+def _whole(spec: ImageSet, root: Path) -> tuple[Raw, str]:
+    """All of a set of files, in memory or streamed, and its content's hash."""
+    if streams(spec, root=root):
+        return streamed(spec, root=root)
+    packed = pack(spec, root=root)
+    return packed.raw, packed.content
 
 
 def unused_images(spec: Data, *, root: Path, most: int) -> Split | None:
@@ -49,12 +59,15 @@ def unused_images(spec: Data, *, root: Path, most: int) -> Split | None:
     """
     if isinstance(spec, DrawnSpec) or spec.num_train is None:
         return None
-    return left_out(pack(spec, root=Path(root)).raw.train, spec.num_train, most=most)
+    return left_out(_whole(spec, Path(root))[0].train, spec.num_train, most=most)
 
 
 def _dataset(spec: Data, raw: Raw, fingerprint: str) -> Dataset:
     train = raw.train
-    mean, std = channel_statistics(train.images)
+    images = train.images
+    if isinstance(images, Streamed):
+        images = images[sample(len(images))]
+    mean, std = channel_statistics(images)
     return Dataset(
         name=spec.set_name,
         classes=raw.classes,

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from sslbench import distributed
 from sslbench.data import Dataset, load
+from sslbench.data.streaming.workers import explained
 from sslbench.engine import hardware
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.cost import StepTimes, cost
@@ -147,7 +148,7 @@ class _Run:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
-            with stop_on_signals() as stop, self._log() as log:
+            with stop_on_signals() as stop, self._log() as log, closing(self.trainer), explained():
                 self.times.begin(self.trainer.step_count)
                 while self.trainer.step_count < self.end:
                     self._advance(log, stop)

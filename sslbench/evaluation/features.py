@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sslbench.data import Dataset
+from sslbench.data import Dataset, Reader
 from sslbench.errors import UserError
-from sslbench.evaluation.accuracy import chunks
 from sslbench.files import write_atomically
 from sslbench.views import normalize
 
@@ -81,9 +81,17 @@ def encode(
     batches = []
     # float32 also of a run in bf16: one cache for every protocol, on whatever machine.
     with evaluation_mode(encoder), torch.autocast(device.type, enabled=False):
-        for batch in chunks(images, batch_size):
+        for batch in in_order(images, batch_size):
             batches.append(forward(encoder, normalize(batch.to(device), mean, std)).cpu())
     return torch.cat(batches)
+
+
+def in_order(images: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """All images in batches, streamed ones read ahead."""
+    count = math.ceil(len(images) / batch_size)
+    order = torch.arange(len(images))
+    reader = Reader(images, lambda n: order[n * batch_size : (n + 1) * batch_size], count)
+    return map(reader.batch, range(count))
 
 
 def forward(encoder: nn.Module, images: Tensor) -> Tensor:
