@@ -11,6 +11,7 @@ from sslbench.errors import UserError
 from sslbench.files import reading
 from sslbench.recipes.specs import ImageSet
 
+SHARD = ".tar"
 CACHE = ".sslbench"  # folder beside the images, never part of them
 # What Pillow knows and cannot decode by itself, or only by running another program.
 NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
@@ -50,6 +51,12 @@ def nested(folder: Path) -> Path:
         return folder
     inner = [f for f in sorted(folder.iterdir()) if (f / "train").is_dir()]
     return inner[0] if len(inner) == 1 else folder
+
+
+def has_shards(folder: Path) -> bool:
+    """Whether a folder holds tar shards, in place of images."""
+    with reading(folder):
+        return not (folder / "train").is_dir() and any(folder.glob(f"*{SHARD}"))
 
 
 def entries(name: str, folder: Path) -> list[tuple[str, os.stat_result]]:

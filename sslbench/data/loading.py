@@ -14,8 +14,8 @@ from sslbench.data.packed import pack
 from sslbench.data.sources import draw
 from sslbench.data.split import Split
 from sslbench.data.streaming.choice import streams
-from sslbench.data.streaming.images import Streamed
-from sslbench.data.streaming.sets import sample, streamed
+from sslbench.data.streaming.images import Streamed, sample
+from sslbench.data.streaming.sets import streamed
 from sslbench.data.subsets import heldout, left_out, subset
 from sslbench.recipes.specs import Data, DrawnSpec, ImageSet
 

@@ -64,6 +64,7 @@ class Summary(TypedDict, total=False):
     std: tuple[float, float, float]
     fingerprint: str
     images: Mapping[str, int]  # train, test, unlabelled, classes
+    broken: tuple[str, ...]  # the first of the streamed images that could not be read
     seed: int
     scale: str
     numerics: int

@@ -26,7 +26,7 @@ from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.options import Options as Options
-from sslbench.engine.place import run_folder
+from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.start import start_folder, take_over, trained_before
@@ -89,7 +89,7 @@ def pretrain(
         dataset = dataset.without_heldout() if experiment.without_heldout else dataset
         run = _Run(folder, experiment, dataset, options, monitor, progress)
         if distributed.rank() == 0:
-            folder.write_experiment(experiment, dict(provenance))
+            folder.write_experiment(as_read(experiment, dataset), dict(provenance))
         run.execute()
     return folder
 
@@ -323,7 +323,7 @@ class _Run:
             "mean": list(self.dataset.mean),
             "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
-            "images": self.dataset.counts(),
+            **self.dataset.summary(),
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
             "numerics": NUMERICS,

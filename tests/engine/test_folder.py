@@ -123,7 +123,7 @@ def test_a_full_disk_takes_no_lock_away(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sslbench.engine.folder.os.write", full)
+    monkeypatch.setattr("sslbench.engine.lock.os.write", full)
     folder = RunFolder(tmp_path)
     with folder.lock(), pytest.raises(InUse, match="in use by another process"), folder.lock():
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,7 @@ from sslbench.data import load
 from sslbench.engine.checkpoint import load_weights
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.engine.trainer import Trainer
-from sslbench.errors import Interrupted
+from sslbench.errors import DataWarning, Interrupted, UserError
 from tests.data.streaming.conftest import spec_of, write_set
 from tests.reference.processes import run_processes
 from tests.tiny import tiny
@@ -83,3 +84,47 @@ def test_two_processes_see_what_one_sees(pictures: Path, tmp_path: Path) -> None
     (first, shared), (second, _) = run_processes(_seen, str(pictures), folder=tmp_path)
     assert torch.equal(images, torch.cat([first, second], dim=1))
     assert torch.allclose(losses, shared, rtol=1e-5)
+
+
+def _break(folder: Path, name: str) -> Path:
+    path = folder / "train" / name
+    path.write_bytes(path.read_bytes()[:100])
+    return path
+
+
+def test_a_broken_image_is_named_and_the_run_refused(tmp_path: Path) -> None:
+    path = _break(write_set(tmp_path / "set", train=48), "cat/007.png")
+    own = experiment("simclr", tmp_path / "set")
+    with pytest.raises(UserError, match=f"'{path}' is not a readable image.*--broken skip") as seen:
+        pretrain(own, provenance={}, runs=tmp_path, root=tmp_path, options=OPTIONS)
+    assert "\n" not in str(seen.value)
+
+
+def test_a_broken_image_is_skipped_counted_and_named(tmp_path: Path) -> None:
+    path = _break(write_set(tmp_path / "set", train=48), "cat/047.png")
+    own = experiment("simclr", tmp_path / "set", broken="skip")
+    with pytest.warns(DataWarning, match=f"'{path}' cannot be read; the next image of its class"):
+        run = pretrain(own, provenance={}, runs=tmp_path, root=tmp_path, options=OPTIONS)
+    assert run.summary()["images"]["broken"] == 1 and run.summary()["broken"] == (str(path),)
+    assert run.experiment().data.stream is True
+    with pytest.warns(DataWarning):  # the last cat: the first one, not a dog
+        images = load(own.data, root=tmp_path).train.images
+    assert torch.equal(images[torch.tensor([47])], images[torch.tensor([0])])
+
+
+def test_a_worker_that_dies_is_a_sentence_and_the_run_goes_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    def kill(step: int, total: int, stats: object) -> None:
+        if step == 8:
+            (child, *_) = multiprocessing.active_children()
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()
+
+    own = experiment("simclr", pictures)
+    with pytest.raises(UserError, match=r"A process that reads images died .*run the same command"):
+        pretrain(own, provenance={}, runs=tmp_path, root=pictures, options=OPTIONS, progress=kill)
+    run = pretrain(own, provenance={}, runs=tmp_path, root=pictures, options=OPTIONS)
+    whole = pretrain(own, provenance={}, runs=tmp_path / "b", root=pictures, options=OPTIONS)
+    first, second = (load_weights(r.encoder_path) for r in (run, whole))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())

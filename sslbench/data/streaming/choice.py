@@ -21,8 +21,8 @@ def streams(spec: ImageSet, *, root: Path) -> bool:
     """Whether the images are read while they are used, and not kept in memory.
 
     Where it is not said, a set is used as it was the last time: packed or streamed. The first time
-    it is streamed where all images would take more than half of the memory that is free, on the
-    GPU or here.
+    a folder of files is streamed where all images would take more than half of the memory that is
+    free, on the GPU or here, and shards always.
 
     Raises:
         UserError: `on` for a set that cannot be, or its folder cannot be read.
@@ -60,6 +60,8 @@ def _wants(spec: ImageSet, folder: Path) -> bool:
     streamed = any(path.is_file() for path in index_places(spec, folder))
     if packed != streamed:
         return streamed
+    if listing.has_shards(folder):
+        return True
     needed = 3 * _image_count(spec, folder) * cache.resolution_of(spec) ** 2
     from sslbench import distributed
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from sslbench.data.streaming import workers
 from sslbench.data.streaming.decoding import decoded
 from sslbench.data.streaming.items import Items
 from sslbench.data.streaming.workers import Part
-from sslbench.errors import UserError
+from sslbench.errors import DataWarning, UserError
 
 # Split.images is a tensor to those who read it; this one knows rows, length and shape.
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ else:
     _Base = object
 
 Broken = Literal["refuse", "skip"]
+SAMPLE = 2000  # images of which channel statistics are taken
+NAMED = 20  # images that could not be read and are named
 _FEW = 32  # images that are decoded here: to start workers takes longer
 
 
@@ -151,7 +154,14 @@ class Streamed(_Base):
         return found
 
     def _placed(self, part: Part) -> Tensor:
-        self._found.update(part.broken)
+        for place in sorted({*part.broken} - self._found):
+            self._found.add(place)
+            if len(self._found) <= NAMED:
+                sentence = (
+                    f"'{self._items.name(place)}' cannot be read; the next image of its class "
+                    "takes its place."
+                )
+                warnings.warn(DataWarning(sentence), stacklevel=2)
         return part.images.to(self._device, non_blocking=True)
 
     @classmethod
@@ -169,6 +179,13 @@ def _refusal(what: str) -> UserError:
         f"This needs all images in memory at once ({what}), and they are streamed; use --stream "
         "off, or fewer images."
     )
+
+
+def sample(count: int) -> Tensor:
+    """The positions of at most `SAMPLE` of so many images, evenly over the set: what stands for all
+    of them."""
+    places = np.linspace(0, count - 1, min(SAMPLE, count)).round().astype(np.int64)
+    return torch.from_numpy(np.unique(places))
 
 
 class Reader:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.data import cache
+from sslbench.data import cache, listing
 from sslbench.data.folders import Listed
 from sslbench.data.registry import function, info
+from sslbench.data.streaming import shards
 from sslbench.data.streaming.choice import FORMAT, index_places
 from sslbench.data.streaming.items import Items
 from sslbench.errors import DataWarning
@@ -40,8 +41,8 @@ class Index:
 
     train: Items
     test: Items
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def index_of(spec: ImageSet, folder: Path) -> Index:
@@ -55,15 +56,24 @@ def index_of(spec: ImageSet, folder: Path) -> Index:
     for path in paths:
         if (found := _read(path, source, folder)) is not None:
             return found
-    lister = info(spec.name).lister
-    assert lister is not None
-    listed: Listed = function(lister)(folder)
+    index = read_index(spec.name, folder)
+    keep_first(paths, _bytes(index, source, folder))
+    return index
+
+
+def read_index(name: str, folder: Path) -> Index:
+    """Which images a folder, or the shards in it, have. Raises UserError as `index_of`."""
+    entry = info(name)
+    if listing.has_shards(folder):
+        if not entry.labelled:
+            return Index(*shards.unlabelled(folder))
+        return Index(*shards.labelled(folder))
+    assert entry.lister is not None
+    listed: Listed = function(entry.lister)(folder)
     train, test = (
         Items.of_files(half.folder, half.names, half.labels) for half in (listed.train, listed.test)
     )
-    index = Index(train, test, listed.classes, listed.notes)
-    keep_first(paths, _bytes(index, source, folder))
-    return index
+    return Index(train, test, listed.classes, listed.notes)
 
 
 def keep_first(paths: list[Path], data: bytes) -> None:

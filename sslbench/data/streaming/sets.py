@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,12 +12,11 @@ from sslbench.data import cache, listing
 from sslbench.data.dataset import Raw
 from sslbench.data.split import Split
 from sslbench.data.streaming.choice import streamed_content
-from sslbench.data.streaming.images import Streamed
-from sslbench.data.streaming.index import index_of
+from sslbench.data.streaming.images import Broken, Streamed
+from sslbench.data.streaming.index import Index, index_of
 from sslbench.data.streaming.items import Items
+from sslbench.memory import require_memory
 from sslbench.recipes.specs import ImageSet
-
-SAMPLE = 2000  # images of which channel statistics are taken
 
 
 def streamed(spec: ImageSet, *, root: Path) -> tuple[Raw, str]:
@@ -31,19 +30,26 @@ def streamed(spec: ImageSet, *, root: Path) -> tuple[Raw, str]:
     own = streamed_content(spec, root=root)
     index = index_of(spec, folder)
     cache.tell(spec, folder, index.notes)
+    return _raw(index, side, broken=spec.broken), own
+
+
+def all_of(index: Index, side: int) -> Raw:
+    """A set of encoded images, decoded to memory. Raises UserError: memory does not suffice."""
+    count = len(index.train) + len(index.test)
+    require_memory(3 * count * side**2, what=f"{count:,} images of {side:,} pixels",
+                   remedy="lower data.resolution, or use --stream on")  # fmt: skip
+    raw = _raw(index, side)
+    train, test = (replace(half, images=half.images[:]) for half in (raw.train, raw.test))
+    return replace(raw, train=train, test=test, notes=index.notes)
+
+
+def _raw(index: Index, side: int, *, broken: Broken = "refuse") -> Raw:
     train, test = (
-        Split(Streamed(items, side, broken=spec.broken), _labels(items))
+        Split(Streamed(items, side, broken=broken), _labels(items))
         for items in (index.train, index.test)
     )
-    return Raw(train, test, index.classes), own
+    return Raw(train, test, index.classes)
 
 
 def _labels(items: Items) -> Tensor | None:
     return torch.from_numpy(items.labels) if len(items.labels) else None
-
-
-def sample(count: int) -> Tensor:
-    """The positions of at most `SAMPLE` of so many images, evenly over the set: what stands for all
-    of them."""
-    places = np.linspace(0, count - 1, min(SAMPLE, count)).round().astype(np.int64)
-    return torch.from_numpy(np.unique(places))
