@@ -7,14 +7,14 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sslbench.data import listing
 from sslbench.data.folders import Half, list_class_folders, list_flat
-from sslbench.data.streaming.shards import CLASSES, MANIFEST
+from sslbench.data.streaming.shards import CLASSES, MANIFEST, Manifest, read_manifest
 from sslbench.errors import UserError
-from sslbench.files import exists, read_bytes, read_json, reading, replacing, write_atomically
+from sslbench.files import exists, read_bytes, reading, replacing, write_atomically
 from sslbench.streams import permutation, stream_key
 
 LIMIT = 1 << 31  # bytes of one image that are read
@@ -72,8 +72,7 @@ def write_shards(
             digest.update(f"{name}/{half.names[row]}\0{size}\0".encode(errors="surrogateescape"))
         shards += _planned(name, half, sizes, shard_bytes)
     images = sum(len(half.names) for half in halves.values())
-    manifest = {"images": images, "shards": len(shards), "source": digest.hexdigest()}
-    _begin(out, manifest, listed.classes)
+    _begin(out, Manifest(images, len(shards), digest.hexdigest()), listed.classes)
     written = 0
     for done, shard in enumerate(shards, 1):
         path = out / shard.name
@@ -104,11 +103,11 @@ def _planned(name: str, half: Half, sizes: Sequence[int], shard_bytes: int) -> l
     return [_Shard(f"{name}-{i:06}.tar", half, tuple(rows)) for i, rows in enumerate(groups)]
 
 
-def _begin(out: Path, manifest: dict[str, object], classes: tuple[str, ...]) -> None:
+def _begin(out: Path, manifest: Manifest, classes: tuple[str, ...]) -> None:
     """What says which set the folder is to hold. Raises UserError: it holds another."""
     path = out / MANIFEST
     if exists(path):
-        if read_json(path) != manifest:
+        if read_manifest(path) != manifest:
             raise UserError(
                 f"'{out}' holds shards of other images, or of another size; choose another --out, "
                 "or delete it."
@@ -118,7 +117,7 @@ def _begin(out: Path, manifest: dict[str, object], classes: tuple[str, ...]) -> 
         raise UserError(f"'{out}' holds shards already; choose another --out.")
     if classes:
         write_atomically(out / CLASSES, json.dumps(classes, ensure_ascii=False) + "\n")
-    write_atomically(path, json.dumps(manifest, sort_keys=True) + "\n")
+    write_atomically(path, json.dumps(asdict(manifest)) + "\n")
 
 
 def _write(path: Path, shard: _Shard) -> None:

@@ -20,10 +20,29 @@ from sslbench.data.folders import flat_halves
 from sslbench.data.streaming.items import Items, Names
 from sslbench.errors import UserError
 from sslbench.files import exists, read_json, reading
-from sslbench.typed import typed
+from sslbench.typed import read_as, typed
 
 CLASSES = "classes.json"  # the names of the classes, in label order
 MANIFEST = "pack.json"  # of shards that `sslbench pack` writes
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `sslbench pack` says of the shards that it writes.
+
+    Attributes:
+        images, shards: how many there are.
+        source: SHA-256 of the names and sizes of what they are made of, and of how.
+    """
+
+    images: int
+    shards: int
+    source: str
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What stands in a folder of shards. Raises UserError: it is damaged."""
+    return read_as(read_json(path), Manifest, where=path, remedy="delete the folder and pack again")
 
 
 @dataclass(frozen=True)
@@ -96,10 +115,10 @@ def _shards(folder: Path) -> list[Path]:
     with reading(folder):
         paths = sorted(folder.glob(f"*{listing.SHARD}"))
     if exists(folder / MANIFEST):
-        manifest = typed(read_json(folder / MANIFEST), dict[str, object], where=MANIFEST)
-        if manifest.get("shards") != len(paths):
+        wanted = read_manifest(folder / MANIFEST).shards
+        if wanted != len(paths):
             raise UserError(
-                f"'{folder}' has {len(paths)} of {manifest.get('shards')} shards; run the "
+                f"'{folder}' has {len(paths)} of {wanted} shards; run the "
                 "`sslbench pack` that writes them again, which goes on."
             )
     return paths
