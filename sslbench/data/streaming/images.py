@@ -77,7 +77,7 @@ class Streamed(_Base):
             with photographs.bounded():
                 part = self.decode(chosen)
         else:
-            (part,) = workers.in_order(self, [chosen], side=self._side)
+            (part,) = self._in_order([chosen])
         return self._placed(part)
 
     def subset(self, rows: Any) -> Streamed:
@@ -99,7 +99,7 @@ class Streamed(_Base):
         Raises:
             UserError: an image cannot be read, or a process that reads died.
         """
-        for part in workers.in_order(self, map(self._positions, order), side=self._side):
+        for part in self._in_order(map(self._positions, order)):
             yield self._placed(part)
 
     def broken(self) -> list[str]:
@@ -113,6 +113,10 @@ class Streamed(_Base):
         for i, row in enumerate(rows.tolist()):
             images[i] = self._image(row, broken)
         return Part(torch.from_numpy(images), tuple(broken))
+
+    def _in_order(self, order: Iterable[np.ndarray]) -> Iterator[Part]:
+        pinned = self._device.type == "cuda"
+        return workers.in_order(self, order, side=self._side, pinned=pinned)
 
     def _image(self, row: int, broken: list[int]) -> np.ndarray:
         place = int(self._rows[row])

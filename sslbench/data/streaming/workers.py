@@ -64,7 +64,9 @@ def num_workers() -> int:
     return int(given)
 
 
-def in_order(source: Source, order: Iterable[np.ndarray], *, side: int) -> Iterator[Part]:
+def in_order(
+    source: Source, order: Iterable[np.ndarray], *, side: int, pinned: bool = False
+) -> Iterator[Part]:
     """The images of each n int64 rows of an order, decoded ahead by worker processes.
 
     A batch is divided among them, so that the first one is there soon; what they make is a function
@@ -72,6 +74,7 @@ def in_order(source: Source, order: Iterable[np.ndarray], *, side: int) -> Itera
 
     Args:
         side: R, in pixels.
+        pinned: in memory from which a GPU fetches them by itself.
     Raises:
         UserError: an image cannot be read, or a worker died.
     """
@@ -88,6 +91,9 @@ def in_order(source: Source, order: Iterable[np.ndarray], *, side: int) -> Itera
             sizes.append(len(rows))
             for start in range(0, len(rows), piece):
                 yield rows[start : start + piece]
+
+    def empty(size: int) -> Tensor:
+        return torch.empty(size, 3, side, side, dtype=torch.uint8, pin_memory=pinned)
 
     with warnings.catch_warnings():
         # More workers than cores are a choice: slow disks want them. Workers use nothing that a
@@ -107,13 +113,11 @@ def in_order(source: Source, order: Iterable[np.ndarray], *, side: int) -> Itera
         parts = iter(loader)
     with explained():
         for part in parts:
-            yield _whole(part, parts, sizes.popleft(), side)
+            yield _whole(part, parts, empty(sizes.popleft()))
 
 
-def _whole(part: Part | str, more: Iterator[Part | str], size: int, side: int) -> Part:
-    """One batch of its parts, in memory from which a GPU can fetch it by itself."""
-    pinned = torch.cuda.is_available()
-    images = torch.empty(size, 3, side, side, dtype=torch.uint8, pin_memory=pinned)
+def _whole(part: Part | str, more: Iterator[Part | str], images: Tensor) -> Part:
+    """One batch of its parts, in a tensor of its size."""
     filled = 0
     broken: list[int] = []
     while True:
@@ -122,7 +126,7 @@ def _whole(part: Part | str, more: Iterator[Part | str], size: int, side: int) -
         images[filled : filled + len(part.images)] = part.images
         filled += len(part.images)
         broken += part.broken
-        if filled == size:
+        if filled == len(images):
             return Part(images, tuple(broken))
         part = next(more)
 
