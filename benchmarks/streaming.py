@@ -31,6 +31,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as F
 
+from sslbench.data.photographs import square
 from sslbench.data.streaming.decoding import decoded
 from sslbench.engine.hardware import device_class
 from sslbench.files import write_atomically
@@ -70,16 +71,18 @@ def repeat(source: Path, target: Path, files: int) -> None:
 
 def pillow(data: bytes, side: int) -> Any:
     """Whole, then resized: what ImageFolder and a Resize do."""
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    scale = side / min(image.size)
-    size = [max(side, round(x * scale)) for x in image.size]
-    image = image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return np.asarray(image.crop((left, top, left + side, top + side)))
+    return square(Image.open(io.BytesIO(data)).convert("RGB"), side)
+
+
+def scaled(data: bytes, side: int) -> Any:
+    """Pillow at the least of libjpeg's scales that suffices."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (side, side))
+    return square(image.convert("RGB"), side)
 
 
 def ours(data: bytes, side: int) -> Any:
-    """Pillow at the least scale of libjpeg's that suffices."""
+    """The same, resized by torch."""
     return decoded(data, "", side)
 
 
@@ -91,7 +94,8 @@ def torchvision_io(data: bytes, side: int) -> Any:
 
 DECODERS: dict[str, Callable[[bytes, int], Any]] = {
     "Pillow": pillow,
-    "Pillow, scaled (ours)": ours,
+    "Pillow, scaled by libjpeg": scaled,
+    "ours": ours,
     "torchvision.io": torchvision_io,
 }
 

@@ -59,7 +59,8 @@ class Dataset:
         mean, std: of each channel of the training images, in [0, 1].
         fingerprint: hex SHA-256 of class list and content; equal data, equal fingerprint.
         resolution: side of the square images, in pixels.
-        shared: how many test images are also among `pretraining`, pixel by pixel.
+        shared: how many test images are also among `pretraining`, pixel by pixel; None of streamed
+            images, which are not compared.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Dataset:
     std: tuple[float, float, float]
     fingerprint: str
     resolution: int
-    shared: int = 0
+    shared: int | None = 0
 
     @property
     def num_pretraining(self) -> int:

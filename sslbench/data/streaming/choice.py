@@ -50,7 +50,11 @@ def streamed_content(spec: ImageSet, *, root: Path) -> str:
     the images need be decoded for it. Raises UserError: they cannot be read."""
     folder = listing.home(spec, root)
     with reading(folder):
-        source = cache.source_digest(spec.name, folder)
+        return content_of(spec, cache.source_digest(spec.name, folder))
+
+
+def content_of(spec: ImageSet, source: str) -> str:
+    """The same of the digest of the files."""
     text = f"streamed:{FORMAT}:{source}:{cache.resolution_of(spec)}"
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.data import cache, listing
+from sslbench.data import listing
 from sslbench.data.folders import Listed
 from sslbench.data.registry import function, info
 from sslbench.data.streaming import shards
@@ -45,13 +45,15 @@ class Index:
     notes: tuple[str, ...] = ()
 
 
-def index_of(spec: ImageSet, folder: Path) -> Index:
+def index_of(spec: ImageSet, folder: Path, source: str) -> Index:
     """Of the files as they are now: read where it is kept, else made, and kept.
 
+    Args:
+        source: their digest.
     Raises:
         UserError: the folders do not make a data set.
     """
-    source = f"{FORMAT}:{cache.source_digest(spec.name, folder)}"
+    source = f"{FORMAT}:{source}"
     paths = index_places(spec, folder)
     for path in paths:
         if (found := _read(path, source, folder)) is not None:

@@ -11,10 +11,11 @@ from torch import Tensor
 from sslbench.data import cache, listing
 from sslbench.data.dataset import Raw
 from sslbench.data.split import Split
-from sslbench.data.streaming.choice import streamed_content
+from sslbench.data.streaming.choice import content_of
 from sslbench.data.streaming.images import Broken, Streamed
 from sslbench.data.streaming.index import Index, index_of
 from sslbench.data.streaming.items import Items
+from sslbench.files import reading
 from sslbench.memory import require_memory
 from sslbench.recipes.specs import ImageSet
 
@@ -27,10 +28,11 @@ def streamed(spec: ImageSet, *, root: Path) -> tuple[Raw, str]:
         UserError: the folders do not make a data set.
     """
     folder, side = listing.home(spec, root), cache.resolution_of(spec)
-    own = streamed_content(spec, root=root)
-    index = index_of(spec, folder)
+    with reading(folder):
+        source = cache.source_digest(spec.name, folder)
+        index = index_of(spec, folder, source)
     cache.tell(spec, folder, index.notes)
-    return _raw(index, side, broken=spec.broken), own
+    return _raw(index, side, broken=spec.broken), content_of(spec, source)
 
 
 def all_of(index: Index, side: int) -> Raw:
