@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import multiprocessing
 import os
 import shutil
 import sys
@@ -51,7 +52,10 @@ class Part:
 
 def num_workers() -> int:
     """How many processes decode for this one: SSLBENCH_WORKERS, else its share of the cores; 0 is
-    none, and it decodes itself. Raises UserError: the variable is no number."""
+    none, and it decodes itself, as a daemonic process has to. Raises UserError: the variable is no
+    number."""
+    if multiprocessing.current_process().daemon:
+        return 0
     given = os.environ.get(VARIABLE)
     if given is None:
         try:
