@@ -46,6 +46,7 @@ def test_losses_are_those_of_resident_images(recipe: str, changes: dict, picture
         dataset = load(own.data, root=pictures)
         trainer = Trainer(own, dataset, device=torch.device("cpu"))
         losses.append([trainer.step().loss.item() for _ in range(trainer.total_steps)])
+        trainer.close()
     assert losses[0] == losses[1]
 
 
@@ -118,7 +119,7 @@ def test_a_worker_that_dies_is_a_sentence_and_the_run_goes_on(
 ) -> None:
     def kill(step: int, total: int, stats: object) -> None:
         if step == 2:  # more batches are left than are read ahead
-            (child, *_) = multiprocessing.active_children()
+            child = max(multiprocessing.active_children(), key=lambda c: c.pid)  # of this run
             os.kill(child.pid, signal.SIGKILL)
             child.join()
 
