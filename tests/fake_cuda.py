@@ -64,7 +64,7 @@ def move(trainer: Trainer, mode: FakeTensorMode) -> None:
         trainer.images, trainer._samples = fake(trainer.images), fake(trainer._samples)
         trainer.labels = None if trainer.labels is None else fake(trainer.labels)
         trainer.boxes = None if trainer.boxes is None else fake(trainer.boxes)
-        trainer._order = (-1, torch.empty(0))
+        trainer._reader.images, trainer._orders = trainer.images, {}
         recipe = trainer.recipe
         trainer.optimizer = build_optimizer(
             recipe.optimizer, trainer.method.groups(),

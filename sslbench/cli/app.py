@@ -16,6 +16,7 @@ from sslbench.cli.eval import Evaluate, Transfer
 from sslbench.cli.export import Export
 from sslbench.cli.leaderboard import Leaderboard
 from sslbench.cli.list import List
+from sslbench.cli.pack import Pack
 from sslbench.cli.predictions import PerClass, Predictions
 from sslbench.cli.pretrain import Pretrain
 from sslbench.cli.report import Report
@@ -33,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
     "report": Report,
     "check": Check,
     "export": Export,
+    "pack": Pack,
 }
 ANALYSES: dict[str, type[Command]] = {
     "similarity": analyze.Similarity,

@@ -138,7 +138,7 @@ class FileRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
+class Opener(o.OnData, o.Streaming, o.DataScale, FileRequest, o.Places):
     """The options with which a run is opened, or an encoder file as one."""
 
     def open(self, name: str) -> "tuple[RunFolder, Data | None]":
@@ -152,7 +152,8 @@ class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
         self.refuse_for_run(name)
         folder = self.open_run(name)
         scale = self.scale or known_scale(folder.experiment().scale)
-        return folder, find_data(self.dataset, scale)
+        data = find_data(self.dataset, scale)
+        return folder, data and data.but(self.streaming())
 
     def _import(self, file: Path) -> "RunFolder":
         from sslbench.evaluation.foreign import import_encoder_file
@@ -164,7 +165,7 @@ class Opener(o.OnData, o.DataScale, FileRequest, o.Places):
         scale = self.scale or (known_scale(card.scale) if card else "cifar")
         data = find_data(self.dataset, scale)
         if isinstance(data, ImageSet):  # the scale limits the number of images, not their size
-            data = data.but(resolution=None)
+            data = data.but({"resolution": None, **self.streaming()})
         return import_encoder_file(file, options, data=data, root=self.data_root, runs=self.runs)
 
 

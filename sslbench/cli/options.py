@@ -61,6 +61,33 @@ class OnData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """How folders of images are read."""
+
+    stream: Annotated[
+        str,
+        typer.Option(
+            help="Read images while they are used: auto (where memory is short), on or off."
+        ),
+    ] = "auto"
+    broken: Annotated[
+        str,
+        typer.Option(help="Streamed images that cannot be read: refuse, or skip (and count)."),
+    ] = "refuse"
+
+    def streaming(self) -> dict[str, Any]:
+        """What is said of it, by the data's fields. Raises UserError for another word."""
+        for option, value, known in (
+            ("--stream", self.stream, ("auto", "on", "off")),
+            ("--broken", self.broken, ("refuse", "skip")),
+        ):
+            if value not in known:
+                raise UserError(f"{option} {value}: say {', '.join(known[:-1])} or {known[-1]}.")
+        said: dict[str, Any] = {} if self.stream == "auto" else {"stream": self.stream == "on"}
+        return said | ({} if self.broken == "refuse" else {"broken": self.broken})
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataScale:
     """At which scale other data is taken, where a run has one already."""
 

@@ -25,7 +25,7 @@ def _seconds(seconds: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
+class Pretrain(o.OnData, o.Streaming, o.Settings, o.Places, o.Device, o.Threads, o.Json):
     """Train one recipe; run it again to resume, or to be told where the finished run lies.
 
     Under torchrun it trains on all its processes.
@@ -59,7 +59,10 @@ class Pretrain(o.OnData, o.Settings, o.Places, o.Device, o.Threads, o.Json):
             self.recipe,
             scale=self.scale,
             dataset=self.dataset,
-            changes=values.parse_sets(self.set_),
+            changes={
+                **{f"data.{field}": value for field, value in self.streaming().items()},
+                **values.parse_sets(self.set_),
+            },
             seed=self.seed,
         )
         if self.show:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sslbench.data.fingerprints import fingerprint
     from sslbench.data.loading import load, unused_images
     from sslbench.data.split import Instances, Split
+    from sslbench.data.streaming.images import Reader, Streamed
 
 __all__ = [
     "DATASETS",
@@ -23,7 +24,9 @@ __all__ = [
     "DatasetInfo",
     "Instances",
     "Raw",
+    "Reader",
     "Split",
+    "Streamed",
     "fingerprint",
     "load",
     "unused_images",
@@ -34,6 +37,8 @@ _HOMES = {
     "Raw": "sslbench.data.dataset",
     "Instances": "sslbench.data.split",
     "Split": "sslbench.data.split",
+    "Reader": "sslbench.data.streaming.images",
+    "Streamed": "sslbench.data.streaming.images",
     "fingerprint": "sslbench.data.fingerprints",
     "load": "sslbench.data.loading",
     "unused_images": "sslbench.data.loading",

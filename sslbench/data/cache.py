@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def source_digest(name: str, folder: Path) -> str:
     code = f":{hashlib.sha256(info(name).reader_code()).hexdigest()}" if info(name).foreign else ""
     entries = listing.entries(name, folder)
     stamp = digests.stamp(entries)
-    memos = [home / f"{name}.json" for home in _homes(folder)]
+    memos = [home / f"{name}.json" for home in homes(folder)]
     for memo in memos:
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
             known = json.loads(memo.read_bytes())
@@ -90,17 +90,18 @@ def places(spec: ImageSet, folder: Path) -> list[Path]:
     """Where the packed file may lie: beside the images, or in the user's cache if that is
     read-only."""
     name = f"{spec.name}-{resolution_of(spec)}.safetensors"
-    return [home / name for home in _homes(folder)]
+    return [home / name for home in homes(folder)]
 
 
-def _homes(folder: Path) -> list[Path]:
+def homes(folder: Path) -> list[Path]:
+    """Folders that what is made of a set may lie in, the best first."""
     given = os.environ.get("XDG_CACHE_HOME")
     where = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    homes = [folder / listing.CACHE]
+    found = [folder / listing.CACHE]
     with contextlib.suppress(RuntimeError):  # a user without a home
         base = Path(given) if given else Path.home() / ".cache"
-        homes.append(base / "sslbench" / where)
-    return homes
+        found.append(base / "sslbench" / where)
+    return found
 
 
 def cached_header(spec: ImageSet, *, root: Path) -> Header | None:
@@ -135,9 +136,9 @@ def warn_damaged(path: Path) -> None:
     warnings.warn(DataWarning(sentence), stacklevel=3)
 
 
-def tell(spec: ImageSet, folder: Path, header: Header) -> None:
+def tell(spec: ImageSet, folder: Path, notes: Sequence[str]) -> None:
     """Say what a user should know of the set."""
-    for note in header.notes:
+    for note in notes:
         sentence = f"Data set '{spec.name}' in '{folder}': {note}"
         warnings.warn(DataWarning(sentence), stacklevel=3)
 

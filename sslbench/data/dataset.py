@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sslbench.data.split import Split
+from sslbench.data.streaming.images import NAMED, Streamed, sample
 from sslbench.errors import UserError
 
 
@@ -58,7 +59,8 @@ class Dataset:
         mean, std: of each channel of the training images, in [0, 1].
         fingerprint: hex SHA-256 of class list and content; equal data, equal fingerprint.
         resolution: side of the square images, in pixels.
-        shared: how many test images are also among `pretraining`, pixel by pixel.
+        shared: how many test images are also among `pretraining`, pixel by pixel; None of streamed
+            images, which are not compared.
     """
 
     name: str
@@ -71,7 +73,7 @@ class Dataset:
     std: tuple[float, float, float]
     fingerprint: str
     resolution: int
-    shared: int = 0
+    shared: int | None = 0
 
     @property
     def num_pretraining(self) -> int:
@@ -120,6 +122,21 @@ class Dataset:
             "unlabelled": 0 if self.unlabelled is None else len(self.unlabelled),
             "classes": len(self.classes) if "labels" in self.annotations else 0,
         }
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images are read while they are used."""
+        return isinstance(self.train.images, Streamed)
+
+    def summary(self) -> dict[str, Any]:
+        """What run.json says of it: counts, and of streamed images how many mean and std are of,
+        and which could not be read so far."""
+        images = self.train.images
+        if not isinstance(images, Streamed):
+            return {"images": self.counts()}
+        broken = images.broken()
+        found = {"sampled": len(sample(len(images))), "broken": len(broken)}
+        return {"images": self.counts() | found, "broken": broken[:NAMED]}
 
     def to(self, device: str | torch.device) -> Dataset:
         """A copy on another device."""

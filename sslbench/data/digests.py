@@ -20,7 +20,8 @@ from sslbench.files import reading
 Entries = Sequence[tuple[str, os.stat_result]]
 
 _THREADS = 8  # hashing runs outside the interpreter's lock, and disks answer several at a time
-_INDEXES = ("wnids.txt", "val_annotations.txt")  # text that gives images their labels
+# Text that gives images their labels.
+_INDEXES = ("wnids.txt", "val_annotations.txt", "classes.json")
 
 
 def stamp(entries: Entries) -> str:
@@ -34,7 +35,7 @@ def stamp(entries: Entries) -> str:
 def content(name: str, folder: Path, entries: Entries) -> str:
     """Hex SHA-256 of every file's relative name, size and, where pixels or labels come from it,
     bytes. Raises UserError: a file cannot be read."""
-    known = listing.suffixes()
+    known = listing.suffixes() | {listing.SHARD}
     # A reader of a plugin, or of what is in images, may take it from any file.
     entry = info(name)
     every = bool(entry.files) or entry.foreign or bool(entry.annotations - {"labels"})

@@ -23,13 +23,16 @@ def fingerprint(spec: Data, *, root: Path) -> str:
     if isinstance(spec, DrawnSpec):
         return drawn_fingerprint(spec)
     from sslbench.data import cache, listing
+    from sslbench.data.streaming.choice import streamed_content, streams
 
+    if streams(spec, root=Path(root)):
+        return fingerprint_of(streamed_content(spec, root=Path(root)), spec)
     header = cache.cached_header(spec, root=Path(root))
     if header is None:
         from sslbench.data.packed import pack
 
         return fingerprint_of(pack(spec, root=Path(root)).content, spec)
-    cache.tell(spec, listing.home(spec, Path(root)), header)
+    cache.tell(spec, listing.home(spec, Path(root)), header.notes)
     return fingerprint_of(header.content, spec)
 
 

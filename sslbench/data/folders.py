@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from sslbench.data import listing
 from sslbench.data.dataset import Raw
@@ -21,7 +21,58 @@ from sslbench.files import read_text, reading
 FLAT_TEST_SHARE = 0.1
 
 
+@dataclass(eq=False)
+class Half:
+    """The image files of one half of a set.
+
+    Attributes:
+        names: their paths below `folder`.
+        labels: one for each; empty without any.
+        left_out: other files that lie there.
+    """
+
+    folder: Path
+    names: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def add(self, name: str, label: int) -> None:
+        """One more image, by its path below the folder."""
+        self.names.append(name)
+        self.labels.append(label)
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A set of image files, none of which has been opened.
+
+    Attributes:
+        classes: their names in label order; none without labels.
+        notes: what a user should know of it, in sentences.
+    """
+
+    train: Half
+    test: Half
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def class_folders(folder: Path, resolution: int) -> Raw:
+    """The set that `list_class_folders` finds, decoded. Raises UserError as it, and as `decode`."""
+    return _decoded(list_class_folders(folder), resolution)
+
+
+def flat(folder: Path, resolution: int) -> Raw:
+    """The set that `list_flat` finds, decoded. Raises UserError as it, and as `decode`."""
+    return _decoded(list_flat(folder), resolution)
+
+
+def tiny_imagenet(folder: Path, resolution: int) -> Raw:
+    """The set that `list_tiny_imagenet` finds, decoded. Raises UserError as it, and as `decode`."""
+    return _decoded(list_tiny_imagenet(folder), resolution)
+
+
+def list_class_folders(folder: Path) -> Listed:
     """train/<class>/ and val/<class>/, or test/ without a val/.
 
     Classes are in the order of their sorted names, as in torchvision's ImageFolder. A name of one
@@ -42,13 +93,12 @@ def class_folders(folder: Path, resolution: int) -> Raw:
             )
     names, test_names = _class_names(train), _class_names(test)
     _same_classes(names, test_names, train, test)
-    parts = [_Labelled(train, [*names.values()]), _Labelled(test, [test_names[n] for n in names])]
-    first, second, notes = _decoded(parts, resolution)
-    left = [f"{p.folder.name}/{name}" for p in parts for name in p.left_out]
-    return Raw(first, second, tuple(names.values()), notes=(*_left_out(left), *notes))
+    halves = _labelled(train, [*names.values()]), _labelled(test, [test_names[n] for n in names])
+    left = [f"{half.folder.name}/{name}" for half in halves for name in half.left_out]
+    return Listed(*halves, classes=tuple(names.values()), notes=_left_out(left))
 
 
-def flat(folder: Path, resolution: int) -> Raw:
+def list_flat(folder: Path) -> Listed:
     """All images below a folder, without labels: nine tenths to train on, a tenth to test.
 
     Raises:
@@ -59,15 +109,20 @@ def flat(folder: Path, resolution: int) -> Raw:
         raise UserError(
             f"'{folder}' holds {'one image' if names else 'no images'}; use two or more."
         )
+    return Listed(*flat_halves(folder, names), notes=_left_out(left))
+
+
+def flat_halves(folder: Path, names: Sequence[str]) -> tuple[Half, Half]:
+    """Images without labels in training and test ones, of which there are a tenth."""
     test = stratified(None, len(names), max(1, round(FLAT_TEST_SHARE * len(names))), purpose="flat")
-    decoded = decode([folder / name for name in names], resolution)
-    kept = torch.ones(len(names), dtype=torch.bool)
-    kept[test] = False
-    halves = Split(decoded.images[kept]), Split(decoded.images[test])
-    return Raw(*halves, (), notes=(*_left_out(left), *decoded.notes))
+    chosen = {*test.tolist()}
+    halves = Half(folder), Half(folder)
+    for place, name in enumerate(names):
+        halves[place in chosen].names.append(name)
+    return halves
 
 
-def tiny_imagenet(folder: Path, resolution: int) -> Raw:
+def list_tiny_imagenet(folder: Path) -> Listed:
     """train/<wnid>/images/ and val/val_annotations.txt, with the wnids as class names.
 
     Raises:
@@ -75,9 +130,9 @@ def tiny_imagenet(folder: Path, resolution: int) -> Raw:
     """
     inner = listing.nested(folder)
     classes = tuple(sorted(set(read_text(inner / "wnids.txt").split())))
-    train = _Labelled(inner / "train", classes)
+    train = _labelled(inner / "train", classes)
     notes = inner / "val" / "val_annotations.txt"
-    test = _Labelled(inner / "val" / "images", ())
+    test = Half(inner / "val" / "images")
     places = {name: i for i, name in enumerate(classes)}
     for line in read_text(notes).splitlines():
         name, wnid, *_ = [*line.split("\t"), ""]
@@ -87,50 +142,39 @@ def tiny_imagenet(folder: Path, resolution: int) -> Raw:
                 "the file is damaged, get it again."
             )
         test.add(name, places[wnid])
-    first, second, found = _decoded([train, test], resolution)
-    return Raw(first, second, classes, notes=found)
+    return Listed(train, test, classes)
 
 
-class _Labelled:
-    """Image files of one half with their labels. Raises UserError for a class without any.
-
-    Args:
-        folder: the half.
-        classes: its folders in label order.
-    """
-
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
-        self.folder = folder
-        self.files: list[Path] = []
-        self.labels: list[int] = []
-        self.left_out: list[str] = []
-        for label, name in enumerate(classes):
-            images, others = listing.sort_out(folder / name)
-            if not images:
-                raise UserError(
-                    f"'{folder / name}' holds no images; add some, or remove the class from every "
-                    "split."
-                )
-            for image in images:
-                self.add(f"{name}/{image}", label)
-            self.left_out += [f"{name}/{other}" for other in others]
-        if classes:
-            self.left_out += listing.loose(folder)
-
-    def add(self, name: str, label: int) -> None:
-        """One more image, by its path below the folder."""
-        self.files.append(self.folder / name)
-        self.labels.append(label)
+def _labelled(folder: Path, classes: Sequence[str]) -> Half:
+    """The images of one half, whose class folders are in label order. Raises UserError for a class
+    without any."""
+    half = Half(folder)
+    for label, name in enumerate(classes):
+        images, others = listing.sort_out(folder / name)
+        if not images:
+            raise UserError(
+                f"'{folder / name}' holds no images; add some, or remove the class from every "
+                "split."
+            )
+        for image in images:
+            half.add(f"{name}/{image}", label)
+        half.left_out += [f"{name}/{other}" for other in others]
+    half.left_out += listing.loose(folder)
+    return half
 
 
-def _decoded(parts: Sequence[_Labelled], resolution: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """Train and test, decoded together so that they get one scale, and the notes of it."""
-    train, test = parts
-    decoded = decode([*train.files, *test.files], resolution)
-    images: list[Tensor] = [decoded.images[: len(train.files)], decoded.images[len(train.files) :]]
-    labels = [torch.tensor(part.labels, dtype=torch.int64) for part in parts]
-    first, second = map(Split, images, labels)
-    return first, second, decoded.notes
+def _decoded(listed: Listed, resolution: int) -> Raw:
+    """Both halves, decoded together so that they get one scale."""
+    halves = listed.train, listed.test
+    decoded = decode([h.folder / name for h in halves for name in h.names], resolution)
+    count = len(listed.train.names)
+    train, test = (
+        Split(images, torch.tensor(half.labels, dtype=torch.int64) if half.labels else None)
+        for half, images in zip(
+            halves, (decoded.images[:count], decoded.images[count:]), strict=True
+        )
+    )
+    return Raw(train, test, listed.classes, notes=(*listed.notes, *decoded.notes))
 
 
 def _left_out(files: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from sslbench.errors import UserError
 from sslbench.files import reading
 from sslbench.recipes.specs import ImageSet
 
+SHARD = ".tar"
 CACHE = ".sslbench"  # folder beside the images, never part of them
 # What Pillow knows and cannot decode by itself, or only by running another program.
 NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
@@ -52,6 +53,12 @@ def nested(folder: Path) -> Path:
     return inner[0] if len(inner) == 1 else folder
 
 
+def has_shards(folder: Path) -> bool:
+    """Whether a folder holds tar shards, in place of images."""
+    with reading(folder):
+        return not (folder / "train").is_dir() and any(folder.glob(f"*{SHARD}"))
+
+
 def entries(name: str, folder: Path) -> list[tuple[str, os.stat_result]]:
     """Relative path and status of every file of the set. Raises UserError as `walk`."""
     with reading(folder):
@@ -75,13 +82,17 @@ def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 def _walk(
     folder: str, prefix: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for entry in _entries(f"{folder}/{prefix}"):
-        with reading(Path(entry.path)):
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-            own = _identity(entry.stat()) if is_folder else (0, 0)
-        if is_folder and own in above:
-            raise UserError(f"'{entry.path}' links to a folder that it lies in; remove the link.")
+    with reading(Path(f"{folder}/{prefix}")):
+        # At once for all, as most are files: a sentence for each would take longer than the look.
+        kinds = [(e, e.is_dir(), e.is_file()) for e in _entries(f"{folder}/{prefix}")]
+    for entry, is_folder, is_file in kinds:
         if is_folder:
+            with reading(Path(entry.path)):
+                own = _identity(entry.stat())
+            if own in above:
+                raise UserError(
+                    f"'{entry.path}' links to a folder that it lies in; remove the link."
+                )
             yield from _walk(folder, f"{prefix}{entry.name}/", (*above, own))
         elif is_file:
             yield prefix + entry.name, entry

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sslbench.data import cache, listing
 from sslbench.data.dataset import Dataset, Raw, count_shared
 from sslbench.data.fingerprints import drawn_fingerprint, fingerprint_of
 from sslbench.data.packed import pack
 from sslbench.data.sources import draw
 from sslbench.data.split import Split
+from sslbench.data.streaming.choice import streams
+from sslbench.data.streaming.images import Streamed, sample
+from sslbench.data.streaming.index import keep_first
+from sslbench.data.streaming.sets import streamed
 from sslbench.data.subsets import heldout, left_out, subset
-from sslbench.recipes.specs import Data, DrawnSpec
+from sslbench.errors import UserError
+from sslbench.files import read_json
+from sslbench.recipes.specs import Data, DrawnSpec, ImageSet
+from sslbench.typed import typed
+
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean, std
 
 
 def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Dataset:
@@ -30,14 +42,39 @@ def load(spec: Data, *, root: Path, device: str | torch.device = "cpu") -> Datas
         UserError: an unknown name, missing or damaged files, or a spec the set cannot fill.
     """
     if isinstance(spec, DrawnSpec):
-        data = _dataset(spec, draw(spec), drawn_fingerprint(spec))
+        raw = draw(spec)
+        data = _dataset(spec, raw, drawn_fingerprint(spec), channel_statistics(raw.train.images))
     else:
-        packed = pack(spec, root=Path(root))
-        train = subset(packed.raw.train, spec.num_train)
-        test = subset(packed.raw.test, spec.num_test)
-        raw = replace(packed.raw, train=train, test=test)
-        data = _dataset(spec, raw, fingerprint_of(packed.content, spec))
+        whole, content = _whole(spec, Path(root))
+        train, test = subset(whole.train, spec.num_train), subset(whole.test, spec.num_test)
+        raw = replace(whole, train=train, test=test)
+        own = fingerprint_of(content, spec)
+        data = _dataset(spec, raw, own, _statistics(spec, Path(root), train.images, own))
     return data.to(device)
+
+
+def _statistics(spec: ImageSet, root: Path, images: Tensor, fingerprint: str) -> Statistics:
+    """Of all images; of streamed ones of a sample, kept beside the set."""
+    if not isinstance(images, Streamed):
+        return channel_statistics(images)
+    folder = listing.home(spec, root)
+    paths = [home / f"{spec.name}.channels.json" for home in cache.homes(folder)]
+    known: dict[str, Statistics] = {}
+    for path in paths:
+        with contextlib.suppress(UserError):
+            known |= typed(read_json(path), dict[str, Statistics], where=str(path))
+    if fingerprint not in known:
+        known[fingerprint] = channel_statistics(images[sample(len(images))])
+        keep_first(paths, (json.dumps(known) + "\n").encode())
+    return known[fingerprint]
+
+
+def _whole(spec: ImageSet, root: Path) -> tuple[Raw, str]:
+    """All of a set of files, in memory or streamed, and its content's hash."""
+    if streams(spec, root=root):
+        return streamed(spec, root=root)
+    packed = pack(spec, root=root)
+    return packed.raw, packed.content
 
 
 def unused_images(spec: Data, *, root: Path, most: int) -> Split | None:
@@ -49,12 +86,13 @@ def unused_images(spec: Data, *, root: Path, most: int) -> Split | None:
     """
     if isinstance(spec, DrawnSpec) or spec.num_train is None:
         return None
-    return left_out(pack(spec, root=Path(root)).raw.train, spec.num_train, most=most)
+    return left_out(_whole(spec, Path(root))[0].train, spec.num_train, most=most)
 
 
-def _dataset(spec: Data, raw: Raw, fingerprint: str) -> Dataset:
+def _dataset(spec: Data, raw: Raw, fingerprint: str, statistics: Statistics) -> Dataset:
     train = raw.train
-    mean, std = channel_statistics(train.images)
+    mean, std = statistics
+    streamed = isinstance(train.images, Streamed)
     return Dataset(
         name=spec.set_name,
         classes=raw.classes,
@@ -66,13 +104,11 @@ def _dataset(spec: Data, raw: Raw, fingerprint: str) -> Dataset:
         std=std,
         fingerprint=fingerprint,
         resolution=train.images.shape[-1],
-        shared=count_shared(raw.test, train, raw.unlabelled),
+        shared=None if streamed else count_shared(raw.test, train, raw.unlabelled),
     )
 
 
-def channel_statistics(
-    images: Tensor,
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def channel_statistics(images: Tensor) -> Statistics:
     """Mean and standard deviation of each channel of uint8 N×3×H×W, over [0, 1].
 
     Sums are exact (whole numbers), so that they depend on nothing but the images.

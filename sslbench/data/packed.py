@@ -57,7 +57,7 @@ def pack(spec: ImageSet, *, root: Path) -> Packed:
         source = cache.source_digest(spec.name, folder)
         for path, header in cache.valid(spec, folder, source):
             if (tensors := _tensors_in(path, header)) is not None:
-                cache.tell(spec, folder, header)
+                cache.tell(spec, folder, header.notes)
                 return _packed(tensors, header)
         raw = _hashed(read(spec.name, folder, resolution))
         tensors = _tensors(raw)
@@ -69,7 +69,7 @@ def pack(spec: ImageSet, *, root: Path) -> Packed:
             notes=(*raw.notes, *_shared_note(spec.name, raw)),
         )
         _keep(cache.places(spec, folder), tensors, header)
-        cache.tell(spec, folder, header)
+        cache.tell(spec, folder, header.notes)
         return _packed(tensors, header)
 
 

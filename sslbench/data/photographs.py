@@ -148,14 +148,14 @@ class _Work:
         with readable(path), Image.open(path, formats=self.formats) as file, _room(file, path):
             image = self._rgb(i, file, scale)
             self.sizes[i] = image.size
-            square = _square if self.stated is None else _squashed
-            self.out[i] = square(image, self.resolution)
+            fill = square if self.stated is None else _squashed
+            self.out[i] = fill(image, self.resolution)
 
     def _rgb(self, i: int, file: Image.Image, scale: tuple[float, float] | None) -> Image.Image:
         path = self.files[i]
         colour = levels.is_deep_colour(file)
         file.load()
-        turn = _TURNS.get(_orientation(file))
+        turn = turn_of(file)
         if self.stated is not None:
             turn = _agreed(path, file.size, turn, self.stated[i])
         if levels.is_deep(file):
@@ -172,6 +172,11 @@ class _Work:
     def dim_colour(self) -> dict[Path, int]:
         """The largest value, of 8 bits, of each 16-bit colour image."""
         return {self.files[i]: white for i, white in sorted(self.whites.items())}
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright as its EXIF orientation says; None where it is."""
+    return _TURNS.get(_orientation(image))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -212,7 +217,7 @@ def _squashed(image: Image.Image, resolution: int) -> np.ndarray:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def _square(image: Image.Image, resolution: int) -> np.ndarray:
+def square(image: Image.Image, resolution: int) -> np.ndarray:
     """3×R×R: shorter side to R, then the centre."""
     width, height = image.size
     shorter = min(width, height)
@@ -244,13 +249,18 @@ def bounded() -> Iterator[None]:
     at 89 and refusing at 179 million."""
     usual = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of EXIF blocks and tags, not of pixels
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+        bound()
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+
+
+def bound() -> None:
+    """The same for good, in a process that does nothing else."""
+    warnings.simplefilter("ignore", UserWarning)  # of EXIF blocks and tags, not of pixels
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 @contextlib.contextmanager

@@ -49,6 +49,8 @@ class DatasetInfo:
         files: what it consists of, as paths below its folder; without any, all that is there.
         parts: what a complete copy has, below its folder or the only one in it with a train/.
         download: what gets it, a function of the folder or its "module:name".
+        lister: of a folder of image files, what finds them without opening any, a function of the
+            folder that gives `folders.Listed` or its "module:name"; such a set can be streamed.
         needs_path: whether it has no place of its own below the data root.
 
     Raises:
@@ -70,6 +72,7 @@ class DatasetInfo:
     files: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     download: str | Callable[[Path], None] | None = None
+    lister: str | Callable[[Path], Any] | None = None
     needs_path: bool = False
 
     def __post_init__(self) -> None:
@@ -259,6 +262,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "tiny-imagenet": DatasetInfo(
         summary="Tiny ImageNet: 200 classes of ImageNet at 64 pixels",
         reader="sslbench.data.folders:tiny_imagenet",
+        lister="sslbench.data.folders:list_tiny_imagenet",
         num_classes=200,
         resolution=64,
         num_train=100_000,
@@ -271,6 +275,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "imagenette": DatasetInfo(
         summary="Imagenette: ten easy classes of ImageNet",
         reader="sslbench.data.folders:class_folders",
+        lister="sslbench.data.folders:list_class_folders",
         num_classes=10,
         resolution=96,
         num_train=9469,
@@ -283,11 +288,13 @@ DATASETS: dict[str, DatasetInfo] = {
     "folder": DatasetInfo(
         summary="Your own: <path>/train/<class>/ and <path>/val/<class>/ (or test/)",
         reader="sslbench.data.folders:class_folders",
+        lister="sslbench.data.folders:list_class_folders",
         needs_path=True,
     ),
     "flat": DatasetInfo(
         summary="Your own without labels: all images under <path>",
         reader="sslbench.data.folders:flat",
+        lister="sslbench.data.folders:list_flat",
         annotations=frozenset(),
         needs_path=True,
     ),

@@ -9,6 +9,8 @@ from sslbench.data import listing
 from sslbench.data.dataset import Raw
 from sslbench.data.registry import ANNOTATIONS, DATASETS, function, info
 from sslbench.data.split import Split
+from sslbench.data.streaming.index import read_index
+from sslbench.data.streaming.sets import all_of
 from sslbench.errors import UserError, first_line
 from sslbench.recipes.specs import DrawnSpec, ImageSet
 
@@ -46,7 +48,11 @@ def read(name: str, folder: Path, resolution: int) -> Raw:
         UserError: a file is damaged, the folders do not make a data set, or the reader gives
             what is none.
     """
-    raw = function(info(name).reader)(folder, resolution)
+    entry = info(name)
+    if entry.lister is not None and listing.has_shards(folder):
+        raw = all_of(read_index(name, folder), resolution)
+    else:
+        raw = function(entry.reader)(folder, resolution)
     return _checked(raw, name, resolution, f"'{name}' in '{folder}'")
 
 

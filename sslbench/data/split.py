@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbench.data.streaming.images import Streamed
 from sslbench.errors import UserError
 
 # What a field holds: a letter is one size throughout a split, `images` says N, H and W.
@@ -90,7 +91,7 @@ class Split:
     """N images and, where known, what is in them.
 
     Attributes:
-        images: uint8 N×3×H×W.
+        images: uint8 N×3×H×W, a tensor or `Streamed`, which stands for one.
         labels: int64 N, positions in `Dataset.classes`; None without labels.
         multilabels: bool N×C, which of the classes are in the image.
         doubtful: bool N×C, classes of which a test does not ask whether they are in the image (all
@@ -150,7 +151,7 @@ class Split:
         found = self.instances
         if found is not None:
             found = found.of(torch.arange(len(self), device=self.images.device)[indices], len(self))
-        return self._each(lambda x: x[indices], found)
+        return self._each(lambda x: _select(x, indices), found)
 
     def to(self, device: str | torch.device) -> Split:
         """A copy on another device."""
@@ -225,6 +226,10 @@ def joined(parts: Sequence[Split]) -> Split:
     return split_of({name: torch.cat([tensors[name] for tensors in flat]) for name in flat[0]})
 
 
+def _select(x: Tensor, indices: Tensor | slice) -> Tensor:
+    return x.subset(indices) if isinstance(x, Streamed) else x[indices]
+
+
 def _tensors(owner: Any, wanted: Mapping[str, object]) -> dict[str, Tensor]:
     values = {f.name: getattr(owner, f.name) for f in fields(owner) if f.name in wanted}
     return {name: value for name, value in values.items() if value is not None}
@@ -239,7 +244,8 @@ def _check_fields(
         dtype, shape = wanted[name]
         letters = shape.split("×")
         expected = [int(x) if x.isdigit() else sizes.get(x) for x in letters]
-        fits = isinstance(value, Tensor) and value.dtype == dtype and value.ndim == len(letters)
+        tensor = isinstance(value, Tensor | Streamed)
+        fits = tensor and value.dtype == dtype and value.ndim == len(letters)
         if not (fits and all(e in (None, n) for e, n in zip(expected, value.shape, strict=True))):
             known = [f"{x} = {sizes[x]}" for x in letters if x in sizes]
             where = f", where {' and '.join(known)}" if known else ""

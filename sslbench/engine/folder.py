@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import yaml
 
 from sslbench import plugins
-from sslbench.errors import InUse, UserError
+from sslbench.engine.lock import held
+from sslbench.errors import UserError
 from sslbench.files import (
     exists,
     parse_json,
     read_bytes,
     read_json,
     read_yaml,
-    user_io,
     write_atomically,
 )
 from sslbench.recipes.base import Spec
@@ -65,6 +64,7 @@ class Summary(TypedDict, total=False):
     std: tuple[float, float, float]
     fingerprint: str
     images: Mapping[str, int]  # train, test, unlabelled, classes
+    broken: tuple[str, ...]  # the first of the streamed images that could not be read
     seed: int
     scale: str
     numerics: int
@@ -315,25 +315,5 @@ class RunFolder:
             InUse: another living process holds it, and `wait` is false.
             UserError: the folder cannot be made.
         """
-        import fcntl
-
-        with user_io(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle: IO[str] = (self.path / ".lock").open("a+")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise InUse(self.path, _holder(handle)) from None
-            with contextlib.suppress(OSError):  # its name is a courtesy, which a full disk denies
-                handle.truncate(0)
-                os.write(handle.fileno(), str(os.getpid()).encode())  # no buffer to be closed
+        with held(self.path, wait=wait):
             yield
-
-
-def _holder(lock: IO[str]) -> str:
-    """Who holds a lock, in words."""
-    with contextlib.suppress(OSError, ValueError):
-        lock.seek(0)
-        return f"process {int(lock.read(20))}"
-    return "another process"

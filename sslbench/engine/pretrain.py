@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from sslbench import distributed
 from sslbench.data import Dataset, load
+from sslbench.data.streaming.workers import explained
 from sslbench.engine import hardware
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.cost import StepTimes, cost
@@ -25,7 +26,7 @@ from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.options import Options as Options
-from sslbench.engine.place import run_folder
+from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.start import start_folder, take_over, trained_before
@@ -88,7 +89,7 @@ def pretrain(
         dataset = dataset.without_heldout() if experiment.without_heldout else dataset
         run = _Run(folder, experiment, dataset, options, monitor, progress)
         if distributed.rank() == 0:
-            folder.write_experiment(experiment, dict(provenance))
+            folder.write_experiment(as_read(experiment, dataset), dict(provenance))
         run.execute()
     return folder
 
@@ -147,7 +148,7 @@ class _Run:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
-            with stop_on_signals() as stop, self._log() as log:
+            with stop_on_signals() as stop, self._log() as log, closing(self.trainer), explained():
                 self.times.begin(self.trainer.step_count)
                 while self.trainer.step_count < self.end:
                     self._advance(log, stop)
@@ -322,7 +323,7 @@ class _Run:
             "mean": list(self.dataset.mean),
             "std": list(self.dataset.std),
             "fingerprint": self.dataset.fingerprint,
-            "images": self.dataset.counts(),
+            **self.dataset.summary(),
             "seed": self.experiment.seed,
             "scale": self.experiment.scale,
             "numerics": NUMERICS,

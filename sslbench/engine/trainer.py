@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
 from sslbench.batch import Batch, Clock, ViewBatch
-from sslbench.data import Dataset
+from sslbench.data import Dataset, Reader
 from sslbench.data.boxes import pretraining_boxes
 from sslbench.engine.gradients import GradientNorms
 from sslbench.engine.optimizers import (
@@ -71,6 +71,7 @@ class Trainer:
         self.images = images.to(device)
         self.boxes = pretraining_boxes(dataset).to(device) if self.recipe.needs_boxes else None
         self.local_batch = self._local_batch(len(images), dataset.name)
+        self._first = distributed.rank() * self.local_batch  # of this process in a global batch
         group = self.recipe.batch_size * self.recipe.accumulate
         self.steps_per_epoch = steps_per_epoch(self.recipe, dataset)
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
@@ -87,10 +88,10 @@ class Trainer:
         )
         self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
-        start = distributed.rank() * self.local_batch
         # Places in the global batch: draws follow a sample's place, not the process that holds it.
-        self._samples = torch.arange(start, start + self.local_batch, device=device)
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._samples = torch.arange(self._first, self._first + self.local_batch, device=device)
+        self._orders: dict[int, Tensor] = {}
+        self._reader = Reader(self.images, self._rows, self.total_steps * self.recipe.accumulate)
         self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
@@ -193,17 +194,19 @@ class Trainer:
         """
         size, count = self.recipe.batch_size, len(self.images)
         starts = [*range(0, count - size, size), count - size]
+        reader = Reader(self.images, lambda number: self._indices(0, starts[number]), len(starts))
         for number, start in enumerate(starts):
-            chosen = self._indices(0, start)
-            views = self._views(chosen, stream_key(self.seed, "memory views", number))
+            chosen = self._indices(0, start).to(self.device)
+            key = stream_key(self.seed, "memory views", number)
+            views = self._views(reader.batch(number), key)
             self._seed_noise("memory noise", number)
             clock = self._clock(stream_key(self.seed, "memory shuffle", number))
             with torch.no_grad(), self._autocast():  # stays on while the batch is looked at
                 yield Batch(views, chosen, None, clock)
 
-    def _views(self, chosen: Tensor, key: int) -> list[ViewBatch]:
+    def _views(self, images: Tensor, key: int) -> list[ViewBatch]:
         begin = time.perf_counter()
-        views = self.augmenter(self.images[chosen], key=key, samples=self._samples)
+        views = self.augmenter(images, key=key, samples=self._samples)
         views = [replace(v, images=v.images.to(memory_format=torch.channels_last)) for v in views]
         self.views_seconds += time.perf_counter() - begin
         return views
@@ -216,8 +219,10 @@ class Trainer:
 
     def _forward(self, epoch: int, batch: int) -> StepOutput:
         self._begin(epoch)
-        chosen = self._indices(epoch, batch * self.recipe.batch_size)
-        views = self._views(chosen, stream_key(self.seed, "views", epoch, batch))
+        number = epoch * self.steps_per_epoch * self.recipe.accumulate + batch
+        chosen = self._rows(number).to(self.device)
+        images = self._reader.batch(number)
+        views = self._views(images, stream_key(self.seed, "views", epoch, batch))
         self._seed_noise("noise", epoch, batch)
         labels = None if self.labels is None else self.labels[chosen]
         boxes = None if self.boxes is None else self.boxes[chosen]
@@ -247,12 +252,24 @@ class Trainer:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         return stack
 
+    def _rows(self, number: int) -> Tensor:
+        """This process's rows of a batch, by its number since the first epoch began."""
+        epoch, within = divmod(number, self.steps_per_epoch * self.recipe.accumulate)
+        return self._indices(epoch, within * self.recipe.batch_size)
+
     def _indices(self, epoch: int, start: int) -> Tensor:
         """This process's rows of the global batch that starts there in the epoch's permutation."""
-        if self._order[0] != epoch:
+        if epoch not in self._orders:
             order = permutation(stream_key(self.seed, "order", epoch), len(self.images))
-            self._order = (epoch, order.to(self.device))
-        return self._order[1][start + self._samples]  # N int64
+            kept = self._orders.get(epoch - 1)  # reading ahead passes from one to the next
+            self._orders = {} if kept is None else {epoch - 1: kept}
+            self._orders[epoch] = order.to(self._reader.home)
+        first = start + self._first
+        return self._orders[epoch][first : first + self.local_batch]  # N int64
+
+    def close(self) -> None:
+        """End the processes that read images."""
+        self._reader.close()
 
     def state(self) -> dict[str, Any]:
         """What a resume needs; random streams are functions of the step and need nothing."""

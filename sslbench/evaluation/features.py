@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sslbench.data import Dataset
+from sslbench.data import Dataset, Reader
 from sslbench.errors import UserError
-from sslbench.evaluation.accuracy import chunks
 from sslbench.files import write_atomically
 from sslbench.views import normalize
 
 BATCH_SIZE = 256  # images encoded at a time
+NOT_FINITE = "The encoder gives features that are not finite; {}"
+DIVERGED = "its training diverged. Train it again with a lower optimizer.lr."
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def extract(
     mean: Sequence[float],
     std: Sequence[float],
     batch_size: int = BATCH_SIZE,
-    advice: str = "its training diverged. Train it again with a lower optimizer.lr.",
+    advice: str = DIVERGED,
 ) -> Features:
     """The features of both splits.
 
@@ -60,11 +62,10 @@ def extract(
         for split in (dataset.train, dataset.test)
     ]
     if not all(bool(torch.isfinite(part).all()) for part in parts):
-        raise UserError(f"The encoder gives features that are not finite; {advice}")
+        raise UserError(NOT_FINITE.format(advice))
     return Features(*parts)
 
 
-@torch.no_grad()
 def encode(
     encoder: nn.Module,
     images: Tensor,
@@ -77,13 +78,37 @@ def encode(
 
     The encoder's modules are left in the modes that they had.
     """
+    batches = encode_batches(encoder, images, mean=mean, std=std, batch_size=batch_size)
+    return torch.cat(list(batches))
+
+
+def encode_batches(
+    encoder: nn.Module,
+    images: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """What `encode` gives, batch by batch."""
     device = encoder_device(encoder, images.device)
-    batches = []
-    # float32 also of a run in bf16: one cache for every protocol, on whatever machine.
-    with evaluation_mode(encoder), torch.autocast(device.type, enabled=False):
-        for batch in chunks(images, batch_size):
-            batches.append(forward(encoder, normalize(batch.to(device), mean, std)).cpu())
-    return torch.cat(batches)
+    for batch in in_order(images, batch_size):
+        # float32 also of a run in bf16: one cache for every protocol, on whatever machine.
+        with (
+            torch.no_grad(),
+            evaluation_mode(encoder),
+            torch.autocast(device.type, enabled=False),
+        ):
+            features = forward(encoder, normalize(batch.to(device), mean, std)).cpu()
+        yield features
+
+
+def in_order(images: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """All images in batches, streamed ones read ahead."""
+    count = math.ceil(len(images) / batch_size)
+    order = torch.arange(len(images))
+    reader = Reader(images, lambda n: order[n * batch_size : (n + 1) * batch_size], count)
+    return map(reader.batch, range(count))
 
 
 def forward(encoder: nn.Module, images: Tensor) -> Tensor:

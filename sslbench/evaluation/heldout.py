@@ -106,19 +106,21 @@ def _measured(
     folder: RunFolder, dataset: Dataset, unused: Split | None, device: torch.device
 ) -> HeldoutScore:
     train, heldout = dataset.require_labels().train, dataset.heldout.cpu()
-    images, labels, classes = train.images, train.labels, len(dataset.classes)
+    halves, labels, classes = [train.images], train.labels, len(dataset.classes)
     assert labels is not None
     if unused is not None:
         assert unused.labels is not None
-        heldout = torch.arange(len(images), len(images) + len(unused))
-        images = torch.cat([images, unused.images.to(images.device)])
+        heldout = torch.arange(len(train), len(train) + len(unused))
+        halves.append(unused.images)
         labels = torch.cat([labels, unused.labels.to(labels.device)])
     labels = labels.cpu()
     encoder = loaded_encoder(
         folder, folder.experiment().recipe, resolution=dataset.resolution, mean=dataset.mean,
         std=dataset.std,
     ).to(device)  # fmt: skip
-    features = encode(encoder, images, mean=dataset.mean, std=dataset.std)
+    features = torch.cat([
+        encode(encoder, images, mean=dataset.mean, std=dataset.std) for images in halves
+    ])  # fmt: skip
     linear: float | None = None
     knn: float | None = None
     if bool(torch.isfinite(features).all()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbench.data import Dataset
+from sslbench.evaluation import large
 from sslbench.evaluation.accuracy import (
     Outcome,
     accuracies,
@@ -20,6 +21,7 @@ from sslbench.evaluation.accuracy import (
     ranks,
 )
 from sslbench.evaluation.features import Features, encode
+from sslbench.evaluation.large import Rows
 from sslbench.evaluation.protocols import KNN
 from sslbench.evaluation.subject import Subject
 from sslbench.streams import permutation, stream_key
@@ -50,13 +52,15 @@ class Neighbors:
             yield Neighbors(*pair)
 
 
-def nearest(train: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> Neighbors:
+def nearest(train: Tensor | Rows, labels: Tensor, queries: Tensor | Rows, *, k: int) -> Neighbors:
     """The exact k nearest rows by cosine similarity, through faiss.
 
     Args:
         train: N×D features; labels: N int64; queries: M×D features. All on the CPU, float32.
         k: cut to N.
     """
+    if isinstance(train, Rows):
+        return _nearest_by_parts(train, labels, queries, k=k)
     train = F.normalize(train, dim=1)
     shape = len(queries), min(k, len(train))
     found = Neighbors(torch.empty(shape), torch.empty(shape, dtype=torch.int64))
@@ -65,6 +69,27 @@ def nearest(train: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> Neighb
         similarities, indices = _search(train, F.normalize(queries[rows], dim=1), shape[1])
         found.similarities[rows], found.classes[rows] = similarities, labels[indices]
     return found
+
+
+def _nearest_by_parts(train: Rows, labels: Tensor, queries: Tensor | Rows, *, k: int) -> Neighbors:
+    """The same where one part of the training rows after the other is in memory: what is nearest
+    among those that were nearest in each."""
+    width = min(k, len(train))
+    similarities = torch.full((len(queries), width), -torch.inf)
+    rows = torch.zeros(len(queries), width, dtype=torch.int64)
+    size = max(width, large.LARGE // (4 * train.shape[1]))
+    for first in range(0, len(train), size):
+        part = F.normalize(train[first : first + size], dim=1)
+        for start in range(0, len(queries), _CHUNK):
+            chosen = slice(start, start + _CHUNK)
+            asked = F.normalize(queries[chosen], dim=1)
+            found, places = _search(part, asked, min(width, len(part)))
+            # Those found before come first, so that of equal ones the earlier row stays.
+            both = torch.cat([similarities[chosen], found], dim=1)
+            order = both.argsort(dim=1, descending=True, stable=True)[:, :width]
+            similarities[chosen] = both.gather(1, order)
+            rows[chosen] = torch.cat([rows[chosen], places + first], dim=1).gather(1, order)
+    return Neighbors(similarities, labels[rows])
 
 
 def _search(train: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -152,7 +177,10 @@ def knn(
     k, temperature, chosen_top1 = choose(
         features.train, train_labels, heldout=heldout, num_classes=num_classes, protocol=protocol
     )
-    found = nearest(features.train, train_labels, features.test, k=k)
+    train: Tensor | Rows = features.train
+    if large.is_large(features.train):
+        train = Rows(features.train, torch.arange(len(features.train)))
+    found = nearest(train, train_labels, features.test, k=k)
     parts = [
         votes(part, ks=[k], temperature=temperature, num_classes=num_classes)[0]
         for part in found.parts()
@@ -172,7 +200,10 @@ def choose(
     """The best k and temperature on the held-out part, and its top-1 in percent."""
     rest = complement(heldout, len(train))
     ks = sorted({min(k, len(rest)) for k in protocol.neighbors})
-    found = nearest(train[rest], labels[rest], train[heldout], k=ks[-1])
+    if large.is_large(train):
+        found = nearest(Rows(train, rest), labels[rest], Rows(train, heldout), k=ks[-1])
+    else:
+        found = nearest(train[rest], labels[rest], train[heldout], k=ks[-1])
     table = sweep(
         found, labels[heldout], ks=ks, temperatures=protocol.temperatures, num_classes=num_classes
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sslbench.evaluation.accuracy import (
     ranks,
 )
 from sslbench.evaluation.features import Features
+from sslbench.evaluation.large import Rows, is_large, parts
 from sslbench.evaluation.protocols import Linear
 from sslbench.evaluation.subject import Subject
 from sslbench.streams import permutation, stream_key
@@ -37,12 +38,12 @@ class Standardization:
     scale: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, *, least_spread: float) -> Standardization:
+    def of(cls, x: Tensor | Rows, *, least_spread: float) -> Standardization:
         """From N×D features. Sums are float64: a mean far from 0 would swallow the spread."""
         mean, square = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
-        for part in chunks(x, 8192):
+        for part in parts(x, 8192):
             mean += part.double().sum(0) / len(x)
-        for part in chunks(x, 8192):
+        for part in parts(x, 8192):
             square += (part.double() - mean).square().sum(0) / len(x)
         spread = square.sqrt()
         # Relative to the feature's own size: beside a large mean a small spread is rounding.
@@ -101,11 +102,11 @@ class Sweep:
             self._velocity.addcmul_(self._weights, self._decays)
         self._weights.addcmul_(self._velocity, self._rates, value=-factor)
 
-    def heldout(self, x: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
+    def heldout(self, x: Tensor | Rows, labels: Tensor) -> tuple[list[float], list[float]]:
         """Of each regression top-1 in percent, and the mean cross-entropy (inf if it diverged)."""
         rows = max(1, _LOGITS // self._weights.shape[1])
         correct, loss = torch.zeros(2, len(self.settings), dtype=torch.float64, device=x.device)
-        for part, part_labels in zip(chunks(x, rows), chunks(labels, rows), strict=True):
+        for part, part_labels in zip(parts(x, rows), chunks(labels, rows), strict=True):
             logits = self.logits(part)  # S×n×C
             correct += (ranks(logits, part_labels) == 0).sum(-1)
             true = logits.gather(-1, part_labels.expand(logits.shape[:-1])[..., None])[..., 0]
@@ -113,7 +114,7 @@ class Sweep:
         loss = loss.nan_to_num(nan=math.inf)
         return (100 * correct / len(x)).tolist(), (loss / len(x)).tolist()
 
-    def best(self, x: Tensor, labels: Tensor) -> tuple[int, float]:
+    def best(self, x: Tensor | Rows, labels: Tensor) -> tuple[int, float]:
         """The regression with the highest top-1, of equal ones that of the lowest loss, and its
         top-1 in percent."""
         top1, loss = self.heldout(x, labels)
@@ -152,7 +153,7 @@ def batches(length: int, *, epoch: int, protocol: Linear) -> tuple[Tensor, ...]:
 
 
 def fit(
-    x: Tensor, labels: Tensor, settings: list[tuple[float, float]], *,
+    x: Tensor | Rows, labels: Tensor, settings: list[tuple[float, float]], *,
     num_classes: int, protocol: Linear,
 ) -> Sweep:  # fmt: skip
     """Train on N×D features, standardised or not, and N int64 labels on one device."""
@@ -186,29 +187,45 @@ def linear(
         train_labels, test_labels: N and M int64.
         heldout: positions in train that the choice is made on.
     """
-    train, test = features.train.to(device), features.test.to(device)
+    device = torch.device(device)
+    train = features.train if is_large(features.train) else features.train.to(device)
     train_labels, test_labels = train_labels.to(device), test_labels.to(device)
     heldout = heldout.to(device)
     rest = complement(heldout, len(train)).to(device)
     settings = settings_of(protocol)
-    change = standardization(train[rest], protocol)  # the held-out part is unseen here too
-    sweep = fit(change(train[rest]), train_labels[rest], settings,
+    seen = _rows(train, rest, device)
+    change = standardization(seen, protocol)  # the held-out part is unseen here too
+    sweep = fit(_changed(seen, change), train_labels[rest], settings,
                 num_classes=num_classes, protocol=protocol)  # fmt: skip
-    best, heldout_top1 = sweep.best(change(train[heldout]), train_labels[heldout])
+    left = _rows(train, heldout, device)
+    best, heldout_top1 = sweep.best(_changed(left, change), train_labels[heldout])
 
-    change = standardization(train, protocol)
+    seen = _rows(train, None, device)
+    change = standardization(seen, protocol)
     # The chosen setting alone, from the start, now on the held-out images as well.
-    final = fit(change(train), train_labels, [settings[best]],
+    final = fit(_changed(seen, change), train_labels, [settings[best]],
                 num_classes=num_classes, protocol=protocol)  # fmt: skip
-    scores = final.logits_of(0, change(test))
+    scores = final.logits_of(0, change(features.test.to(device)))
     return outcome(scores, test_labels, setting=settings[best], heldout_top1=heldout_top1)
 
 
-def standardization(x: Tensor, protocol: Linear) -> Standardization:
+def _rows(train: Tensor, rows: Tensor | None, device: torch.device) -> Tensor | Rows:
+    """Some of the training features, or all; large ones are left in their file."""
+    if not is_large(train):
+        return train if rows is None else train[rows]
+    return Rows(train, torch.arange(len(train)) if rows is None else rows.cpu(), device=device)
+
+
+def _changed(x: Tensor | Rows, change: Standardization) -> Tensor | Rows:
+    return replace(x, change=change) if isinstance(x, Rows) else change(x)
+
+
+def standardization(x: Tensor | Rows, protocol: Linear) -> Standardization:
     """The protocol's change of features, by the statistics of N×D training features."""
     if protocol.standardize:
         return Standardization.of(x, least_spread=protocol.least_spread)
-    return Standardization(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+    mean, scale = torch.zeros(x.shape[1], device=x.device), torch.ones(x.shape[1], device=x.device)
+    return Standardization(mean, scale)
 
 
 def outcome(

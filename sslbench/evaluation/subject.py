@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.features import (
     BATCH_SIZE,
+    DIVERGED,
     Features,
     cache_key,
     evaluation_mode,
@@ -27,6 +28,7 @@ from sslbench.evaluation.features import (
     read_features,
     write_features,
 )
+from sslbench.evaluation.large import write_encoded
 from sslbench.methods import MaskedModelling
 from sslbench.models import build_encoder, build_head
 from sslbench.models.card import EncoderCard
@@ -154,15 +156,15 @@ class Subject:
             encoder: the run's, or a module that reads it in another way.
             kept_as: names that way; "" is the encoder's own output.
         """
-        compute = functools.partial(extract, encoder, self.dataset, mean=self.mean, std=self.std)
+        advice = DIVERGED
         if file := self.folder.summary().get("encoder_file"):
-            compute = functools.partial(
-                compute,
-                advice=f"its file, {file['name']}, is damaged, or was trained on images of another "
-                "normalisation: see --mean and --std.",
+            advice = (
+                f"its file, {file['name']}, is damaged, or was trained on images of another "
+                "normalisation: see --mean and --std."
             )
+        how: Any = {"mean": self.mean, "std": self.std, "advice": advice}
         if next(encoder.parameters(), None) is None:
-            return compute()
+            return extract(encoder, self.dataset, **how)
         key = cache_key(
             encoder=file_hash(self.folder.encoder_path),
             fingerprint=self.dataset.fingerprint,
@@ -172,8 +174,11 @@ class Subject:
         )
         path = features_path(self.folder, self.dataset, kept_as=kept_as)
         features = read_features(path, key=key)
+        if features is None and self.dataset.streamed:
+            write_encoded(path, encoder, self.dataset, key=key, **how)
+            features = read_features(path, key=key)
         if features is None:
-            features = compute()
+            features = extract(encoder, self.dataset, **how)
             write_features(path, features, key=key)
         return features
 

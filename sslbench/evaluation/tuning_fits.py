@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbench.data.split import Split
+from sslbench.data import Reader, Split
 from sslbench.engine.fit import Diverged, Fit
 from sslbench.engine.schedules import learning_rate_factor
 from sslbench.errors import UserError
@@ -135,7 +136,7 @@ class Tuning:
         """
         if len(self.settings) == 1:
             return Choice(self.settings[0], None)
-        images = self.train.images[heldout.to(self.subject.device)]
+        images = self.train[heldout.to(self.subject.device)].images
         labels = self.subject.train_labels[heldout]
         found: dict[Setting, tuple[float, float]] = {}
         for setting in self.settings:
@@ -182,13 +183,14 @@ class Tuning:
                 )
 
         name = self._name(rows, setting, epochs)
-        Fit(
+        loss = _Loss(self, module, rows, per_epoch, epochs)
+        fit = Fit(
             what=f"fine-tuning of {self.subject.folder.path.name} (learning_rate {rate:g}, "
             f"layer_decay {decay:g})",
             module=module,
             optimizer=torch.optim.AdamW(groups, betas=self.protocol.betas, fused=True),
             steps=epochs * per_epoch,
-            loss_of=_Loss(self, module, rows, per_epoch),
+            loss_of=loss,
             factor_of=lambda step: learning_rate_factor(
                 schedule, step=step, steps_per_epoch=per_epoch, total_epochs=epochs
             ),
@@ -196,7 +198,9 @@ class Tuning:
             path=self._folder / f"{name}.pt",
             digest=name,
             progress=progress,
-        ).run()
+        )
+        with contextlib.closing(loss.reader):
+            fit.run()
         return module
 
     def judged(
@@ -272,7 +276,9 @@ class Tuning:
 class _Loss:
     """The loss of a step: crops and flips, erasing, mixing, soft cross-entropy."""
 
-    def __init__(self, tuning: Tuning, module: Classifier, rows: Tensor, per_epoch: int) -> None:
+    def __init__(
+        self, tuning: Tuning, module: Classifier, rows: Tensor, per_epoch: int, epochs: int
+    ) -> None:
         self.tuning, self.module, self.rows, self.per_epoch = tuning, module, rows, per_epoch
         protocol, subject = tuning.protocol, tuning.subject
         view = View(crop=Crop(scale=protocol.crop_scale), flip=protocol.flip, jitter=None,
@@ -282,15 +288,16 @@ class _Loss:
             mean=subject.mean, std=subject.std,
         )  # fmt: skip
         self.batch = tuning.batch(len(rows))
-        self._order: tuple[int, Tensor] = (-1, rows)
+        self.reader = Reader(tuning.train.images, self._chosen, epochs * per_epoch)
+        self._order = functools.lru_cache(maxsize=2)(self._order_of)  # reading ahead needs the next
 
     def __call__(self, step: int) -> Tensor:
         epoch, within = divmod(step, self.per_epoch)
         protocol, train = self.tuning.protocol, self.tuning.train
         assert train.labels is not None
-        chosen = self._chosen(epoch, within)
+        chosen = self._chosen(step)
         (view,) = self.augment(
-            train.images[chosen], key=self._key("views", epoch, within), samples=chosen
+            self.reader.batch(step), key=self._key("views", epoch, within), samples=chosen
         )
         images = erase(view.images, key=self._key("erasing", epoch, within), samples=chosen,
                        probability=protocol.erasing)  # fmt: skip
@@ -304,10 +311,11 @@ class _Loss:
     def _key(self, purpose: str, epoch: int, step: int) -> int:
         return stream_key(self.tuning.seed, f"finetune {purpose}", epoch, step)
 
-    def _chosen(self, epoch: int, within: int) -> Tensor:
-        """Positions among the training images of one batch of the epoch's permutation."""
-        if self._order[0] != epoch:
-            key = stream_key(self.tuning.seed, "finetune order", epoch)
-            order = permutation(key, len(self.rows)).to(self.rows.device)
-            self._order = (epoch, self.rows[order])
-        return self._order[1][within * self.batch : (within + 1) * self.batch]
+    def _chosen(self, step: int) -> Tensor:
+        """Positions among the training images of a step's batch of its epoch's permutation."""
+        epoch, within = divmod(step, self.per_epoch)
+        return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
+
+    def _order_of(self, epoch: int) -> Tensor:
+        key = stream_key(self.tuning.seed, "finetune order", epoch)
+        return self.rows[permutation(key, len(self.rows)).to(self.rows.device)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import signal
+import time
 
 import pytest
 
@@ -123,7 +126,7 @@ def test_a_full_disk_takes_no_lock_away(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sslbench.engine.folder.os.write", full)
+    monkeypatch.setattr("sslbench.engine.lock.os.write", full)
     folder = RunFolder(tmp_path)
     with folder.lock(), pytest.raises(InUse, match="in use by another process"), folder.lock():
         pass
@@ -135,6 +138,25 @@ def test_the_lock_goes_with_its_holder(tmp_path):
         pass
     with folder.lock():
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_process_does_not_hold_the_lock(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    reading, writing = os.pipe()
+    with folder.lock():
+        child = os.fork()
+        if child == 0:
+            os.write(writing, b"x")
+            time.sleep(60)
+            os._exit(0)
+        os.read(reading, 1)  # until it runs
+    try:
+        with folder.lock():
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_the_digest_follows_recipe_data_seed_and_numerics(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from sslbench.recipes.base import Spec, aside
 
@@ -110,6 +110,8 @@ class ImageSet(Spec):
     num_train: int | None = None  # at most; None: all
     num_test: int | None = None
     path: str | None = aside(None)  # None: <data root>/<name>; needed for `folder` and `flat`
+    stream: bool | None = aside(None)  # read while they are used; None: where memory is short
+    broken: Literal["refuse", "skip"] = aside("refuse")  # streamed images that cannot be read
 
     @property
     def set_name(self) -> str:

@@ -1,0 +1,1 @@
+"""Image sets that outgrow the device: read while they are used, by processes of their own."""
