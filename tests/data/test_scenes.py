@@ -287,4 +287,4 @@ def test_a_scale_limits_drawn_sets_by_whole_clips() -> None:
 
 def test_shapes_say_where_their_object_is() -> None:
     found = render_shapes(Shapes(), torch.arange(5)).annotations
-    assert found == {"labels", "boxes", "masks", "depth"}
+    assert found == {"labels", "boxes", "masks", "semantic", "depth"}

@@ -58,7 +58,7 @@ def test_the_commands_of_the_page_know_the_plugin(folder):
     shown = run(*plugin, "pretrain", "vicreg", "--scale", "smoke", "--show", folder=folder)
     assert "kind: VICReg" in shown
     small = ("--set", "epochs=1", "--set", "data.num_train=256", "--set", "data.num_test=128")
-    run(*plugin, "ablate", "vicreg.yaml", "--scale", "smoke", "--seeds", "1", "--jobs", "2",
+    run(*plugin, "ablate", "vicreg.yaml", "--scale", "smoke", "--seeds", "1",
         "--rows", "vicreg,no-variance,simclr", *small, folder=folder)  # fmt: skip
     (result,) = (folder / "results").rglob("my-vicreg.json")
     rows = {row["id"]: row for row in json.loads(result.read_text())["rows"]}

@@ -32,9 +32,8 @@ def imagenet(folder: Path, *, train: int, val: int) -> Path:
 def test_an_epoch_on_imagenets_layout_then_probes(tmp_path: Path) -> None:
     data = ImageSet(name="folder", path=str(imagenet(tmp_path / "imagenet", train=10, val=4)),
                     resolution=224, stream=True)  # fmt: skip
-    changes = {"epochs": 1, "batch_size": 8}
+    changes = {"epochs": 1, "batch_size": 8, "encoder.arch": "resnet18"}  # for its time
     asked = resolve("simsiam", scale="paper", layers=[("--set", changes)], data=data)
-    assert asked.experiment.recipe.encoder.to_dict()["arch"] == "resnet50"
     run = pretrain_monitored(
         asked.experiment, provenance=asked.provenance, runs=tmp_path, root=tmp_path,
         options=Options(device="cpu", precision="fp32"),

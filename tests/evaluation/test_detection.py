@@ -249,15 +249,14 @@ def test_c4_is_scored(untrained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["detection.v1", "detection.c4.v1", "instance.v1"])
-def test_it_learns_twenty_images_by_heart(name, tmp_path):
+def test_it_learns_twenty_images_by_heart(tmp_path):
     data = Scenes(num_train=20, num_test=20)
     encoder = {"encoder": {"kind": "NarrowResNet", "width": 16, "blocks": [1, 1, 1]}}
     run = trained("untrained", tmp_path, data=data, **encoder)
-    protocol = dataclasses.replace(PROTOCOLS[name], flip=0.0)
+    protocol = dataclasses.replace(PROTOCOLS["detection.v1"], flip=0.0)
     subject = open_subject(run, root=tmp_path, labelled=False)
     fits = Fits(protocol, subject)
     detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=200)
     train = subject.dataset.train
     found = precisions(train, fits.found(detector, train.images))
-    assert all(value > 90 for name, value in found.items() if name.endswith("ap50")), found
+    assert found["ap50"] > 90, found

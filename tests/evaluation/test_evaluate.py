@@ -15,7 +15,14 @@ from sslbench.engine.folder import RunFolder
 from sslbench.errors import UserError
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.finetune_kinds import Tuned
-from sslbench.evaluation.protocols import KNN, PROTOCOLS, FewLabels, Linear, TokenLinear
+from sslbench.evaluation.protocols import (
+    KNN,
+    PROTOCOLS,
+    FewLabels,
+    Linear,
+    ProjectedLinear,
+    TokenLinear,
+)
 from sslbench.evaluation.scores import Score, load_score
 from sslbench.recipes.specs import Shapes
 from tests.evaluation.conftest import finished
@@ -25,7 +32,8 @@ from tests.tiny import DATA
 ALL = tuple(
     n
     for n, p in PROTOCOLS.items()
-    if p.needs == {"labels"} and not isinstance(p, TokenLinear | FewLabels | Tuned)
+    if p.needs == {"labels"}
+    and not isinstance(p, TokenLinear | FewLabels | ProjectedLinear | Tuned)
 )
 
 

@@ -74,8 +74,7 @@ def test_every_switch_shows_in_the_layers() -> None:
 def test_heads_of_the_papers() -> None:
     with torch.device("meta"):
         projectors = {
-            name: layers(build_head(getattr(r, "projector", None), 2048))
-            for name, r in RECIPES.items()
+            name: layers(build_head(r.vector_projector, 2048)) for name, r in RECIPES.items()
         }
         predictor = layers(build_head(RECIPES["simsiam"].predictor, 2048))
         mocov3 = {

@@ -61,15 +61,17 @@ class _Processes:
     def run(self, function: Callable[..., Any], arguments: Any, folder: str) -> None:
         for end in self.ends:
             end.send((function, arguments, folder))
-        waiting = dict(enumerate(self.ends))
+        waiting, failures = dict(enumerate(self.ends)), []
         while waiting:
-            ready = wait(list(waiting.values()), timeout=SECONDS)
+            # After a failure the others fail in turn, or hang: theirs is told with it.
+            ready = wait(list(waiting.values()), timeout=5 if failures else SECONDS)
             if not ready:
-                self._fail(f"{function.__name__} takes longer than {SECONDS} s.")
+                break
             for rank in [rank for rank, end in waiting.items() if end in ready]:
-                failure = self._answer(waiting.pop(rank))
-                if failure:
-                    self._fail(f"{function.__name__} failed on process {rank}:\n{failure}")
+                if failure := self._answer(waiting.pop(rank)):
+                    failures.append(f"{function.__name__} failed on process {rank}:\n{failure}")
+        if failures or waiting:
+            self._fail("\n".join(failures) or f"{function.__name__} takes over {SECONDS} s.")
 
     def _answer(self, end: Connection) -> str:
         try:

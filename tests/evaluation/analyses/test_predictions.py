@@ -196,7 +196,7 @@ def test_precision_of_an_order_is_sklearns():
         ({"task": "depth", "least_score": 0.5}, "--task detection"),
         ({"task": "depth"}, r"--protocol depth.v1`"),
         ({"task": "instance"}, r"no score of instance.v1 on 'shapes'"),
-        ({"task": "detection", "protocol": "knn"}, "no score of knn.v1"),
+        ({"task": "detection", "protocol": "fewshot"}, "no score of fewshot.v1"),
     ],
 )
 def test_wrong_input_is_one_sentence(scored, words, expected):
