@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,16 +14,15 @@ from sslbench.data.split import Split
 from sslbench.engine.fit import Curve, Diverged, Fit
 from sslbench.engine.progress import Progress
 from sslbench.engine.schedules import learning_rate_factor
-from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.detection_batches import Batches
 from sslbench.evaluation.detection_kinds import Detection
 from sslbench.evaluation.detection_metrics import Detections, average_precision
 from sslbench.evaluation.detectors import build_detector
-from sslbench.evaluation.features import evaluation_mode, file_hash
+from sslbench.evaluation.features import evaluation_mode
+from sslbench.evaluation.fits import Steps, all_diverged, fit_name
 from sslbench.evaluation.layers import rate_groups, set_drop_path
 from sslbench.evaluation.subject import Subject, loaded_encoder
-from sslbench.evaluation.tuning_fits import Steps
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.recipes import specs
 from sslbench.streams import stream_key
@@ -75,10 +72,7 @@ class Fits:
         found = {rate: self.judged(rest, rate, heldout) for rate in rates}
         kept = {rate: values for rate, values in found.items() if values}
         if not kept:
-            raise UserError(
-                f"Every fit of {self.protocol.name} on {self.subject.folder.path.name} has "
-                "diverged, at all rates: the encoder's own training may have; see its verdict."
-            )
+            raise all_diverged(self.protocol, self.subject)
         key = self.protocol.key
         # The first of equal ones has the lower rate.
         best = max(kept, key=lambda rate: (kept[rate][key], kept[rate][f"{key}50"]))
@@ -114,24 +108,17 @@ class Fits:
         Raises:
             Diverged, Interrupted, UserError: as `Fit.run`.
         """
-        protocol, begun = self.protocol, self.steps.done
+        protocol = self.protocol
         detector = self._start()
         scaled = rate * protocol.batch_size / IMAGES
         groups = rate_groups(detector, None, rate=scaled, decay=1.0,
                              weight_decay=protocol.weight_decay)  # fmt: skip
 
-        def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-            self.steps.done = begun + step
-            if self.subject.progress is not None:
-                self.subject.progress(
-                    self.steps.done, max(self.steps.total, self.steps.done), metrics
-                )
-
         name, batches = self._name(rows, rate, iterations), self.batches(rows)
         optimizer = torch.optim.SGD(groups, momentum=protocol.momentum, fused=True)
         fit = self.fit(detector, optimizer, batches, steps=iterations,
                        path=self._folder / f"{name}.pt", digest=name,
-                       progress=progress)  # fmt: skip
+                       progress=self.steps.watch(self.subject))  # fmt: skip
         fit.run()
         self._renew_norms(detector, batches, first=iterations)
         return detector.eval(), fit.curve
@@ -217,13 +204,7 @@ class Fits:
 
     def _name(self, rows: Tensor, rate: float, iterations: int) -> str:
         """What a fit is of, as 16 hex digits."""
-        subject = self.subject
-        parts = (
-            self.protocol.definition, file_hash(subject.folder.encoder_path),
-            subject.dataset.fingerprint, subject.mean, subject.std, self.seed, rate, iterations,
-            hashlib.sha256(rows.cpu().numpy().tobytes()).hexdigest(),
-        )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return fit_name(self.protocol, self.subject, rows, self.seed, rate, iterations)
 
 
 def precisions(split: Split, found: Detections) -> Precisions:

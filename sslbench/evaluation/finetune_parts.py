@@ -8,9 +8,10 @@ from sslbench.errors import UserError
 from sslbench.evaluation import finetune
 from sslbench.evaluation.accuracy import Outcome, complement
 from sslbench.evaluation.finetune_kinds import PartialFineTune
+from sslbench.evaluation.fits import Steps
 from sslbench.evaluation.layers import LayerMap, layer_map
 from sslbench.evaluation.subject import Subject
-from sslbench.evaluation.tuning_fits import Steps, Tuning
+from sslbench.evaluation.tuning_fits import Tuning
 
 
 def check(protocol: PartialFineTune, subject: Subject) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -19,15 +18,15 @@ from torch.nn import functional as F
 from sslbench.data.split import VOID
 from sslbench.engine.fit import Curve, Diverged, Fit
 from sslbench.engine.schedules import learning_rate_factor
-from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.confusion import confusion, miou
 from sslbench.evaluation.dense_kinds import SegmentationFineTune
-from sslbench.evaluation.features import evaluation_mode, file_hash
+from sslbench.evaluation.features import evaluation_mode
+from sslbench.evaluation.fits import Steps, all_diverged, fit_name
 from sslbench.evaluation.layers import layer_map, rate_groups, set_drop_path
 from sslbench.evaluation.segmentation import Classes, truth_of
 from sslbench.evaluation.subject import Subject, loaded_encoder
-from sslbench.evaluation.tuning_fits import Choice, Setting, Steps
+from sslbench.evaluation.tuning_fits import Choice, Setting
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.models.maps import last_map, map_shapes
 from sslbench.recipes.specs import Cosine, Crop, View, Views
@@ -148,10 +147,7 @@ class SegmentationFits:
             if judged:
                 found[setting] = (judged["miou"], -judged["loss"])
         if not found:
-            raise UserError(
-                f"Every fit of {self.protocol.name} on {self.subject.folder.path.name} has "
-                "diverged, at all rates: the encoder's own training may have; see its verdict."
-            )
+            raise all_diverged(self.protocol, self.subject)
         # The first of equal ones has the lower rate.
         best = max(found, key=lambda setting: found[setting])
         return Choice(best, found[best][0])
@@ -164,20 +160,13 @@ class SegmentationFits:
             Diverged, Interrupted, UserError: as `Fit.run`.
         """
         rows = rows.to(self.subject.device)
-        protocol, begun = self.protocol, self.steps.done
+        protocol = self.protocol
         module = self._start()
         rate, decay = setting
         batch = min(protocol.batch_size, len(rows))
         groups = rate_groups(module, layer_map(module.encoder), rate=rate * batch / 256,
                              decay=decay, weight_decay=protocol.weight_decay)  # fmt: skip
         schedule = Cosine(warmup_epochs=protocol.warmup)
-
-        def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-            self.steps.done = begun + step
-            if self.subject.progress is not None:
-                self.subject.progress(
-                    self.steps.done, max(self.steps.total, self.steps.done), metrics
-                )
 
         name = self._name(rows, setting, iterations)
         fit = Fit(
@@ -193,7 +182,7 @@ class SegmentationFits:
             seed=self.seed,
             path=self._folder / f"{name}.pt",
             digest=name,
-            progress=progress,
+            progress=self.steps.watch(self.subject),
         )
         fit.run()
         return module, fit.curve
@@ -265,13 +254,7 @@ class SegmentationFits:
 
     def _name(self, rows: Tensor, setting: Setting, iterations: int) -> str:
         """What a fit is of, as 16 hex digits."""
-        subject = self.subject
-        parts = (
-            self.protocol.definition, file_hash(subject.folder.encoder_path),
-            subject.dataset.fingerprint, subject.mean, subject.std, self.seed, setting, iterations,
-            hashlib.sha256(rows.cpu().numpy().tobytes()).hexdigest(),
-        )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return fit_name(self.protocol, self.subject, rows, self.seed, setting, iterations)
 
 
 def summed_loss(logits: Tensor, places: Tensor) -> Tensor:

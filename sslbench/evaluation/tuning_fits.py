@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -20,10 +18,10 @@ from torch.nn import functional as F
 from sslbench.data import Reader, Split
 from sslbench.engine.fit import Diverged, Fit
 from sslbench.engine.schedules import learning_rate_factor
-from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import accuracies
-from sslbench.evaluation.features import encode, file_hash
+from sslbench.evaluation.features import encode
 from sslbench.evaluation.finetune_kinds import Tuned
+from sslbench.evaluation.fits import Steps, all_diverged, fit_name
 from sslbench.evaluation.layers import layer_map, rate_groups, set_drop_path, set_modes, train_last
 from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.files import exists, read_json, user_io, write_atomically
@@ -76,14 +74,6 @@ class Choice:
 
     setting: Setting
     heldout: float | None
-
-
-@dataclass
-class Steps:
-    """How many steps of all fits of a score are done, for the progress that is shown."""
-
-    total: int = 0
-    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,10 +134,7 @@ class Tuning:
             if judged:
                 found[setting] = (judged["top1"], -judged["loss"])
         if not found:
-            raise UserError(
-                f"Every fit of {self.protocol.name} on {self.subject.folder.path.name} has "
-                "diverged, at all rates: the encoder's own training may have; see its verdict."
-            )
+            raise all_diverged(self.protocol, self.subject)
         # The first of equal ones has the lower rate.
         best = max(found, key=lambda setting: found[setting])
         return Choice(best, found[best][0])
@@ -173,14 +160,6 @@ class Tuning:
         )  # fmt: skip
         per_epoch = len(rows) // self.batch(len(rows))
         schedule = Cosine(warmup_epochs=self.protocol.warmup * epochs)
-        begun = self.steps.done
-
-        def progress(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-            self.steps.done = begun + step
-            if self.subject.progress is not None:
-                self.subject.progress(
-                    self.steps.done, max(self.steps.total, self.steps.done), metrics
-                )
 
         name = self._name(rows, setting, epochs)
         loss = _Loss(self, module, rows, per_epoch, epochs)
@@ -197,7 +176,7 @@ class Tuning:
             seed=self.seed,
             path=self._folder / f"{name}.pt",
             digest=name,
-            progress=progress,
+            progress=self.steps.watch(self.subject),
         )
         with contextlib.closing(loss.reader):
             fit.run()
@@ -264,13 +243,7 @@ class Tuning:
 
     def _name(self, rows: Tensor, setting: Setting, epochs: int) -> str:
         """What a fit is of, as 16 hex digits."""
-        subject = self.subject
-        parts = (
-            self.protocol.definition, file_hash(subject.folder.encoder_path),
-            subject.dataset.fingerprint, subject.mean, subject.std, self.seed, self.blocks,
-            setting, epochs, hashlib.sha256(rows.cpu().numpy().tobytes()).hexdigest(),
-        )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return fit_name(self.protocol, self.subject, rows, self.seed, self.blocks, setting, epochs)
 
 
 class _Loss:
