@@ -12,6 +12,7 @@ from torchvision.models.resnet import BasicBlock
 from sslbench.models.alexnet import SmallAlexNetEncoder
 from sslbench.models.baselines import ColorHistogramEncoder, RawPixelEncoder
 from sslbench.models.libraries import build_library_encoder
+from sslbench.models.strides import StridedPointwise
 from sslbench.models.vit import build_vit
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import (
@@ -103,7 +104,7 @@ def _basic_block(width: int, out: int, *, stride: int) -> BasicBlock:
     downsample = None
     if stride != 1 or width != out:
         downsample = nn.Sequential(
-            nn.Conv2d(width, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)
+            StridedPointwise(width, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)
         )
     return BasicBlock(width, out, stride, downsample)
 

@@ -1,11 +1,26 @@
-"""Convolutions whose stride leads out of a small map."""
+"""Convolutions with a stride, where the library's own are wrong."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1×1 convolution without padding or bias that takes the pixels of its stride first.
+
+    As fast as the strided one. For fewer than eight channels, the last in memory, oneDNN 3.12
+    (torch 2.14) on a CPU without AVX512 writes that one's weight gradient beyond its buffer, and
+    the process ends.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """N×C×H×W to N×out×⌈H/stride⌉×⌈W/stride⌉."""
+        height, width = self.stride
+        return F.conv2d(images[..., ::height, ::width], self.weight)
 
 
 def keep_strides_inside(network: nn.Module) -> nn.Module:
