@@ -158,6 +158,14 @@ class SegmentationFineTune(Protocol):
     precision: str = "float32"
     choice: str = "mIoU, then cross-entropy, then the lower rate"
 
+    def passes(self, images: int) -> float:
+        pairs = len(self.learning_rates) * len(self.layer_decays)
+        chosen = pairs * self.choice_iterations if pairs > 1 else 0
+        return (self.iterations + chosen) * self.batch_size / images
+
+    def scratch_passes(self, images: int, *, pretraining: float) -> float:
+        return self.passes(images) + LONGER * self.iterations * self.batch_size / images
+
     def longer(self, score: Score) -> SegmentationFineTune:
         """The same for `LONGER` times as many iterations, with the settings of a score."""
         return dataclasses.replace(

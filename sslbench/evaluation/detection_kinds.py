@@ -88,11 +88,13 @@ class Detection(Protocol):
         """The value that rates are chosen by."""
         return "box_ap" if self.masks else "ap"
 
-    @property
-    def epochs_trained(self) -> float:
+    def passes(self, images: int) -> float:
         rates = len(self.learning_rates)
         chosen = rates * self.choice_iterations if rates > 1 else 0
-        return (self.iterations + chosen) * self.batch_size / self.max_train
+        return (self.iterations + chosen) * self.batch_size / images
+
+    def scratch_passes(self, images: int, *, pretraining: float) -> float:
+        return self.passes(images) + LONGER * self.iterations * self.batch_size / images
 
     def longer(self, score: Score) -> Detection:
         """The same for `LONGER` times as many iterations, at the rate of a score."""

@@ -54,8 +54,7 @@ class Tuned(Protocol):
     precision: str = "float32"
     choice: str = "top-1, then cross-entropy, then the lower rate"
 
-    @property
-    def epochs_trained(self) -> float:
+    def passes(self, images: int) -> float:
         pairs = len(self.learning_rates) * len(self.layer_decays)
         return self.epochs + (pairs * self.choice_epochs if pairs > 1 else 0)
 
@@ -88,6 +87,9 @@ class FineTune(Tuned):
     )
     runner: ClassVar = "sslbench.evaluation.finetune:run"
 
+    def scratch_passes(self, images: int, *, pretraining: float) -> float:
+        return self.passes(images) + self.epochs + pretraining
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartialFineTune(Tuned):
@@ -109,9 +111,8 @@ class PartialFineTune(Tuned):
     runner: ClassVar = "sslbench.evaluation.finetune_parts:run"
     checker: ClassVar = "sslbench.evaluation.finetune_parts:check"
 
-    @property
-    def epochs_trained(self) -> float:
-        return len(self.values) * super().epochs_trained
+    def passes(self, images: int) -> float:
+        return len(self.values) * super().passes(images)
 
     def require_encoder(self, encoder: EncoderSpec) -> None:
         super().require_encoder(encoder)
@@ -149,6 +150,5 @@ class FewLabelFineTune(Tuned):
     draw_seed: int = 0
     folds: int = 5
 
-    @property
-    def epochs_trained(self) -> float:
-        return self.draws * sum(self.fractions) * super().epochs_trained
+    def passes(self, images: int) -> float:
+        return self.draws * sum(self.fractions) * super().passes(images)

@@ -82,10 +82,18 @@ class Protocol:
             settings["plugins"] = sorted(used.values())
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
-    @property
-    def epochs_trained(self) -> float:
-        """Passes over the training images in which an encoder learns, to estimate time by; 0 where
-        it stays as it is."""
+    def passes(self, images: int) -> float:
+        """Passes over so many training images in which an encoder learns, to estimate time by; 0
+        where it stays as it is."""
+        return 0.0
+
+    def scratch_passes(self, images: int, *, pretraining: float) -> float:
+        """The same of what is trained from scratch beside it, which runs of one encoder, data set
+        and seed share.
+
+        Args:
+            pretraining: epochs of the run.
+        """
         return 0.0
 
     def value(self, key: str) -> Value | None:

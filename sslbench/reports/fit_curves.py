@@ -40,7 +40,7 @@ def _measured(table: MeasuredTable) -> dict[str, MeasuredColumn]:
     for column in table.columns:
         protocol = (column.metric or "").partition(":")[0]
         known = PROTOCOLS.get(protocol)
-        if known is not None and known.epochs_trained > 0:
+        if known is not None and known.passes(1) > 0:
             dataset = column.on.dataset if column.on else table.dataset
             found.setdefault(f"{protocol} on {dataset}: loss", column)
     return found

@@ -19,7 +19,7 @@ from sslbench.recipes.resolve import Resolved
 from sslbench.recipes.specs import Data
 from sslbench.tables.cells import Place, Request, cells, scoring_of
 from sslbench.tables.jobs import Job, JobResult, Scoring
-from sslbench.tables.pace import Pace, scoring_seconds
+from sslbench.tables.pace import Pace
 from sslbench.tables.pool import run_jobs
 from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
@@ -311,18 +311,20 @@ def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) ->
 def _timed(planned: list[PlannedRun], scale: str, runs: Path) -> list[PlannedRun]:
     """Each run with its estimated seconds."""
     pace = Pace.of(runs, scale)
+    beside: set[tuple[Any, ...]] = set()  # what is trained from scratch once for several runs
 
     def estimate(item: PlannedRun) -> float:
         if item.finished:
             return 0.0
-        own = item.experiment.data
-        recipe = item.experiment.recipe
-        tuned = sum(PROTOCOLS[s.protocol].epochs_trained for s in item.missing)
-        scoring = sum(scoring_seconds(data) for data in {s.data or own for s in item.missing})
-        scoring += pace.seconds(recipe, own.set_name, epochs=tuned)
-        if item.status == "finished":
-            return scoring
-        return pace.seconds(recipe, own.set_name) + scoring
+        own, recipe = item.experiment.data, item.experiment.recipe
+        seconds = 0.0 if item.status == "finished" else pace.seconds(recipe, own.set_name)
+        for scoring in item.missing:
+            scratch = (recipe.encoder, own, item.experiment.seed, scoring)
+            first = recipe.epochs > 0 and scratch not in beside
+            beside.add(scratch)
+            on = scoring.data or own
+            seconds += pace.scoring(recipe, own, scoring.protocol, on, first=first)
+        return seconds
 
     return [replace(item, seconds=estimate(item)) for item in planned]
 

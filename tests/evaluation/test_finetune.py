@@ -362,6 +362,6 @@ def test_a_grid_fills_a_column_of_it_and_tells_its_progress(tmp_path):
 
 
 def test_a_grids_plan_counts_the_epochs_that_are_fitted():
-    found = {name: PROTOCOLS[name].epochs_trained for name in ("knn.v1", "finetune.v1")}
+    found = {name: PROTOCOLS[name].passes(100) for name in ("knn.v1", "finetune.v1")}
     assert found == {"knn.v1": 0, "finetune.v1": 6 * 2 + 10}
-    assert PROTOCOLS["finetune.partial.v1"].epochs_trained == 5 * (3 * 2 + 10)
+    assert PROTOCOLS["finetune.partial.v1"].passes(100) == 5 * (3 * 2 + 10)

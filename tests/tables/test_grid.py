@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from sslbench.errors import Interrupted, UserError
+from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import ImageSet
 from sslbench.tables.cells import Place
 from sslbench.tables.grid import Event, plan, run
 from sslbench.tables.jobs import Job, Scoring, Tell
-from sslbench.tables.schema import Table, load_table
-from tests.tables.fakes import accuracy, finish, use
+from sslbench.tables.pace import GUESSED_SECONDS
+from sslbench.tables.schema import Table, load_table, parse_table
+from tests.tables.fakes import TABLE, accuracy, finish, use
 
 Places = dict[str, Path]
 RUNS_OF_SMALL = 3 * 2 + 2 + 1  # three rows and the untrained encoder twice, raw pixels once
@@ -131,7 +133,24 @@ def test_the_estimate_follows_finished_runs(table: Table, places: Places, fake: 
     run(plan([table], scale="smoke", seeds=1, **places), root=places["root"])
     left = plan([table], scale="smoke", seeds=2, **places).todo
     trained = next(item for item in left if item.experiment.recipe.name == "byol")
-    assert trained.seconds == pytest.approx(8.0 + 2.0)  # the fake runs' time, and the scoring
+    assert trained.seconds == pytest.approx(8.0 + 2 * 4.0)  # the fake runs' time, and their scores'
+
+
+def test_what_is_trained_from_scratch_is_counted_once_for_the_runs_that_share_it(
+    places: Places,
+) -> None:
+    columns = [{"key": "tuned", "name": "fine-tuned", "metric": "finetune.v1:top1"}]
+    tuned = parse_table(TABLE | {"columns": columns, "claims": [], "base": "simsiam", "rows": [
+        {"id": rate, "label": rate, "set": {"optimizer.lr": float(rate)}, "paper": {}}
+        for rate in ("0.1", "0.2")
+    ]}, where="tuned")  # fmt: skip
+    found = plan([tuned], scale="smoke", seeds=1, **places)
+    first, second, *_ = (r for r in found.todo if r.experiment.recipe.name == "simsiam")
+    fit, images = PROTOCOLS["finetune.v1"], first.experiment.data.num_train
+    assert images is not None
+    epochs = first.experiment.recipe.epochs
+    scratch = fit.scratch_passes(images, pretraining=epochs) / epochs * GUESSED_SECONDS["smoke"]
+    assert first.seconds - second.seconds == pytest.approx(scratch)
 
 
 def test_an_interrupted_grid_keeps_what_is_finished_and_continues(
