@@ -75,7 +75,8 @@ class Pace:
         if first:
             passes += PROTOCOLS[protocol].scratch_passes(images, pretraining=recipe.epochs)
         share = images / (own.num_train or USUAL_IMAGES)
-        return 1e-3 * images + share * self.seconds(recipe, own.set_name, epochs=passes)
+        heads = passes * images * PROTOCOLS[protocol].image_seconds
+        return 1e-3 * images + heads + share * self.seconds(recipe, own.set_name, epochs=passes)
 
     def _guess(self, dataset: str) -> float:
         epochs = find_scale(self.scale).usual_epochs(dataset)
