@@ -57,9 +57,11 @@ class Measure:
     def median(self) -> float:
         return statistics.median(self.values())
 
-    def cpu(self) -> float:
-        """CPU seconds of a round (all contestants of a case do the same work), median."""
-        return statistics.median(r["cpu"] for r in self.rounds)
+    def cpu(self) -> float | None:
+        """CPU seconds of a round (all contestants of a case do the same work), median; None of a
+        part whose wall clock alone is known."""
+        found = [r["cpu"] for r in self.rounds if "cpu" in r]
+        return statistics.median(found) if found else None
 
     def times(self, other: Measure) -> float:
         """How many times faster than `other`: the median over rounds of neighbours' ratios."""
@@ -226,7 +228,7 @@ def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
             measure.contestant,
             f"{_short(measure.median())} ({spread})",
             measure.unit if measure.unit == "s" else f"{measure.unit}/s",
-            _short(measure.cpu()),
+            "" if (cpu := measure.cpu()) is None else _short(cpu),
             "" if base is None else f"{measure.times(base):.2f}",
             "" if best is None or measure.peer else f"{measure.times(best):.2f}",
             measure.note,

@@ -43,7 +43,10 @@ def make_features(num_train: int, num_test: int) -> dict[str, torch.Tensor]:
 def one_setting(data: dict[str, torch.Tensor]) -> float:
     """Top-1 in percent of k = 200 and temperature 0.1."""
     found = nearest(data["train"], data["train_labels"], data["test"], k=K)
-    scores = votes(found, ks=[K], temperature=TEMPERATURE, num_classes=CLASSES)[0]
+    scores = torch.cat([
+        votes(part, ks=[K], temperature=TEMPERATURE, num_classes=CLASSES)[0]
+        for part in found.parts()
+    ])  # fmt: skip
     return 100.0 * (scores.argmax(1) == data["test_labels"]).float().mean().item()
 
 

@@ -74,6 +74,7 @@ class Summary(TypedDict, total=False):
     final: Mapping[str, Real]
     views_per_second: float | None
     views_share: float | None
+    monitor_share: float | None
     peak_memory_bytes: int
     cost: Mapping[str, Real]  # gflops, step_ms; what is known of them
     device: str

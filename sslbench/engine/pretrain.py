@@ -135,6 +135,7 @@ class _Run:
         self.times = StepTimes()
         self.elapsed = 0.0  # of earlier executions, seconds
         self.begin: float | None = None
+        self.monitor_seconds = 0.0  # of this execution
         self.first_step = 0
         self.saved = time.monotonic()
         self.last: dict[str, float] = {}
@@ -209,7 +210,10 @@ class _Run:
 
     def _monitored(self) -> dict[str, float]:
         assert self.monitor is not None
-        return {"knn": self.monitor(self.trainer.method.exported()["encoder"])}
+        begin = time.perf_counter()
+        knn = self.monitor(self.trainer.method.exported()["encoder"])
+        self.monitor_seconds += time.perf_counter() - begin
+        return {"knn": knn}
 
     def _place(self) -> dict[str, float]:
         step = self.trainer.step_count
@@ -333,6 +337,7 @@ class _Run:
             "final": {**final, **({"out_dim": self.out_dim} if self.out_dim else {})},
             "views_per_second": self._throughput() if seconds else None,
             "views_share": trainer.views_seconds / seconds if seconds else None,
+            "monitor_share": self.monitor_seconds / seconds if seconds else None,
             "peak_memory_bytes": hardware.peak_memory(self.device),
             "plugins": plugins_of(self.experiment),
             **({"start": self.start.path.name} if self.start else {}),

@@ -25,6 +25,7 @@ from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
 MAX_SEEDS = 1000
+MONITOR_POINTS = 20  # of a run's kNN curve, at most one in two epochs, unless a table asks for more
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 
@@ -32,7 +33,7 @@ EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 @dataclass(frozen=True)
 class PlannedRun:
     """One run and the cells it feeds. `missing` are the scores that are not there yet,
-    `monitor_points` the points of the kNN curve that its tables ask for."""
+    `monitor_points` the points of its kNN curve, as many as its tables ask for if they do."""
 
     experiment: Experiment
     provenance: Mapping[str, str]
@@ -290,8 +291,13 @@ def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: 
     missing = tuple(s for s in scorings if score_of(folder, s, prints) is None)
     return PlannedRun(
         item.experiment, item.provenance, folder, tuple(item.places), scorings, missing,
-        folder.status(), 0.0, item.monitor_points,
+        folder.status(), 0.0, item.monitor_points or _points(item.experiment.recipe.epochs),
     )  # fmt: skip
+
+
+def _points(epochs: int) -> int | None:
+    """Of the kNN curve, where no table asks: at `laptop` one costs 5 % of an epoch."""
+    return min(MONITOR_POINTS, epochs // 2) or None
 
 
 def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) -> Score | None:

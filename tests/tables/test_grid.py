@@ -40,12 +40,19 @@ def test_cells_and_tables_share_runs(table: Table, places: Places) -> None:
 def test_of_two_tables_the_denser_kNN_curve_is_trained(table: Table, places: Places) -> None:
     dense = [dataclasses.replace(table, id=f"dense{n}", monitor_points=n) for n in (60, 30)]
     both = plan([table, *dense], scale="smoke", seeds=1, **places)
-    (usual,) = {run.monitor_points for run in plan([table], scale="smoke", seeds=1, **places).runs}
-    assert usual is None
     assert {run.monitor_points for run in both.runs} == {60}
     assert [r.folder.path for r in both.runs] == [
         r.folder.path for r in plan([table], scale="smoke", seeds=1, **places).runs
     ]
+
+
+@pytest.mark.parametrize(("epochs", "points"), [(1, None), (12, 6), (100, 20)])
+def test_a_run_has_a_monitor_point_in_two_epochs(
+    table: Table, places: Places, epochs: int, points: int | None
+) -> None:
+    found = plan([table], scale="smoke", seeds=1, overrides={"epochs": epochs}, **places)
+    trained = {r.monitor_points for r in found.runs if r.experiment.recipe.epochs}
+    assert trained == {points}
 
 
 def test_seeds_that_no_one_can_wait_for_are_refused(table: Table, places: Places) -> None:
