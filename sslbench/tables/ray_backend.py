@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import platform
 import time
@@ -41,11 +42,14 @@ def run_on_ray(jobs: Sequence[Job], tell: Tell, *, threads: int | None, gpus: fl
     try:
         import ray
         from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     except ImportError:
         raise UserError("--backend ray needs Ray: pip install 'sslbench[ray]'.") from None
     _join(ray)
     _require_room(ray.nodes(), threads or 1, gpus)
-    told = Queue(actor_options={"num_cpus": 0})
+    # On this node: with any other it could die, and take what is told along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    told = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     task = ray.remote(num_cpus=threads or 1, num_gpus=gpus, max_retries=RETRIES)(_attempt)
 
     def submitted(job: Job) -> Any:
@@ -93,6 +97,7 @@ def versions() -> dict[str, str]:
 def _join(ray: Any) -> None:
     """Be part of the cluster; raises UserError where none answers."""
     address = os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: all say no cluster
@@ -110,10 +115,10 @@ def _require_room(nodes: Sequence[Mapping[str, Any]], cores: int, gpus: float) -
     if not any(r.get("CPU", 0) >= cores and r.get("GPU", 0) >= gpus for r in found):
         most = max((r.get("CPU", 0) for r in found), default=0)
         cards = max((r.get("GPU", 0) for r in found), default=0)
-        wanted = f"{cores} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+        wanted = f"--threads {cores}" + (f" and GPUs: {gpus:g}" if gpus else "")
         raise UserError(
-            f"A run asks for {wanted}, and no node of the Ray cluster has them: the largest have "
-            f"{most:g} cores and {cards:g} GPUs; lower --threads, or choose --device cpu."
+            f"A run asks for {wanted}, which no node of the Ray cluster has at once (at most "
+            f"{most:g} cores, GPUs: {cards:g}); lower --threads, or choose --device cpu."
         )
 
 
@@ -130,7 +135,7 @@ def _attempt(text: str, threads: int, wanted: Mapping[str, str], told: Any) -> J
 
     here = versions()
     if here != wanted:
-        name = Job.from_json(text).name
+        name = json.loads(text)["name"]
         unlike = ", ".join(f"{k} {here[k]} for {v}" for k, v in wanted.items() if here[k] != v)
         return JobResult(
             "failed", name, error=f"Node {platform.node()} has {unlike}; install the same."

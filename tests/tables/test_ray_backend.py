@@ -121,9 +121,9 @@ def test_a_node_that_is_gone_costs_no_run(nodes: Any, tmp_path: Path) -> None:
 
 
 def test_what_no_node_has_is_refused_at_once(nodes: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="asks for 64 cores, and no node"):
+    with pytest.raises(UserError, match="asks for --threads 64, which no node"):
         run_on_ray([job(tmp_path)], print, threads=64, gpus=0)
-    with pytest.raises(UserError, match="1 cores and 1 GPUs"):
+    with pytest.raises(UserError, match="--threads 1 and GPUs: 1, which no node"):
         run_on_ray([job(tmp_path)], print, threads=1, gpus=1)
 
 
