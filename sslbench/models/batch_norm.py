@@ -93,10 +93,9 @@ class BatchNorm(_BatchNorm):
         self.num_batches_tracked.add_(1)
         if world_size() > 1:
             # All processes came from the same averages.
-            for buffer, moved in zip(
-                (self.running_mean, self.running_var), mean(torch.stack(averages)), strict=True
-            ):
-                buffer.copy_(moved)
+            moved_mean, moved_var = mean(torch.stack(averages))
+            self.running_mean.copy_(moved_mean)
+            self.running_var.copy_(moved_var)
         return torch.cat(outputs)
 
     @torch.no_grad()
