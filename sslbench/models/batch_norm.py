@@ -79,21 +79,21 @@ class BatchNorm(_BatchNorm):
             )
         assert self.running_mean is not None and self.running_var is not None
         assert self.momentum is not None and self.num_batches_tracked is not None
-        averages = [self.running_mean, self.running_var]
+        running_mean, running_var = self.running_mean, self.running_var
         if world_size() > 1:
-            averages = [each.clone() for each in averages]
+            running_mean, running_var = running_mean.clone(), running_var.clone()
         outputs = []
         for group, part in enumerate(x.chunk(groups), start=1):
             # Averages that move by these momenta in turn have moved by `momentum` to the groups'
             # mean: what each adds, and the later ones leave of it, is momentum / groups.
             momentum = self.momentum / (groups - (groups - group) * self.momentum)
-            outputs.append(
-                F.batch_norm(part, *averages, self.weight, self.bias, True, momentum, self.eps)
-            )
+            out = F.batch_norm(part, running_mean, running_var, self.weight, self.bias, True,
+                               momentum, self.eps)  # fmt: skip
+            outputs.append(out)
         self.num_batches_tracked.add_(1)
         if world_size() > 1:
             # All processes came from the same averages.
-            moved_mean, moved_var = mean(torch.stack(averages))
+            moved_mean, moved_var = mean(torch.stack([running_mean, running_var]))
             self.running_mean.copy_(moved_mean)
             self.running_var.copy_(moved_var)
         return torch.cat(outputs)
