@@ -151,7 +151,7 @@ class BankTarget(Target):
         if batch.indices is None:
             raise UserError("A MemoryBank needs to know which images a batch holds.")
         assert self.bank is not None
-        rows = self.bank.entries[batch.indices]  # N×D
+        rows = self.bank.entries.index_select(0, batch.indices)  # N×D
         return dict.fromkeys((slot for slot in wanted if slot < 2), rows)
 
     def remember(self, projections: Tensor, indices: Tensor | None) -> None:
@@ -183,7 +183,8 @@ def shuffled(
     count, start = len(view), distributed.rank() * len(view)
     # From the step's key: every process draws the same one, over the global batch.
     order = permutation(key, count * distributed.world_size()).to(view.device)
-    mine = distributed.gather(view)[order][start : start + count]  # n×3×h×w
+    everyone = distributed.gather(view).movedim(1, -1)  # the channels last, a row for each image
+    mine = everyone.index_select(0, order[start : start + count]).movedim(-1, 1)  # n×3×h×w
     found = network(mine)  # of other images than this process's
     # The inverse permutation: row i is again the key of query i.
     back = torch.argsort(order)

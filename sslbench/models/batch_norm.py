@@ -77,15 +77,25 @@ class BatchNorm(_BatchNorm):
                 f"a batch of {len(x)} does not split into {groups} equal groups; "
                 "change batch_size or batch_norm.splits."
             )
-        assert self.running_mean is not None
-        # With momentum 1 a running buffer is the group's own statistic.
-        means = self.running_mean.new_zeros(groups, self.num_features)  # groups×C
-        variances = torch.ones_like(means)
-        outputs = [
-            F.batch_norm(part, group_mean, group_var, self.weight, self.bias, True, 1.0, self.eps)
-            for part, group_mean, group_var in zip(x.chunk(groups), means, variances, strict=True)
-        ]
-        self._follow(*mean(torch.stack([means.mean(0), variances.mean(0)])))
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        running_mean, running_var = self.running_mean, self.running_var
+        if world_size() > 1:
+            running_mean, running_var = running_mean.clone(), running_var.clone()
+        outputs = []
+        for group, part in enumerate(x.chunk(groups), start=1):
+            # Averages that move by these momenta in turn have moved by `momentum` to the groups'
+            # mean: what each adds, and the later ones leave of it, is momentum / groups.
+            momentum = self.momentum / (groups - (groups - group) * self.momentum)
+            out = F.batch_norm(part, running_mean, running_var, self.weight, self.bias, True,
+                               momentum, self.eps)  # fmt: skip
+            outputs.append(out)
+        self.num_batches_tracked.add_(1)
+        if world_size() > 1:
+            # All processes came from the same averages.
+            moved_mean, moved_var = mean(torch.stack([running_mean, running_var]))
+            self.running_mean.copy_(moved_mean)
+            self.running_var.copy_(moved_var)
         return torch.cat(outputs)
 
     @torch.no_grad()

@@ -56,15 +56,21 @@ class Candidates:
             return self.scores.scatter(1, self.own[:, None], least)
         return self.scores.index_put((self.anchor, self.own), self.scores.new_tensor(least))
 
-    def log_sum(self) -> Tensor:
-        """B logarithms of the sum of exp(score) over a pair's positive and the negatives."""
+    def log_sum(self) -> tuple[Tensor, Tensor]:
+        """B logarithms of the sum of exp(score) over a pair's positive and the negatives, and B
+        entropies, nats and without gradient, of the softmax over them."""
         if self.anchor is None:
-            return torch.logsumexp(self.scores, dim=1)
+            return _log_sum_exp(self.scores)
         # An anchor's other positives are no negatives of this pair: the sum over negatives, which
         # all its pairs share, and the pair's own positive.
-        return torch.logaddexp(
-            self.positive(), torch.logsumexp(self.negatives(), dim=1)[self.anchor]
-        )
+        positive = self.positive()
+        below, entropy = _log_sum_exp(self.negatives())  # A each
+        log_sum = torch.logaddexp(positive, below[self.anchor])
+        with torch.no_grad():
+            # log sum_j e^s_j - E[s], with E[s] split into the pair's positive and the negatives.
+            mean = (below - entropy)[self.anchor]
+            own = torch.exp(positive - log_sum)
+            return log_sum, log_sum - own * positive - (1 - own) * mean
 
     def one_each(self) -> Candidates:
         """The same pairs with a row of scores for each, the positive first where rows are made."""
@@ -77,23 +83,8 @@ class Candidates:
     def is_best(self) -> Tensor:
         """B bool: the positive scores above all negatives. A tie does not count: a collapsed
         encoder scores all candidates alike."""
-        if self.anchor is None:
-            return (self.scores >= self.positive()[:, None]).sum(dim=1) == 1  # itself alone
-        return self.positive() > self.negatives().max(dim=1).values[self.anchor]
-
-    def entropy(self, log_sum: Tensor) -> Tensor:
-        """B entropies, nats, of the softmax over a pair's positive and the negatives."""
-        if self.anchor is None:
-            # log sum_j e^s_j - E[s]; A×C probabilities, a row of them to each pair.
-            probabilities = torch.exp(self.scores - log_sum[:, None])
-            return log_sum - (probabilities * self.scores).sum(dim=1)
-        # The same, with E[s] split into the pair's positive and the negatives: their A×C softmax is
-        # the anchor's, not computed once more for each of its pairs.
-        positive, negatives = self.positive(), self.negatives()
-        below = torch.logsumexp(negatives, dim=1)
-        mean = (torch.exp(negatives - below[:, None]) * negatives).sum(dim=1)[self.anchor]
-        own = torch.exp(positive - log_sum)
-        return log_sum - own * positive - (1 - own) * mean
+        best = self.negatives().amax(dim=1)  # A
+        return self.positive() > (best if self.anchor is None else best[self.anchor])
 
 
 @dataclass(frozen=True)
@@ -177,7 +168,7 @@ def _own(anchors: Tensor) -> Tensor:
 
 def _with_batch(spec: InfoNCE, anchors: Tensor, rows: Tensor) -> Candidates:
     """Against one view of the global batch, M×D, the positive among them."""
-    logits = anchors @ rows.T / spec.temperature  # n×M
+    logits = anchors / spec.temperature @ rows.T  # n×M
     return Candidates(logits, _own(anchors), len(rows) - 1)
 
 
@@ -187,7 +178,7 @@ def _with_all_views(
     """Anchors of `view` against R views of the global batch, R×M×D: the positives are their image
     in the views `others`, the negatives all views of other images."""
     num_views, count, width = rows.shape
-    logits = anchors @ rows.view(num_views * count, width).T / spec.temperature  # n×(R M)
+    logits = anchors / spec.temperature @ rows.view(num_views * count, width).T  # n×(R M)
     own = _own(anchors)
     if view < num_views:  # not with itself
         itself = (own + view * count)[:, None]
@@ -218,8 +209,9 @@ def _with_queue(
         anchors, keys = extrapolate(spec.transform, anchors, keys, key=memory.key, view=view)
     # A key is compared with its own query only, not with the batch (MoCo's Algorithm 1, whose
     # column 0 is the positive).
+    anchors = anchors / spec.temperature
     positive = (anchors * keys).sum(dim=1, keepdim=True)  # n×1
-    logits = torch.cat([positive, anchors @ queue.to(anchors.dtype).T], dim=1) / spec.temperature
+    logits = torch.cat([positive, anchors @ queue.to(anchors.dtype).T], dim=1)  # n×(1 + K)
     own = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
     return Candidates(logits, own, len(queue))
 
@@ -227,8 +219,23 @@ def _with_queue(
 def _with_bank(spec: InfoNCE, anchors: Tensor, memory: Memory) -> Candidates:
     if memory.bank is None or memory.indices is None:
         raise UserError("InfoNCE with negatives 'bank' was given no memory bank.")
-    logits = anchors @ memory.bank.to(anchors.dtype).T / spec.temperature  # n×M
+    logits = anchors / spec.temperature @ memory.bank.to(anchors.dtype).T  # n×M
     return Candidates(logits, memory.indices, len(memory.bank) - 1)
+
+
+def _log_sum_exp(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """A logarithms of the sum of exp(score) over a row of A×C, and A entropies of its softmax.
+
+    The exponentials of all scores are what takes time, with many candidates: they are taken once,
+    for the sum, its gradient and the entropy.
+    """
+    with torch.no_grad():
+        probabilities = torch.softmax(scores, dim=1)
+        # The largest is at least 1 / C, so that its logarithm is exact.
+        log_sum = scores.amax(dim=1) - probabilities.amax(dim=1).log()
+    mean = torch.linalg.vecdot(scores, probabilities)
+    # Of E[s] with the probabilities held the gradient is the probabilities, as of the log-sum-exp.
+    return log_sum + (mean - mean.detach()), log_sum - mean.detach()
 
 
 def _unit(spec: InfoNCE, x: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ def info_nce(
         candidates = compare(spec, online, target, memory=memory)
         if spec.ring is not None:
             candidates = in_ring(spec.ring, candidates, progress=progress)
-        positive, log_sum = candidates.positive(), candidates.log_sum()  # B each
+        positive = candidates.positive()  # B
+        log_sum, entropy = candidates.log_sum()  # B each
         attraction = positive
         if spec.positive_sigma is not None:
             batch_size = len(select(online, 0, name="online"))
@@ -88,7 +89,7 @@ def info_nce(
             # A plain softmax needs no second pass over the candidates.
             below = log_sum if _is_softmax(spec) else log_denominator(spec, candidates)
             loss = loss + spec.negative_weight * below.mean()
-        return spec.scale * loss, _metrics(spec, candidates, positive, log_sum)
+        return spec.scale * loss, _metrics(spec, candidates, positive, log_sum, entropy)
 
 
 def _is_softmax(spec: InfoNCE) -> bool:
@@ -113,7 +114,7 @@ def _positive_weights(spec: InfoNCE, positive: Tensor, batch_size: int) -> Tenso
 
 @torch.no_grad()
 def _metrics(
-    spec: InfoNCE, candidates: Candidates, positive: Tensor, log_sum: Tensor
+    spec: InfoNCE, candidates: Candidates, positive: Tensor, log_sum: Tensor, entropy: Tensor
 ) -> dict[str, Tensor]:
     coupling = -torch.expm1(positive - log_sum)  # 1 - p without cancellation where p is near 1
     everyone = gather(coupling)
@@ -121,7 +122,7 @@ def _metrics(
     variation = everyone.std(correction=0) / everyone.mean().clamp(min=1e-12)
     return {
         "contrastive_accuracy": 100 * candidates.is_best().float().mean(),
-        "contrastive_entropy": candidates.entropy(log_sum).mean(),
+        "contrastive_entropy": entropy.mean(),
         "positive_similarity": positive.mean() * spec.temperature,
         "coupling": coupling.mean(),
         "coupling_variation": variation,

@@ -45,7 +45,7 @@ def simple_contrast(
         with torch.autocast(anchors.device.type, enabled=False):
             anchors = F.normalize(anchors, dim=1)
             rows = bank.to(anchors.dtype)
-            positives.append((anchors * rows[indices]).sum(dim=1))  # N
+            positives.append((anchors * rows.index_select(0, indices)).sum(dim=1))  # N
             if spec.ring is None:
                 # The mean of cosines is the product with the mean row: no N×M scores.
                 means.append(anchors @ rows.mean(dim=0))

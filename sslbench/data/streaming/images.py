@@ -223,7 +223,7 @@ class Reader:
             UserError: an image cannot be read, or a process that reads died.
         """
         if not isinstance(self.images, Streamed):
-            return self.images[self._rows(number)]
+            return self.images.index_select(0, self._rows(number))  # copies whole images
         if self._running is None or number != self._next:
             self._running = self.images.batches(map(self._rows, range(number, self._count)))
         self._next = number + 1
