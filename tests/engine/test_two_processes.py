@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -31,6 +33,7 @@ SHARED = {
 }  # what all processes hold
 
 
+@functools.cache
 def trace(recipe: str) -> dict[str, object]:
     """Loss and gradient of the first batch, then the losses of three steps, over all processes."""
     dataset = load(DATA, root=Path("unused"))
@@ -67,8 +70,18 @@ def accumulated() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> dict[str, dict]:
-    """Every recipe's trace from one launch of two processes."""
-    folder = tmp_path_factory.mktemp("two")
+    """Every recipe's trace from one launch of two processes, for all workers of pytest."""
+    here = tmp_path_factory.getbasetemp()
+    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "two"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "traces.json").exists():
+            launch(folder)
+    return json.loads((folder / "traces.json").read_text())
+
+
+def launch(folder: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.engine.test_two_processes", str(folder)],
@@ -78,13 +91,13 @@ def two(tmp_path_factory) -> dict[str, dict]:
         for rank in range(2)
     ]
     assert [p.wait(timeout=300) for p in processes] == [0, 0]
-    return json.loads((folder / "traces.json").read_text())
 
 
 @pytest.mark.parametrize("recipe", TRAINED)
 def test_two_processes_have_the_loss_and_gradient_of_one(recipe, two):
     one, both = trace(recipe), two[recipe]
-    assert both["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    # A difference of terms of 1 / temperature, up to 14, which float32 has to 1e-6.
+    assert both["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=2e-6)
     assert both["gradients"].keys() == one["gradients"].keys()
     gradients = {name: torch.tensor(values) for name, values in one["gradients"].items()}
     # A bias in front of batch norm has no gradient but the rounding of the others.
