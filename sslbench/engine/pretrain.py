@@ -24,7 +24,7 @@ from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
-from sslbench.engine.monitors import effective_rank, embedding_std, verdict
+from sslbench.engine.monitors import effective_rank, embedding_std, monitored_epochs, verdict
 from sslbench.engine.options import Options as Options
 from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
@@ -38,12 +38,6 @@ from sslbench.recipes.code import plugins_of
 from sslbench.recipes.recipe import Experiment
 
 LOG_POINTS = 100  # log points per run, so that curves of any length look alike
-MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch, unless more are asked for
-
-
-def monitored_epochs(epochs: int) -> int:
-    """Every how many epochs the kNN monitor looks, where no other points are asked for."""
-    return max(1, math.ceil(epochs / MONITOR_POINTS))
 
 
 def pretrain(

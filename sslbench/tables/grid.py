@@ -287,17 +287,12 @@ def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: 
     from sslbench.engine.place import run_folder
 
     folder = run_folder(item.experiment, runs=runs, root=root)
-    scorings = item.ordered()
+    scorings, epochs = item.ordered(), item.experiment.recipe.epochs
     missing = tuple(s for s in scorings if score_of(folder, s, prints) is None)
     return PlannedRun(
         item.experiment, item.provenance, folder, tuple(item.places), scorings, missing,
-        folder.status(), 0.0, item.monitor_points or _points(item.experiment.recipe.epochs),
+        folder.status(), 0.0, item.monitor_points or min(MONITOR_POINTS, epochs // 2) or None,
     )  # fmt: skip
-
-
-def _points(epochs: int) -> int | None:
-    """Of the kNN curve, where no table asks: at `laptop` one costs 5 % of an epoch."""
-    return min(MONITOR_POINTS, epochs // 2) or None
 
 
 def score_of(folder: RunFolder, scoring: Scoring, prints: Mapping[Data, str]) -> Score | None:

@@ -30,14 +30,6 @@ def test_file_name_is_the_id(table: Table) -> None:
 
 
 @every_table
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_cell_resolves_at_every_scale(table: Table, scale: str) -> None:
-    found = {p.row for p, _ in cells(table, request=Request(scale, (0,)))}
-    fitting = table.rows_on(find_scale(scale).data.set_name)
-    assert {row.id for row in fitting if not row.not_trainable} <= found
-
-
-@every_table
 def test_rows_are_the_same_on_every_data_set(table: Table) -> None:
     """A row of another data set is the run of its counterpart, less what that set asks for."""
     stems = {d: {r.stem for r in table.rows if r.dataset == d} for d in table.datasets}
