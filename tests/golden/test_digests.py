@@ -41,8 +41,12 @@ def of_tables(scale: str) -> dict[str, dict[str, str]]:
 def _of_cells(table, scale: str, dataset: str | None) -> Iterator[tuple[str, str]]:
     data = SCALES[scale].dataset(dataset) if dataset else None
     request = Request(scale=scale, seeds=(0,), data=data)
+    rows = set()
     for place, resolved in cells(table, request=request):
+        rows.add(place.row)
         yield f"{place.row}/{place.column}", resolved.experiment.digest()[:8]
+    fitting = table.rows_on(dataset or SCALES[scale].data.set_name)
+    assert {row.id for row in fitting if not row.not_trainable} <= rows
 
 
 @pytest.fixture(autouse=True)
