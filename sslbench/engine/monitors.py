@@ -16,7 +16,6 @@ from sslbench.recipes.recipe import Recipe
 
 DIMENSIONAL_RANK = 0.02  # share of the rank that D and the batch allow
 DIMENSIONAL_FLOOR = 4.0  # where 63 are allowed, dead runs had 1.2 to 3.1, others 6.6 or more
-MONITOR_POINTS = 20  # kNN monitor points per run, at most one per epoch, unless more are asked for
 MAX_ROWS = 1024  # a monitor needs no more, and its cost grows with the cube
 
 State = Literal["healthy", "collapsed", "dimensional", "diverged"]
@@ -28,11 +27,6 @@ class Verdict:
 
     state: State
     cause: str = ""
-
-
-def monitored_epochs(epochs: int) -> int:
-    """Every how many epochs the kNN monitor looks, where no other points are asked for."""
-    return max(1, math.ceil(epochs / MONITOR_POINTS))
 
 
 def knn_dips(curve: Sequence[float]) -> float | None:

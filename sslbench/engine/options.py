@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sslbench.errors import UserError
 from sslbench.typed import require_seconds
+
+MONITOR_POINTS = 20  # of a run's kNN curve, at most one an epoch, unless more are asked for
+
+
+def monitored_epochs(epochs: int) -> int:
+    """Every how many epochs the kNN monitor looks, where no other points are asked for."""
+    return max(1, math.ceil(epochs / MONITOR_POINTS))
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
 from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
-from sslbench.engine.monitors import effective_rank, embedding_std, monitored_epochs, verdict
+from sslbench.engine.monitors import effective_rank, embedding_std, verdict
 from sslbench.engine.options import Options as Options
+from sslbench.engine.options import monitored_epochs
 from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals

@@ -46,8 +46,7 @@ class Bank(nn.Module):
         # Both of length 1 before they are mixed: how far a row turns depends on the angle alone.
         rows = gather(F.normalize(embeddings.float(), dim=1))
         places = gather(indices)
-        mixed = torch.lerp(
-            rows, self.entries.index_select(0, places), self.momentum
-        )  # momentum of the old
+        old = self.entries.index_select(0, places)
+        mixed = torch.lerp(rows, old, self.momentum)  # momentum of the old
         # Every process writes everyone's rows, so that the banks stay equal without a broadcast.
         self.entries.index_copy_(0, places, F.normalize(mixed, dim=1))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sslbench.data import fingerprint
 from sslbench.data.registry import DATASETS
 from sslbench.engine.folder import RunFolder
+from sslbench.engine.options import MONITOR_POINTS
 from sslbench.errors import UserError, did_you_mean
 from sslbench.evaluation.protocols import DEFAULTS, PROTOCOLS, require
 from sslbench.evaluation.scores import Score, current_score
@@ -25,7 +26,6 @@ from sslbench.tables.ray_backend import run_on_ray
 from sslbench.tables.schema import Table
 
 MAX_SEEDS = 1000
-MONITOR_POINTS = 20  # of a run's kNN curve, at most one in two epochs, unless a table asks for more
 
 EventKind = Literal["start", "progress", "waiting", "done", "failed"]
 
@@ -289,9 +289,10 @@ def _planned(item: _Collected, prints: Mapping[Data, str], *, runs: Path, root: 
     folder = run_folder(item.experiment, runs=runs, root=root)
     scorings, epochs = item.ordered(), item.experiment.recipe.epochs
     missing = tuple(s for s in scorings if score_of(folder, s, prints) is None)
+    points = item.monitor_points or min(MONITOR_POINTS, epochs // 2) or None  # one in two epochs
     return PlannedRun(
         item.experiment, item.provenance, folder, tuple(item.places), scorings, missing,
-        folder.status(), 0.0, item.monitor_points or min(MONITOR_POINTS, epochs // 2) or None,
+        folder.status(), 0.0, points,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import platform
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -75,7 +76,7 @@ def run_on_ray(jobs: Sequence[Job], tell: Tell, *, threads: int | None, gpus: fl
                     if result.kind == "waiting":
                         time.sleep(PAUSE)
                         pending[submitted(job)] = job
-        if stop:
+        if pending:  # stopped before the end
             for reference in pending:
                 ray.cancel(reference)  # as Ctrl-C would: a run in progress saves
             ray.wait(list(pending), num_returns=len(pending), timeout=SAVING_SECONDS)
@@ -98,7 +99,10 @@ def _join(ray: Any) -> None:
     """Be part of the cluster; raises UserError where none answers."""
     address = os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    host, _, port = (address or "").rpartition(":")
     try:
+        if port.isdigit() and "/" not in host:  # Ray itself gives up after minutes
+            socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: all say no cluster
         if not address:

@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sslbench.engine.monitors import monitored_epochs
+from sslbench.engine.options import monitored_epochs
 from sslbench.errors import UserError
 
 MAX_TRIALS = 10_000

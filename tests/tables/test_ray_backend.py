@@ -127,6 +127,12 @@ def test_what_no_node_has_is_refused_at_once(nodes: Any, tmp_path: Path) -> None
         run_on_ray([job(tmp_path)], print, threads=1, gpus=1)
 
 
+def test_where_no_cluster_answers_it_is_said_soon(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match="No Ray cluster answers at RAY_ADDRESS"):
+        run_on_ray([job(tmp_path)], print, threads=1, gpus=0)
+
+
 def test_a_node_with_another_version_is_named(nodes: Any, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(ray_backend, "versions", lambda: {"torch": "1.0"})
     told: list[JobResult] = []
