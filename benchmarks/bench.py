@@ -124,8 +124,13 @@ def interleave(
     return [measure for measure, _ in contestants]
 
 
-def options(description: str, *, extra: Mapping[str, str] | None = None) -> argparse.Namespace:
-    """The options of every benchmark, and `extra` switches with their help."""
+def options(
+    description: str,
+    *,
+    extra: Mapping[str, str] | None = None,
+    folders: Mapping[str, str] | None = None,
+) -> argparse.Namespace:
+    """The options of every benchmark, `extra` switches and required `folders`, with their help."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -135,6 +140,8 @@ def options(description: str, *, extra: Mapping[str, str] | None = None) -> argp
     parser.add_argument("--data-root", type=Path, default=HERE.parent / "data")
     for name, words in (extra or {}).items():
         parser.add_argument(f"--{name}", action="store_true", help=words)
+    for name, words in (folders or {}).items():
+        parser.add_argument(f"--{name}", type=Path, required=True, help=words)
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds = 1

@@ -2,8 +2,9 @@
 
     python benchmarks/loaders.py {ours,torchvision,lightly} FOLDER SIDE WORKERS IMAGES
 
-Prints one JSON line: seconds to the first batch (with import, listing and index), then images,
-wall and CPU seconds of the rest, and the memory of the process and its workers as the epoch goes.
+Prints one JSON line: `first`, wall and CPU seconds to the first batch (with import, listing and
+index), then images, wall and CPU seconds of the rest, and the memory of the process and its workers
+as the epoch goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,11 @@ def children(pid: int) -> list[int]:
 
 def main() -> None:
     name, folder, side, workers, wanted = sys.argv[1:]
-    begin = time.perf_counter()
     contestants = {"ours": ours, "torchvision": torchvision, "lightly": lightly}
-    batches = iter(contestants[name](folder, int(side), int(workers)))
-    next(batches)
-    first, images, looks = time.perf_counter() - begin, 0, []
+    with Clock() as start:
+        batches = iter(contestants[name](folder, int(side), int(workers)))
+        next(batches)
+    images, looks = 0, []
     with Clock() as clock:
         for batch in batches:
             images += len(batch)
@@ -87,9 +87,7 @@ def main() -> None:
                 looks.append(memory())
             if images >= int(wanted):
                 break
-    found = {"name": name, "side": int(side), "workers": int(workers), "first": first,
-             "images": images, "memory": looks, **clock.result()}  # fmt: skip
-    print(json.dumps(found))
+    print(json.dumps({"first": start.result(), "count": images, "memory": looks, **clock.result()}))
 
 
 if __name__ == "__main__":

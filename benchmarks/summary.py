@@ -15,7 +15,7 @@ from bench import HEADINGS, HERE, LEFT, RESULTS, Measure, rows
 
 BEGIN, END = "<!-- begin: benchmarks/summary.py -->", "<!-- end -->"
 ORDER = ("augment", "step", "recipes", "multicrop", "knn", "linear", "masked", "detection",
-         "grids", "floors", "budget",
+         "segmentation", "streaming", "grids", "floors", "budget",
          "gpu_cifar")  # fmt: skip
 
 
