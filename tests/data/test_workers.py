@@ -57,7 +57,6 @@ def test_a_batch_takes_the_place_of_one_that_is_gone(monkeypatch: pytest.MonkeyP
                       ("killed by signal: Segmentation fault. ", False)],
 )  # fmt: skip
 def test_less_memory_is_advised_only_where_it_may_have_run_out(how: str, hint: bool) -> None:
-    with pytest.raises(UserError, match=r"what was saved is kept: run the same command") as caught:
-        with explained():
-            raise RuntimeError(f"DataLoader worker (pid 12) is {how}")
+    with pytest.raises(UserError, match=r"kept: run the same command") as caught, explained():
+        raise RuntimeError(f"DataLoader worker (pid 12) is {how}")
     assert ("fewer of them help" in str(caught.value)) is hint
