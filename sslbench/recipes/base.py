@@ -134,6 +134,10 @@ class Spec:
 
     def digest(self) -> str:
         """Hex SHA-256 of the content; equal content, equal digest."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
         # Sorted, so that fields may change places and a run keeps its folder.
         text = json.dumps(self.to_dict(for_digest=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -265,7 +269,8 @@ def _copied(spec: Spec, changed: Mapping[str, Any]) -> Spec:
     coerce every field anew, and a recipe is copied some forty times until it is a run's."""
     copy = object.__new__(type(spec))
     copy.__dict__.update(spec.__dict__, **changed)
-    copy.__dict__.pop("_leaves", None)  # those of the original
+    for kept in ("_leaves", "_digest"):  # the original's
+        copy.__dict__.pop(kept, None)
     return copy
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar
 
-from sslbench.errors import did_you_mean
+from sslbench.errors import UserError, did_you_mean
 from sslbench.recipes.base import Spec, aside, choices, later
 from sslbench.recipes.limits import require_limits, require_parameters
 from sslbench.recipes.scales import SCALES
@@ -184,8 +184,9 @@ class Experiment(Spec):
     def check(self) -> None:
         self.require(self.seed >= 0, "seed must be >= 0.")
         known = (*SCALES, "external")  # an encoder of another library is of no scale
-        hint = did_you_mean(self.scale, known)
-        self.require(self.scale in known, f"no scale '{self.scale}'{hint}")
+        if self.scale not in known:
+            hint = did_you_mean(self.scale, known)
+            raise UserError(f"{type(self).__name__}: no scale '{self.scale}'{hint}")
         require_limits(list(self.leaves()))
         require_parameters(self.recipe)
         self.recipe.validate()

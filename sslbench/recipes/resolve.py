@@ -6,7 +6,7 @@ Order: recipe < scale < table setting < column < row < --set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sslbench.errors import UserError, did_you_mean
@@ -53,6 +53,56 @@ def find_scale(name: str) -> Scale:
     return SCALES[name]
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """A recipe as a scale has it on some data, to which layers are added one after the other."""
+
+    name: str
+    recipe: Recipe
+    provenance: Provenance
+    data: Data
+    to: _To
+
+    def under(self, *layers: Layer) -> Scaled:
+        """With further layers. Raises UserError: a field or a value is wrong."""
+        mapped = [(layer, _mapped(layer, changes, self.to, self.name)) for layer, changes in layers]
+        recipe, provenance = _under(self.recipe, self.provenance, mapped, self.to, name=self.name)
+        return replace(self, recipe=recipe, provenance=provenance)
+
+    def resolved(self, *, seed: int = 0) -> Resolved:
+        """The experiment. Raises UserError: pieces do not fit."""
+        scale = self.to.scale.name
+        experiment = Experiment(recipe=self.recipe, data=self.data, seed=seed, scale=scale)
+        return Resolved(experiment, self.provenance)
+
+
+def scaled(
+    recipe: str,
+    *,
+    scale: str,
+    data: Data | None = None,
+    published_at: PublishedAt = "paper",
+    tuned: bool = True,
+) -> Scaled:
+    """A recipe at a scale, for further layers.
+
+    Values of layers other than `--set` are the published ones: the scale's axes map them to what
+    it can afford (published batch 4096 to 256 here), by the scale at which they were published.
+    `--set` is taken literally. `start` may be a recipe's name: that recipe as it is at this scale,
+    under the same layer's changes of `start.FIELD`. A scale may change more on the data set, and
+    have what a study found there, unless `tuned` is false.
+
+    Raises:
+        UserError: unknown recipe or scale.
+    """
+    chosen = find_scale(scale)
+    data = data or chosen.data
+    axes = chosen.axes_of(published_at, dataset=data.set_name)
+    to = _To(chosen, axes, dataset=data.set_name, tuned=tuned)
+    current, provenance = _scaled(find_recipe(recipe), to, name=recipe)
+    return Scaled(recipe, current, provenance, data, to)
+
+
 def resolve(
     recipe: str,
     *,
@@ -63,24 +113,13 @@ def resolve(
     published_at: PublishedAt = "paper",
     tuned: bool = True,
 ) -> Resolved:
-    """The experiment that a recipe, a scale and further layers make.
-
-    Values of layers other than `--set` are the published ones: the scale's axes map them to what
-    it can afford (published batch 4096 to 256 here), by the scale at which they were published.
-    `--set` is taken literally. `start` may be a recipe's name: that recipe as it is at this scale,
-    under the same layer's changes of `start.FIELD`. A scale may change more on the data set, and
-    have what a study found there, unless `tuned` is false.
+    """The experiment that a recipe, a scale and further layers make: see `scaled`.
 
     Raises:
         UserError: unknown recipe, scale or field, a wrong value, or pieces that do not fit.
     """
-    chosen = find_scale(scale)
-    data = data or chosen.data
-    axes = chosen.axes_of(published_at, dataset=data.set_name)
-    to = _To(chosen, axes, dataset=data.set_name, tuned=tuned)
-    current, provenance = _resolved(find_recipe(recipe), to, name=recipe, layers=layers)
-    experiment = Experiment(recipe=current, data=data, seed=seed, scale=scale)
-    return Resolved(experiment, provenance)
+    begun = scaled(recipe, scale=scale, data=data, published_at=published_at, tuned=tuned)
+    return begun.under(*layers).resolved(seed=seed)
 
 
 @dataclass(frozen=True)
@@ -94,19 +133,24 @@ class _To:
     tuned: bool = True
 
 
-def _resolved(
-    current: Recipe, to: _To, *, name: str, layers: Sequence[Layer]
-) -> tuple[Recipe, Provenance]:
-    """A published recipe under all layers; its own start comes to the scale by itself."""
+def _scaled(current: Recipe, to: _To, *, name: str) -> tuple[Recipe, Provenance]:
+    """A published recipe under the layers of a scale; its own start comes there by itself."""
     provenance: Provenance = dict.fromkeys(dict(current.leaves()), "recipe")
-    scaled = to.scale.layers(name, current, dataset=to.dataset, tuned=to.tuned)
+    layers = to.scale.layers(name, current, dataset=to.dataset, tuned=to.tuned)
     if current.start is not None:
-        begun = _resolved(current.start, to, name=current.start.name, layers=())
+        begun = _scaled(current.start, to, name=current.start.name)
         current, provenance = _started(current, provenance, begun, "recipe")
-    mapped = [(layer, _mapped(layer, changes, to, name)) for layer, changes in layers]
-    for layer, changes in [*scaled, *mapped]:
+    return _under(current, provenance, layers, to, name=name)
+
+
+def _under(
+    current: Recipe, provenance: Provenance, layers: Sequence[Layer], to: _To, *, name: str
+) -> tuple[Recipe, Provenance]:
+    """Layers with the values that hold here, one after the other."""
+    for layer, changes in layers:
         try:
-            current, provenance = _layered(current, provenance, changes, layer, to)
+            if changes:
+                current, provenance = _layered(current, provenance, changes, layer, to)
         except UserError as error:
             raise UserError(f"{name}, {layer}: {error}") from None
     return current, provenance
@@ -119,7 +163,9 @@ def _layered(
     of_start = {k.removeprefix(_START): v for k, v in changes.items() if k.startswith(_START)}
     named = changes.get("start", current.start)
     if isinstance(named, str):
-        begun = _resolved(find_recipe(named), to, name=named, layers=[(layer, of_start)])
+        begun = _scaled(find_recipe(named), to, name=named)
+        inner = _mapped(layer, of_start, to, named)
+        begun = _under(*begun, [(layer, inner)], to, name=named)
     elif of_start and isinstance(named, Recipe):
         before = {k.removeprefix(_START): v for k, v in provenance.items() if k.startswith(_START)}
         inner = _mapped(layer, of_start, to, named.name)

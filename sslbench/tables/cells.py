@@ -10,7 +10,7 @@ from sslbench.data.registry import name_and_path, resolution_of
 from sslbench.errors import UserError
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.recipe import Recipe
-from sslbench.recipes.resolve import Layer, Resolved, find_scale, resolve
+from sslbench.recipes.resolve import Layer, Resolved, Scaled, find_scale, resolve, scaled
 from sslbench.recipes.specs import Data
 from sslbench.tables.jobs import Scoring
 from sslbench.tables.metrics import protocol_of
@@ -70,7 +70,14 @@ def measured_columns(table: Table, row: Row) -> list[Column]:
     return [c for c in table.columns if c.metric is not None and c.key not in row.skip]
 
 
-def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) -> Resolved:
+def resolve_cell(
+    table: Table,
+    row: Row,
+    column: Column,
+    *,
+    request: Request,
+    known: dict[str, Scaled] | None = None,
+) -> Resolved:
     """The experiment of one cell for seed 0: recipe < scale < table < column < row < --set.
 
     The table's setting speaks to the pieces that the row's recipe has at this scale. A row's
@@ -81,25 +88,20 @@ def resolve_cell(table: Table, row: Row, column: Column, *, request: Request) ->
         UserError: the pieces do not fit; the sentence names the table and the row.
     """
     name = row.recipe or column.recipe or table.base
-    layers: list[Layer] = []
-
-    def resolved(*more: Layer) -> Resolved:
-        return resolve(name, scale=request.scale, layers=[*layers, *more],
-                       data=request.trained_on(table), published_at=table.published_at)  # fmt: skip
-
+    known = {} if known is None else known
     try:
-        scaled = resolved().experiment.recipe
-        setting = {k: v for k, v in table.set.items() if scaled.has(k)}
-        layers += [(f"table {table.id}", setting), (f"column {column.key}", column.set)]
-        changes = dict(row.set)
-        optional = [path for path in changes if path.startswith(("views.first.", "views.second."))]
-        if optional:
-            before = resolved().experiment.recipe
-            changes = {k: v for k, v in changes.items() if k not in optional or before.has(k)}
-        layers.append((f"row {row.id}", changes))
-        found = resolved()
-        fitting = _fitting(found.experiment.recipe, request.overrides or {})
-        return resolved(("--set", fitting)) if fitting else found
+        if name not in known:
+            known[name] = scaled(name, scale=request.scale, data=request.trained_on(table),
+                                 published_at=table.published_at)  # fmt: skip
+        setting = {k: v for k, v in table.set.items() if known[name].recipe.has(k)}
+        before = known[name].under(
+            (f"table {table.id}", setting), (f"column {column.key}", column.set)
+        )
+        optional = [p for p in row.set if p.startswith(("views.first.", "views.second."))]
+        changes = {k: v for k, v in row.set.items() if k not in optional or before.recipe.has(k)}
+        found = before.under((f"row {row.id}", changes))
+        fitting = _fitting(found.recipe, request.overrides or {})
+        return found.under(*([("--set", fitting)] if fitting else [])).resolved()
     except UserError as error:
         raise UserError(f"Table {table.id}, row {row.id}: {error}") from None
 
@@ -178,25 +180,25 @@ def cells(
                 f"Table {table.id}, row {row.id}: its values are of {row.dataset}; measure it with "
                 f"--dataset {row.dataset}."
             )
+    recipes: dict[str, Scaled] = {}
     for row in chosen:
-        known: dict[str, Resolved] = {}  # top-1, top-5 and kNN columns share their run
+        known: dict[str, Resolved] = {}  # top-1, top-5 and kNN columns share their runs
+        runs: dict[str, list[Resolved]] = {}
         for column in filter(request.wants, measured_columns(table, row)):
             key = f"{column.recipe} {column.set}"
             if key not in known:
-                known[key] = resolve_cell(table, row, column, request=request)
+                known[key] = resolve_cell(table, row, column, request=request, known=recipes)
+                runs[key] = _seeds(known[key], request.seeds_of(row.id))
             if unfit := _unfit(column, known[key]):
                 raise UserError(f"Table {table.id}, row {row.id}: {unfit}")
-            yield from _seeds(
-                Place(table.id, row.id, column.key, 0), known[key], request.seeds_of(row.id)
-            )
+            yield from _places(Place(table.id, row.id, column.key, 0), runs[key])
     for name in baselines(table):
         resolved = resolve_baseline(table, name, request=request)
+        seeds = _seeds(resolved, request.seeds_of(name))
         for column in filter(request.wants, table.columns):
             scored = protocol_of(column.metric) and column.derive is None
             if scored and not _unfit(column, resolved):
-                yield from _seeds(
-                    Place(table.id, name, column.key, 0), resolved, request.seeds_of(name)
-                )
+                yield from _places(Place(table.id, name, column.key, 0), seeds)
 
 
 def _unfit(column: Column, resolved: Resolved) -> str:
@@ -210,11 +212,16 @@ def _unfit(column: Column, resolved: Resolved) -> str:
     return ""
 
 
-def _seeds(
-    place: Place, resolved: Resolved, seeds: tuple[int, ...]
-) -> Iterator[tuple[Place, Resolved]]:
-    """The cell for every seed, or for one where the representation has no randomness."""
+def _seeds(resolved: Resolved, seeds: tuple[int, ...]) -> list[Resolved]:
+    """The experiment of every seed, or of one where the representation has no randomness."""
     constant = is_constant(resolved.experiment.recipe)
-    for seed in seeds[:1] if constant else seeds:
-        experiment = resolved.experiment.but(seed=seed)
-        yield replace(place, seed=seed), Resolved(experiment, resolved.provenance)
+    return [
+        Resolved(resolved.experiment.but(seed=seed), resolved.provenance)
+        for seed in (seeds[:1] if constant else seeds)
+    ]
+
+
+def _places(place: Place, found: list[Resolved]) -> Iterator[tuple[Place, Resolved]]:
+    """The cell for every seed."""
+    for resolved in found:
+        yield replace(place, seed=resolved.experiment.seed), resolved
