@@ -54,15 +54,20 @@ class StepTimes:
         return statistics.median(self.milliseconds) if self.milliseconds else None
 
 
+_COUNTED: dict[Any, float | None] = {}  # by this process
+
+
 def cost(method: Method, recipe: Recipe, times: StepTimes, *, resolution: int) -> dict[str, float]:
     """Of a finished run what is known of `gflops`, as `forward_gflops` has it, and of `step_ms`,
     the median time of a training step; nothing of a run that trained nothing."""
     if recipe.epochs == 0:
         return {}
-    found = {
-        "gflops": forward_gflops(method, recipe, resolution=resolution),
-        "step_ms": times.median(),
-    }
+    # A run that was resumed has the count of the one that it goes on with, and so have other seeds.
+    shapes = tuple(x.shape for x in method.state_dict().values())
+    key = (recipe.digest(), resolution, distributed.world_size(), shapes)
+    if key not in _COUNTED:
+        _COUNTED[key] = forward_gflops(method, recipe, resolution=resolution)
+    found = {"gflops": _COUNTED[key], "step_ms": times.median()}
     return {name: value for name, value in found.items() if value is not None}
 
 
