@@ -22,12 +22,11 @@ from sslbench.engine.progress import Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.errors import Interrupted, UserError
 from sslbench.files import user_io
-from sslbench.streams import stream_key
+from sslbench.streams import seed_generator, stream_key
 
 CHECKPOINT_SECONDS = 60.0  # least time between two checkpoints
 LOOKS = 50  # how often in a fit the loss is read, and the time looked at
 Curve = list[tuple[int, float]]  # steps done and the loss of the last of them, at every look
-_SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
 class Diverged(UserError):
@@ -118,7 +117,8 @@ class Fit:
     def _step(self, step: int) -> Tensor:
         """One update; the loss, detached."""
         set_learning_rate(self.optimizer, self.factor_of(step))
-        torch.manual_seed(stream_key(self.seed, "fit noise", step) & _SEED_MASK)
+        device = next(self.module.parameters()).device
+        seed_generator(stream_key(self.seed, "fit noise", step), device)
         loss = self.loss_of(step)
         loss.backward()
         self.optimizer.step()

@@ -33,10 +33,8 @@ from sslbench.models.strides import keep_strides_inside
 from sslbench.recipes.limits import require_room
 from sslbench.recipes.recipe import Experiment, Recipe
 from sslbench.recipes.specs import AdamW
-from sslbench.streams import permutation, stream_key
+from sslbench.streams import permutation, seed_generator, stream_key
 from sslbench.views import Augmenter
-
-_SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
 class Trainer:
@@ -215,7 +213,7 @@ class Trainer:
         """For drop path; views and order draw from streams."""
         # The rank is in it: paths are drawn for a process's own images.
         noise = stream_key(self.seed, purpose, *counters, distributed.rank())
-        torch.manual_seed(noise & _SEED_MASK)
+        seed_generator(noise, self.device)
 
     def _forward(self, epoch: int, batch: int) -> StepOutput:
         self._begin(epoch)
@@ -317,7 +315,7 @@ def build_method(experiment: Experiment, dataset: Dataset) -> Method:
 def initialisation(seed: int) -> Iterator[None]:
     """Where a run's networks draw their first weights; the global generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_key(seed, "init") & _SEED_MASK)
+        seed_generator(stream_key(seed, "init"))
         yield
 
 

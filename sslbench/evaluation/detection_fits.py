@@ -25,14 +25,13 @@ from sslbench.evaluation.layers import rate_groups, set_drop_path
 from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.recipes import specs
-from sslbench.streams import stream_key
+from sslbench.streams import seed_generator, stream_key
 from sslbench.typed import read_as
 from sslbench.views import normalize
 
 Precisions = dict[str, float]  # of boxes, and of masks; nothing where a fit has diverged
 IMAGES = 16  # for which a rate is given
 _BATCH = 32  # images in which objects are looked for at a time
-_SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class Fits:
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.autocast(device.type, enabled=False):
             for step in range(first, first + self.protocol.norm_batches):
-                torch.manual_seed(stream_key(self.seed, "detection norms", step) & _SEED_MASK)
+                seed_generator(stream_key(self.seed, "detection norms", step), device)
                 detector(*batches(step))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

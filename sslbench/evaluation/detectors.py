@@ -28,6 +28,7 @@ from sslbench.errors import UserError
 from sslbench.evaluation.detection_kinds import Detection
 from sslbench.models.encoders import NarrowResNetEncoder
 from sslbench.models.maps import MapShape, feature_maps, map_shapes
+from sslbench.streams import seed_generator
 
 LEVELS = 3  # of a pyramid
 LEAST_SIDE = 32  # an eighth of it, the smallest anchor, is 4 pixels
@@ -53,7 +54,7 @@ def build_detector(
     """
     require_form(encoder, protocol, side=side)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key & 0x7FFFFFFFFFFFFFFF)
+        seed_generator(key)
         return _built(encoder, protocol, num_classes + 1, side)
 
 

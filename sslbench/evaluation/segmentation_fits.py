@@ -30,13 +30,12 @@ from sslbench.evaluation.tuning_fits import Choice, Setting
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.models.maps import last_map, map_shapes
 from sslbench.recipes.specs import Cosine, Crop, View, Views
-from sslbench.streams import permutation, stream_key
+from sslbench.streams import permutation, seed_generator, stream_key
 from sslbench.typed import read_as
 from sslbench.views import Augmenter, normalize
 from sslbench.views.geometry import resample_labels
 
 _BATCH = 64  # images segmented at a time
-_SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
 class Judged(TypedDict, total=False):
@@ -62,7 +61,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key & _SEED_MASK)
+            seed_generator(key)
             self.head = fcn_head(
                 channels, num_classes, width=protocol.width, dilation=protocol.dilation
             )

@@ -27,7 +27,7 @@ from sslbench.evaluation.subject import Subject, loaded_encoder
 from sslbench.files import exists, read_json, user_io, write_atomically
 from sslbench.models.heads import width
 from sslbench.recipes.specs import Cosine, Crop, View, Views
-from sslbench.streams import permutation, stream_key
+from sslbench.streams import permutation, seed_generator, stream_key
 from sslbench.typed import read_as
 from sslbench.views import Augmenter
 from sslbench.views.mixing import erase, mix, soft_labels
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key & 0x7FFFFFFFFFFFFFFF)
+            seed_generator(key)
             self.head = nn.Linear(width(encoder, "num_features"), num_classes)
             nn.init.trunc_normal_(self.head.weight, std=std)
         nn.init.zeros_(self.head.bias)
