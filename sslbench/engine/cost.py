@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslbench import distributed
-from sslbench.batch import Batch, Clock, ViewBatch
+from sslbench.engine.hollow import hollow, hollow_batch, without_memory
 from sslbench.methods import Method
 from sslbench.recipes.recipe import Recipe
-from sslbench.views import list_views
 
 
 @dataclass
@@ -86,56 +80,9 @@ def forward_gflops(method: Method, recipe: Recipe, *, resolution: int) -> float 
     Returns:
         None of a method that looks at the values of tensors, which there are none of.
     """
-    with contextlib.ExitStack() as stack:
-        counter = stack.enter_context(FlopCounterMode(display=False))
-        # As products of matrices, which are counted, on whatever device it trained.
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        for context in (torch.random.fork_rng(devices=[]), torch.no_grad(), distributed.alone()):
-            stack.enter_context(context)
-        stack.enter_context(_without_autocast())
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), without_memory():
         try:
-            _hollow(method)(_batch(recipe, resolution))
+            hollow(method)(hollow_batch(recipe, resolution))
         except Exception:  # a plugin's method, say; a run that has finished is not lost for this
             return None
     return float(counter.get_total_flops()) / recipe.batch_size / 1e9
-
-
-def _hollow(method: Method) -> Method:
-    """A copy whose parameters and buffers have no memory."""
-    copies: dict[int, Any] = {id(x): torch.empty_like(x, device="meta") for x in method.buffers()}
-    for x in method.parameters():
-        copies[id(x)] = nn.Parameter(torch.empty_like(x, device="meta"), x.requires_grad)
-    return copy.deepcopy(method, copies)  # takes these as copies already made
-
-
-def _batch(recipe: Recipe, resolution: int) -> Batch:
-    """A batch of the recipe's views, without memory."""
-    count, drawn = recipe.batch_size, list_views(recipe.views)
-    with torch.device("meta"):
-        made = [
-            ViewBatch(
-                torch.empty(count, 3, side, side),
-                torch.empty(count, 4),
-                torch.empty(count, dtype=torch.bool),
-            )
-            for side in (view.size or resolution for view in drawn)
-        ]
-        rows = torch.empty(count, dtype=torch.int64)
-        boxes = torch.empty(count, 4, 4) if recipe.needs_boxes else None
-    return Batch(made, rows, rows if recipe.needs_labels else None, Clock(), boxes)
-
-
-@contextlib.contextmanager
-def _without_autocast() -> Iterator[None]:
-    """torch refuses autocast of the meta device, where there are no numbers to round."""
-    before: Any = torch.autocast
-    torch.autocast = _Nothing  # type: ignore[misc,assignment]
-    try:
-        yield
-    finally:
-        torch.autocast = before  # type: ignore[misc]
-
-
-class _Nothing(contextlib.nullcontext[None]):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()

@@ -25,6 +25,7 @@ from sslbench.engine.optimizers import (
     set_learning_rate,
     set_weight_decay,
 )
+from sslbench.engine.room import require_step
 from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
 from sslbench.methods import METHODS, Method, StepOutput, mean_output
@@ -101,6 +102,8 @@ class Trainer:
             unsaid = unsaid_parameters(recipe.encoder, resolution=resolution)
             require_room(recipe, resolution, unsaid=unsaid)
         method: Method = build_method(self.experiment, dataset).to(self.device)
+        if on_cpu:
+            require_step(method, recipe, resolution=resolution, precision=self.precision)
         if on_cpu and self.precision is not None:
             keep_strides_inside(method)
         # Convolutions are faster with the channels last; the views come so as well.

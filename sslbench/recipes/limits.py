@@ -70,7 +70,8 @@ def require_parameters(recipe: Recipe) -> None:
 def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
     """Raise UserError where training does not fit the memory of this machine: weights, gradients,
     what the optimiser keeps of each, a separate target, and the views of a batch of images of that
-    side. The activations, which are far more, are not counted.
+    side. The activations, which are far more, are counted once there is a network
+    (`engine.room`).
 
     Args:
         unsaid: weights that the recipe does not tell of, as of a library's network.
@@ -87,9 +88,13 @@ def require_room(recipe: Recipe, resolution: int, *, unsaid: int = 0) -> None:
 
 def _copies(recipe: Recipe) -> int:
     """Numbers that training keeps for each weight."""
-    moments = 2 if isinstance(recipe.optimizer, AdamW | LAMB) else 1
     separate = isinstance(getattr(recipe, "target", None), EMA | ConstantRandom)
-    return 2 + moments + separate
+    return 2 + moments(recipe) + separate
+
+
+def moments(recipe: Recipe) -> int:
+    """Numbers that the optimiser keeps for each weight."""
+    return 2 if isinstance(recipe.optimizer, AdamW | LAMB) else 1
 
 
 def num_parameters(recipe: Recipe) -> int:
