@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,25 @@ def confusion(truth: Tensor, predicted: Tensor, known: Tensor, *, num_classes: i
     """
     cells = truth[known].long() * num_classes + predicted[known].long()
     return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def pixels_by_image(
+    truth: Tensor, predicted: Tensor, known: Tensor, *, num_classes: int
+) -> dict[str, np.ndarray]:
+    """`pixels_hit`, `pixels_true` and `pixels_predicted`, int32 N×K: of each image's known pixels
+    those that have a class in both maps, in the true one, and in the predicted one.
+
+    Args:
+        truth, predicted, known: N×H×W, as in `confusion`.
+    """
+    each = [confusion(*maps, num_classes=num_classes)
+            for maps in zip(truth, predicted, known, strict=True)]  # fmt: skip
+    counts = {
+        "pixels_hit": [matrix.diagonal() for matrix in each],
+        "pixels_true": [matrix.sum(1) for matrix in each],
+        "pixels_predicted": [matrix.sum(0) for matrix in each],
+    }
+    return {name: torch.stack(found).int().numpy() for name, found in counts.items()}
 
 
 def ious(matrix: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class SegmentationLinear(MapProbe):
     values: ClassVar = (MIOU, PIXELS, MAJORITY)
     runner: ClassVar = "sslbench.evaluation.segmentation:run"
     checker: ClassVar = "sslbench.evaluation.segmentation:check"
+    per_image: ClassVar = "sslbench.evaluation.per_image:ClassPixels"
 
     choice: str = "mIoU, then cross-entropy, then the lower rate"
 
@@ -98,6 +99,7 @@ class Depth(MapProbe):
     )
     runner: ClassVar = "sslbench.evaluation.depth:run"
     checker: ClassVar = "sslbench.evaluation.depth:check"
+    per_image: ClassVar = "sslbench.evaluation.per_image:DepthErrors"
 
     choice: str = "AbsRel, then L1, then the lower rate"
 
@@ -141,6 +143,7 @@ class SegmentationFineTune(Protocol):
     )
     runner: ClassVar = "sslbench.evaluation.segmentation_finetune:run"
     checker: ClassVar = "sslbench.evaluation.segmentation_finetune:check"
+    per_image: ClassVar = "sslbench.evaluation.per_image:ClassPixels"
 
     learning_rates: tuple[float, ...]
     layer_decays: tuple[float, ...]

@@ -187,6 +187,7 @@ def _tested(
         kept={
             "depth": first.half().numpy(),
             "abs_rel": torch.cat(each).float().numpy(),  # NaN where nothing is known
+            "depth_known": (~truth.isnan()).flatten(1).sum(1).int().numpy(),
         },
     )
 

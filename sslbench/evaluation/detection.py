@@ -70,12 +70,12 @@ def run(protocol: Detection, subject: Subject) -> Outcome:
     rows = torch.cat([rest, heldout]).sort().values
     detector, curve = fits.fitted(rows, rate, iterations=protocol.iterations)
     found = fits.found(detector, subject.dataset.test.images)
-    values = precisions(subject.dataset.test, found)
+    values, verdicts = precisions(subject.dataset.test, found)
     return Outcome(
         values=values | _beside(protocol, values, beside),
         chosen={"learning_rate": rate},
         heldout=chosen,
-        kept=found.arrays() | {"curve": np.array(curve, dtype=np.float32)},
+        kept=found.arrays() | verdicts | {"curve": np.array(curve, dtype=np.float32)},
     )
 
 

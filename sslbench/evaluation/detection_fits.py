@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from sslbench.engine.schedules import learning_rate_factor
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.detection_batches import Batches
 from sslbench.evaluation.detection_kinds import Detection
-from sslbench.evaluation.detection_metrics import Detections, average_precision
+from sslbench.evaluation.detection_metrics import Detections, judged
 from sslbench.evaluation.detectors import build_detector
 from sslbench.evaluation.features import evaluation_mode
 from sslbench.evaluation.fits import Steps, all_diverged, fit_name
@@ -90,7 +91,7 @@ class Fits:
             try:
                 detector, _ = self.fitted(rows, rate, iterations=iterations)
                 split = self.subject.dataset.train[heldout]
-                found = precisions(split, self.found(detector, split.images))
+                found, _ = precisions(split, self.found(detector, split.images))
             except Diverged:
                 found = {}
             write_atomically(path, json.dumps(found))
@@ -206,14 +207,16 @@ class Fits:
         return fit_name(self.protocol, self.subject, rows, self.seed, rate, iterations)
 
 
-def precisions(split: Split, found: Detections) -> Precisions:
-    """AP, AP50 and AP75 of what was found in a split; with masks those of boxes and of masks."""
+def precisions(split: Split, found: Detections) -> tuple[Precisions, dict[str, np.ndarray]]:
+    """AP, AP50 and AP75 of what was found in a split, and the verdicts on it as they are kept; with
+    masks those of boxes and of masks."""
     assert split.instances is not None
     truth = split.instances.to("cpu")
-    boxes = average_precision(truth, found, num_images=len(split))
+    boxes = judged(truth, found, num_images=len(split))
     if found.mask is None:
-        return boxes
-    masks = average_precision(truth, found, num_images=len(split), kind="segm")
-    return {f"box_{name}": value for name, value in boxes.items()} | {
-        f"mask_{name}": value for name, value in masks.items()
-    }
+        return boxes.values, boxes.verdicts
+    masks = judged(truth, found, num_images=len(split), kind="segm")
+    values = {f"box_{name}": value for name, value in boxes.values.items()}
+    values |= {f"mask_{name}": value for name, value in masks.values.items()}
+    verdicts = {f"mask_{name}": array for name, array in masks.verdicts.items()}
+    return values, boxes.verdicts | verdicts

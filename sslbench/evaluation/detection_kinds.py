@@ -59,6 +59,7 @@ class Detection(Protocol):
     )
     runner: ClassVar = "sslbench.evaluation.detection:run"
     checker: ClassVar = "sslbench.evaluation.detection:check"
+    per_image: ClassVar[str] = "sslbench.evaluation.per_image:Verdicts"
     image_seconds: ClassVar = 0.015  # 2,400 iterations of 8 images of 64 pixels in five minutes
 
     form: Literal["pyramid", "c4"] = "pyramid"
@@ -140,5 +141,6 @@ class InstanceSegmentation(Detection):
         gain("gain_long_box"),
         gain("gain_long_mask"),
     )
+    per_image: ClassVar[str] = "sslbench.evaluation.per_image:MaskVerdicts"
 
     masks: bool = True

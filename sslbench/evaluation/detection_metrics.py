@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sslbench.data.split import Instances
+from sslbench.evaluation.matching import NEITHER, RIGHT, WRONG
 
+_OVERLAPS = 10
 _THRESHOLDS = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
 Kind = Literal["bbox", "segm"]
 
@@ -56,18 +58,27 @@ class Detections:
         return found
 
 
-def average_precision(
+class Judgement(NamedTuple):
+    """`ap`, `ap50`, `ap75` in percent; and the arrays of `per_image.Verdicts`."""
+
+    values: dict[str, float]
+    verdicts: dict[str, np.ndarray]
+
+
+def judged(
     truth: Instances, found: Detections, *, num_images: int, kind: Kind = "bbox"
-) -> dict[str, float]:
-    """`ap`, `ap50`, `ap75` in percent. Classes without an object are left out; where nothing is
-    found all are 0.
+) -> Judgement:
+    """Average precision. Classes without an object are left out; where nothing is found it is 0.
 
     Args:
         truth: the objects of so many images, on the CPU, at least one that is no crowd.
         kind: intersections of boxes, or of masks, which both must have.
     """
+    real = ~truth.crowd if truth.crowd is not None else torch.ones(len(truth), dtype=torch.bool)
+    objects = np.zeros((num_images, int(truth.label.max()) + 1), np.int32)
+    np.add.at(objects, (truth.image[real].numpy(), truth.label[real].numpy()), 1)
     if len(found.image) == 0:
-        return dict.fromkeys(_THRESHOLDS, 0.0)
+        return Judgement(dict.fromkeys(_THRESHOLDS, 0.0), _verdicts([], objects))
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -79,7 +90,27 @@ def average_precision(
         judge.evaluate()
         judge.accumulate()
     precision = judge.eval["precision"][..., 0, -1]  # T×R×C, of all areas and detections
-    return {name: _mean(precision[rows]) for name, rows in _THRESHOLDS.items()}
+    values = {name: _mean(precision[rows]) for name, rows in _THRESHOLDS.items()}
+    wide = tuple(judge.params.areaRng[0])  # objects of any size
+    each = [one for one in judge.evalImgs if one is not None and tuple(one["aRng"]) == wide]
+    return Judgement(values, _verdicts(each, objects))
+
+
+def _verdicts(each: Sequence[Mapping[str, Any]], objects: np.ndarray) -> dict[str, np.ndarray]:
+    """What COCOeval says of the detections of each image and class, as arrays."""
+    each = sorted(each, key=lambda one: one["image_id"])
+    found = [len(one["dtScores"]) for one in each]
+    matched = np.concatenate([np.zeros((_OVERLAPS, 0)), *(one["dtMatches"] for one in each)], 1)
+    ignored = np.concatenate([np.zeros((_OVERLAPS, 0)), *(one["dtIgnore"] for one in each)], 1)
+    return {
+        "ap_image": np.repeat(np.array([one["image_id"] for one in each], np.int32), found),
+        "ap_label": np.repeat(np.array([one["category_id"] for one in each], np.int32), found),
+        "ap_score": np.array([s for one in each for s in one["dtScores"]], np.float32),
+        "ap_verdict": np.where(ignored > 0, NEITHER, np.where(matched > 0, RIGHT, WRONG)).astype(
+            np.int8
+        ),
+        "ap_objects": objects,
+    }
 
 
 def coco_dataset(truth: Instances, *, num_images: int, kind: Kind) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class MultilabelSVM(Protocol):
     )
     runner: ClassVar = "sslbench.evaluation.multilabel:run"
     checker: ClassVar = "sslbench.evaluation.multilabel:check"
+    per_image: ClassVar = "sslbench.evaluation.per_image:LabelScores"
 
     costs: tuple[float, ...] = (
         0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0,

@@ -59,6 +59,8 @@ class Protocol:
             `Subject`, and returns an `Outcome`.
         checker: "module:function" with the same arguments, which refuses a `Subject` in a
             sentence; it is asked before anything is computed for any protocol.
+        per_image: "module:class" of a `resampling.PerImage`, which two runs are compared by; ""
+            where they are by the classes that they predict, if any.
         image_seconds: a guess of what an image of a fit costs a core besides the encoder, to
             estimate time by.
         short: a further short name, beside `name` without its version.
@@ -68,6 +70,7 @@ class Protocol:
     values: ClassVar[tuple[Value, ...]]
     runner: ClassVar[str]
     checker: ClassVar[str] = ""
+    per_image: ClassVar[str] = ""
     image_seconds: ClassVar[float] = 0.0
 
     name: str

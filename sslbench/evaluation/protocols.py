@@ -78,7 +78,6 @@ _RATES = tuple(round(1e-4 * 10 ** (i / 3), 8) for i in range(16))  # 1e-4 to 10,
 _MAP_RATES = tuple(round(1e-2 * 10 ** (i / 2), 8) for i in range(9))  # 1e-2 to 100, 2 a decade
 
 _TUNING_RATES = (1e-3, 4e-3, 1.6e-2)
-_DETECTION_RATES = (0.02, 0.08, 0.32)
 _DETECTION_RATES = (0.04, 0.08, 0.16)
 
 PROTOCOLS: dict[str, Protocol] = {

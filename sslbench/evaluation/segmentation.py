@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sslbench.data.split import BACKGROUND, VOID, Split
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import Outcome, chunks, complement
-from sslbench.evaluation.confusion import confusion, miou, pixel_accuracy
+from sslbench.evaluation.confusion import confusion, miou, pixel_accuracy, pixels_by_image
 from sslbench.evaluation.dense_kinds import SegmentationLinear
 from sslbench.evaluation.dense_maps import (
     Pixels,
@@ -122,12 +123,20 @@ def run(protocol: SegmentationLinear, subject: Subject) -> Outcome:
         [probe.predicted(x) for x in map_batches(subject, subject.dataset.test.images,
                                                  protocol.level)]
     )  # fmt: skip
+    truth = truth_of(subject.dataset.test)
     return Outcome(
-        values=measured(predicted, truth_of(subject.dataset.test), classes),
+        values=measured(predicted, truth, classes),
         chosen={"learning_rate": setting[0], "weight_decay": setting[1]},
         heldout={"miou": heldout_miou},
-        kept={"semantic": predicted.numpy()},
+        kept=kept_maps(predicted, truth, classes),
     )
+
+
+def kept_maps(predicted: Tensor, truth: Tensor, classes: Classes) -> dict[str, np.ndarray]:
+    """uint8 N×H×W test maps as they are kept, and what two runs are compared by."""
+    truth = truth.cpu()
+    counts = pixels_by_image(truth, predicted, truth != VOID, num_classes=classes.total)
+    return {"semantic": predicted.numpy(), **counts}
 
 
 def measured(predicted: Tensor, truth: Tensor, classes: Classes) -> dict[str, float]:

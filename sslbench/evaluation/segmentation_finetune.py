@@ -12,7 +12,7 @@ from sslbench.evaluation.dense_kinds import SegmentationFineTune
 from sslbench.evaluation.dense_maps import check_maps
 from sslbench.evaluation.finetune import chosen
 from sslbench.evaluation.scratch import over_scratch, scratch_scores
-from sslbench.evaluation.segmentation import check_truth, measured, truth_of
+from sslbench.evaluation.segmentation import check_truth, kept_maps, measured, truth_of
 from sslbench.evaluation.segmentation_fits import SegmentationFits
 from sslbench.evaluation.subject import Subject
 
@@ -55,10 +55,12 @@ def run(protocol: SegmentationFineTune, subject: Subject) -> Outcome:
         torch.arange(len(dataset.train)), choice.setting, iterations=protocol.iterations
     )
     predicted = fits.predicted(module, dataset.test.images)
-    values = measured(predicted, truth_of(dataset.test), fits.classes)
+    truth = truth_of(dataset.test)
+    values = measured(predicted, truth, fits.classes)
     return Outcome(
         values=values | over_scratch(values, "miou", beside),
         chosen=chosen(choice),
         heldout={} if choice.heldout is None else {"miou": choice.heldout},
-        kept={"semantic": predicted.numpy(), "curve": np.array(curve, dtype=np.float32)},
+        kept=kept_maps(predicted, truth, fits.classes)
+        | {"curve": np.array(curve, dtype=np.float32)},
     )

@@ -59,7 +59,7 @@ def test_the_interval_has_a_width_without_differing_images_and_ends_at_100() -> 
 def test_two_runs_are_compared_image_by_image(tmp_path: Path) -> None:
     a, b = scored(tmp_path / "a", [0, 1]), scored(tmp_path / "b", [1, 2, 3, 4])
     result = compare(a, b, "knn")
-    assert (result.top1_a, result.top1_b) == (98.0, 96.0)
+    assert (result.value_a, result.value_b) == (98.0, 96.0)
     assert (result.only_a, result.only_b) == (3, 1)
     assert result.difference == pytest.approx(2.0)
     assert result.low < 2.0 < result.high
@@ -91,7 +91,7 @@ def test_of_several_versions_of_a_set_the_shared_one_is_taken(tmp_path: Path) ->
     a = scored(tmp_path / "a", [1], label="stl10", dataset="stl10", fingerprint="0" * 64)
     scored(tmp_path / "a", [1, 2], label="stl10-1", dataset="stl10", fingerprint="1" * 64)
     b = scored(tmp_path / "b", [], label="stl10-1", dataset="stl10", fingerprint="1" * 64)
-    assert compare(a, b, "knn", dataset="stl10").top1_a == 98.0
+    assert compare(a, b, "knn", dataset="stl10").value_a == 98.0
 
 
 def test_a_missing_score_says_what_to_run(tmp_path: Path) -> None:

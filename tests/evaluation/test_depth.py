@@ -16,10 +16,12 @@ from sslbench.errors import UserError
 from sslbench.evaluation import depth as depth_module
 from sslbench.evaluation.depth import DepthSweep, Errors
 from sslbench.evaluation.evaluate import evaluate
+from sslbench.evaluation.per_image import DepthErrors
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import Scenes
 from tests.evaluation.conftest import finished
 from tests.evaluation.dense import Stages, blocks, dataset_of, grey, subject_of
+from tests.evaluation.test_per_image import assert_kept
 
 PROTOCOL = dataclasses.replace(
     PROTOCOLS["depth.v1"], least_steps=400, epochs=1, batch_size=20, pixels=32,
@@ -133,6 +135,7 @@ def test_it_scores_a_run_on_scenes(recipe, name, tmp_path: Path):
     assert set(found.values) == {value.key for value in PROTOCOLS[name].values}
     (again,) = evaluate(run, [quick], data=data, root=tmp_path, force=True).values()
     assert again.values == found.values
+    assert_kept(run, found, quick, DepthErrors)
 
 
 @pytest.mark.parametrize(

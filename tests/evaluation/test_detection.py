@@ -21,8 +21,10 @@ from sslbench.evaluation import detection_fits
 from sslbench.evaluation.detection_batches import parts
 from sslbench.evaluation.detection_fits import Fits, precisions
 from sslbench.evaluation.evaluate import evaluate, open_subject
+from sslbench.evaluation.per_image import MaskVerdicts, Verdicts
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import Scenes
+from tests.evaluation.test_per_image import assert_kept
 from tests.tiny import tiny
 
 DATA = Scenes(resolution=32, num_train=40, num_test=10)
@@ -69,7 +71,10 @@ def test_it_scores_any_encoder_beside_scratch(recipe, tmp_path):
     assert set(found.heldout) == {"ap", "ap50", "ap75"}
     assert not run.path.joinpath("fits", "scenes.quick.v1").exists()
     arrays = kept(run, QUICK)
-    assert set(arrays) == {"det_image", "det_box", "det_score", "det_label", "curve"}
+    assert set(arrays) == {
+        "det_image", "det_box", "det_score", "det_label", "curve", *Verdicts.names,
+    }  # fmt: skip
+    assert_kept(run, found, QUICK, Verdicts)
     assert arrays["curve"][:, 0].tolist() == list(range(1, 9))
     if recipe == "simclr":
         (path,) = tmp_path.glob("untrained-*")
@@ -89,6 +94,7 @@ def test_masks_have_values_of_their_own(untrained):
     arrays = kept(untrained, MASKS)
     assert arrays["det_mask_shape"].tolist() == [len(arrays["det_image"]), 32, 32]
     assert np.bincount(arrays["det_image"], minlength=10).max() <= 20
+    assert_kept(untrained, found, MASKS, MaskVerdicts)
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
@@ -133,7 +139,9 @@ def test_the_objects_of_the_test_set_choose_nothing(untrained, tmp_path):
     honest, same = score(untrained, QUICK), kept(untrained, QUICK)
     fooled = score(untrained, QUICK, dataset=poisoned, force=True)
     assert (fooled.chosen, fooled.heldout) == (honest.chosen, honest.heldout)
-    assert all(np.array_equal(same[name], array) for name, array in kept(untrained, QUICK).items())
+    now = kept(untrained, QUICK)
+    moved = {name for name, array in now.items() if not np.array_equal(same[name], array)}
+    assert moved <= set(Verdicts.names)  # what was found is right or wrong by the objects
 
 
 def with_objects(dataset, **changes):
@@ -258,5 +266,5 @@ def test_it_learns_twenty_images_by_heart(tmp_path):
     fits = Fits(protocol, subject)
     detector, _ = fits.fitted(torch.arange(20), 0.08, iterations=200)
     train = subject.dataset.train
-    found = precisions(train, fits.found(detector, train.images))
+    found, _ = precisions(train, fits.found(detector, train.images))
     assert found["ap50"] > 90, found

@@ -14,9 +14,9 @@ from pycocotools.cocoeval import COCOeval
 from sslbench.data.split import Instances
 from sslbench.evaluation.detection_metrics import (
     Detections,
-    average_precision,
     coco_dataset,
     coco_results,
+    judged,
 )
 
 SIDE = 32
@@ -85,7 +85,7 @@ def test_it_is_what_pycocotools_prints(kind, seed):
         judge.summarize()
     assert "Average Precision" in printed.getvalue()
     with contextlib.redirect_stdout(io.StringIO()) as silent:
-        values = average_precision(known, detections, num_images=12, kind=kind)
+        values = judged(known, detections, num_images=12, kind=kind).values
     assert silent.getvalue() == ""
     expected = [100 * x for x in judge.stats[:3]]
     assert list(values.values()) == pytest.approx(expected, rel=1e-12)
@@ -104,7 +104,7 @@ def test_a_case_by_hand():
                        [0, 0, 0], [0.9, 0.8, 0.7])  # fmt: skip
     easy, hard = (51 + 50 * 2 / 3) / 101, 51 / 101
     for kind in ("bbox", "segm"):
-        values = average_precision(known, detections, num_images=2, kind=kind)
+        values = judged(known, detections, num_images=2, kind=kind).values
         assert values["ap50"] == values["ap75"] == pytest.approx(100 * easy / 2)
         assert values["ap"] == pytest.approx(100 * (7 * easy + 3 * hard) / 10 / 2)
 
@@ -113,12 +113,12 @@ def test_nothing_found_is_nought_and_an_absent_class_is_left_out():
     known = truth([0, 1], boxes_of([2, 2, 12, 12], [4, 4, 14, 14]), [0, 0])
     nothing = found([], boxes_of(), [], [])
     for kind in ("bbox", "segm"):
-        assert average_precision(known, nothing, num_images=2, kind=kind) == {
+        assert judged(known, nothing, num_images=2, kind=kind).values == {
             "ap": 0.0, "ap50": 0.0, "ap75": 0.0,
         }  # fmt: skip
     box = boxes_of([2, 2, 12, 12], [4, 4, 14, 14], [20, 20, 30, 30])
     more = found([0, 1, 1], box, [0, 0, 7], [0.5, 0.5, 0.9])
-    assert average_precision(known, more, num_images=2)["ap"] == pytest.approx(100)
+    assert judged(known, more, num_images=2).values["ap"] == pytest.approx(100)
 
 
 def test_a_crowd_counts_neither_way():
@@ -126,15 +126,15 @@ def test_a_crowd_counts_neither_way():
     known = truth([0, 0], box, [0, 0], crowd=torch.tensor([False, True]))
     inside = boxes_of([2, 2, 12, 12], [15, 15, 20, 20], [22, 22, 28, 28])
     detections = found([0, 0, 0], inside, [0, 0, 0], [0.5, 0.9, 0.8])
-    assert average_precision(known, detections, num_images=1)["ap"] == pytest.approx(100)
+    assert judged(known, detections, num_images=1).values["ap"] == pytest.approx(100)
     plain = truth([0, 0], box, [0, 0])
-    assert average_precision(plain, detections, num_images=1)["ap"] < 50
+    assert judged(plain, detections, num_images=1).values["ap"] < 50
 
 
 def test_images_without_objects_count_against_what_is_found_there():
     known = truth([1], boxes_of([2, 2, 12, 12]), [0])
     detections = found([0, 1], boxes_of([2, 2, 12, 12], [2, 2, 12, 12]), [0, 0], [0.9, 0.5])
-    assert average_precision(known, detections, num_images=2)["ap"] == pytest.approx(50)
+    assert judged(known, detections, num_images=2).values["ap"] == pytest.approx(50)
 
 
 def test_kept_arrays_give_the_masks_back():

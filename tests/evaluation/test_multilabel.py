@@ -18,10 +18,12 @@ from sslbench.evaluation.average_precision import average_precision
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.features import Features
 from sslbench.evaluation.multilabel import stratified
+from sslbench.evaluation.per_image import LabelScores
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import RawPixels, Scenes
 from tests.evaluation.conftest import finished
 from tests.evaluation.dense import dataset_of, subject_of
+from tests.evaluation.test_per_image import assert_kept
 
 PROTOCOL = dataclasses.replace(PROTOCOLS["multilabel.svm.v1"], costs=(0.01, 1.0, 100.0))
 CLASSES = 4
@@ -165,6 +167,7 @@ def test_it_scores_a_run_on_scenes(recipe, tmp_path: Path):
     (found,) = evaluate(run, [quick], data=data, root=tmp_path).values()
     assert set(found.values) == {"map", "chance", "skipped"}
     assert found.values["map"] > found.values["chance"] / 2
+    assert_kept(run, found, quick, LabelScores)
 
 
 def test_features_that_would_take_hours_are_refused(known, tmp_path, monkeypatch):

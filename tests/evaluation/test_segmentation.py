@@ -15,10 +15,12 @@ from sslbench.evaluation import segmentation
 from sslbench.evaluation.dense_maps import Pixels, corners, resized
 from sslbench.evaluation.evaluate import evaluate
 from sslbench.evaluation.linear import Standardization
+from sslbench.evaluation.per_image import ClassPixels
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import Scenes
 from tests.evaluation.conftest import finished
 from tests.evaluation.dense import Stages, blocks, dataset_of, grey, subject_of
+from tests.evaluation.test_per_image import assert_kept
 
 PROTOCOL = dataclasses.replace(
     PROTOCOLS["segmentation.linear.v1"], least_steps=150, epochs=1, batch_size=20, pixels=32,
@@ -137,6 +139,7 @@ def test_it_scores_a_run_on_scenes(recipe, tmp_path: Path):
     (found,) = evaluate(run, [quick], data=data, root=tmp_path).values()
     assert set(found.values) == {"miou", "accuracy", "majority"}
     assert 0 < found.values["majority"] < 50 < found.values["accuracy"]
+    assert_kept(run, found, quick, ClassPixels)
 
 
 @pytest.mark.parametrize(

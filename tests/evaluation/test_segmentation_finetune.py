@@ -21,11 +21,13 @@ from sslbench.errors import Interrupted, UserError
 from sslbench.evaluation import segmentation_finetune, segmentation_fits
 from sslbench.evaluation.dense_kinds import LONGER
 from sslbench.evaluation.evaluate import evaluate, open_subject
+from sslbench.evaluation.per_image import ClassPixels
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.evaluation.segmentation import truth_of
 from sslbench.evaluation.segmentation_fits import SegmentationFits, Segmenter, fcn_head
 from sslbench.recipes.specs import Scenes
 from sslbench.views.geometry import resample_labels
+from tests.evaluation.test_per_image import assert_kept
 from tests.tiny import tiny
 
 DATA = Scenes(resolution=16, num_train=40, num_test=12)
@@ -65,6 +67,7 @@ def test_it_scores_a_run_beside_scratch_and_a_longer_scratch(tmp_path):
     assert arrays["semantic"].shape == (12, 16, 16) and arrays["semantic"].dtype == np.uint8
     truth = truth_of(open_subject(run, root=tmp_path, labelled=False).dataset.test).numpy()
     assert values["accuracy"] == pytest.approx(100 * float((arrays["semantic"] == truth).mean()))
+    assert_kept(run, found, QUICK, ClassPixels)
     assert arrays["curve"][:, 0].tolist() == [1, 2, 3, 4, 5, 6]
     assert np.isfinite(arrays["curve"]).all() and arrays["curve"].dtype == np.float32
     assert not run.path.joinpath("fits").exists() or not list(run.path.joinpath("fits").iterdir())
