@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -15,10 +15,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
-from sslbench.batch import Batch, Clock, ViewBatch
+from sslbench.batch import Batch, Moment, ViewBatch
 from sslbench.data import Dataset, Reader
 from sslbench.data.boxes import pretraining_boxes
 from sslbench.engine.gradients import GradientNorms
+from sslbench.engine.inputs import Part, part_of
 from sslbench.engine.optimizers import (
     build_optimizer,
     clip_gradients,
@@ -137,19 +138,38 @@ class Trainer:
             The step's loss and metrics, over all parts of an accumulated batch, and the embeddings
             of its last part.
         """
+        parts, _ = self.prepare()
+        output = self.work(parts)
+        self.step_count += 1
+        return output
+
+    def prepare(self) -> tuple[Iterator[Part], Hashable]:
+        """What the host does for the coming step, and all that changes from one step to the next.
+
+        Returns:
+            The inputs of its parts, each made when it is asked for, and its phase
+            (`Method.before_step`).
+        """
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
-        clock = self._clock()
-        self._follow_schedules()
         self.method.train()
-        outputs = []
+        self._begin(epoch)
+        self._follow_schedules()
+        phase = self.method.before_step(self._moment())
         parts = self.recipe.accumulate
-        for part in range(parts):
-            with nullcontext() if part == parts - 1 else self._unsynchronised():
-                output = self._forward(epoch, within * parts + part)
+        return (self._part(epoch, within * parts + part) for part in range(parts)), phase
+
+    def work(self, parts: Iterable[Part]) -> StepOutput:
+        """What the device does: in every step of a phase the same operations, which read what
+        changes from their inputs and from the optimiser's rates (tests/engine/test_replay.py)."""
+        outputs, count = [], self.recipe.accumulate
+        for number, part in enumerate(parts, start=1):
+            with nullcontext() if number == count else self._unsynchronised():
+                output = self._forward(part)
                 # A mean over the parts, as a loss is one over images; negatives and batch
                 # statistics are those of a part.
-                (output.loss / parts).backward()
+                (output.loss / count).backward()
             outputs.append(output)
+        clock = part.clock()
         self.gradients.update()  # before any are dropped or clipped
         self.method.before_update(clock)
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
@@ -158,7 +178,6 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # None: what no loss reaches is not decayed
         self.method.after_update(outputs, clock)
-        self.step_count += 1
         return mean_output(outputs)
 
     def _unsynchronised(self) -> AbstractContextManager[Any]:
@@ -196,15 +215,17 @@ class Trainer:
         starts = [*range(0, count - size, size), count - size]
         reader = Reader(self.images, lambda number: self._indices(0, starts[number]), len(starts))
         for number, start in enumerate(starts):
-            chosen = self._indices(0, start).to(self.device)
-            key = stream_key(self.seed, "memory views", number)
-            views = self._views(reader.batch(number), key)
+            part = self._given(
+                reader.batch(number), self._indices(0, start),
+                views=stream_key(self.seed, "memory views", number),
+                step=stream_key(self.seed, "memory shuffle", number),
+            )  # fmt: skip
+            batch = self._batch(part)
             self._seed_noise("memory noise", number)
-            clock = self._clock(stream_key(self.seed, "memory shuffle", number))
             with torch.no_grad(), self._autocast():  # stays on while the batch is looked at
-                yield Batch(views, chosen, None, clock)
+                yield batch
 
-    def _views(self, images: Tensor, key: int) -> list[ViewBatch]:
+    def _views(self, images: Tensor, key: Tensor) -> list[ViewBatch]:
         begin = time.perf_counter()
         views = self.augmenter(images, key=key, samples=self._samples)
         views = [replace(v, images=v.images.to(memory_format=torch.channels_last)) for v in views]
@@ -217,26 +238,39 @@ class Trainer:
         noise = stream_key(self.seed, purpose, *counters, distributed.rank())
         torch.manual_seed(noise & _SEED_MASK)
 
-    def _forward(self, epoch: int, batch: int) -> StepOutput:
-        self._begin(epoch)
+    def _part(self, epoch: int, batch: int) -> Part:
         number = epoch * self.steps_per_epoch * self.recipe.accumulate + batch
-        chosen = self._rows(number).to(self.device)
-        images = self._reader.batch(number)
-        views = self._views(images, stream_key(self.seed, "views", epoch, batch))
         self._seed_noise("noise", epoch, batch)
-        labels = None if self.labels is None else self.labels[chosen]
-        boxes = None if self.boxes is None else self.boxes[chosen]
-        clock = self._clock(stream_key(self.seed, "shuffle", epoch, batch))
+        return self._given(
+            self._reader.batch(number), self._rows(number),
+            views=stream_key(self.seed, "views", epoch, batch),
+            step=stream_key(self.seed, "shuffle", epoch, batch),
+        )  # fmt: skip
+
+    def _given(self, images: Tensor, indices: Tensor, *, views: int, step: int) -> Part:
+        shuffled = self.recipe.batch_size if self.method.shuffles else 0
+        return part_of(
+            images, indices, views=views, step=step, moment=self._moment(), shuffled=shuffled
+        )
+
+    def _batch(self, part: Part) -> Batch:
+        views = self._views(part.images, part.keys[0])
+        labels = None if self.labels is None else self.labels[part.indices]
+        boxes = None if self.boxes is None else self.boxes[part.indices]
+        return Batch(views, part.indices, labels, part.clock(), boxes, part.order)
+
+    def _forward(self, part: Part) -> StepOutput:
+        batch = self._batch(part)
         with self._autocast():
-            output: StepOutput = self._network(Batch(views, chosen, labels, clock, boxes))
+            output: StepOutput = self._network(batch)
         return output
 
-    def _clock(self, key: int = 0) -> Clock:
+    def _moment(self) -> Moment:
         """Of the coming step."""
-        return Clock(
-            key=key,
+        return Moment(
             progress=self.step_count / max(1, self.total_steps),
             epoch=self.step_count / max(1, self.steps_per_epoch),
+            images=self.recipe.batch_size * self.recipe.accumulate,
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
