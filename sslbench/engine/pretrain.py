@@ -17,6 +17,7 @@ from sslbench import distributed
 from sslbench.data import Dataset, load
 from sslbench.data.streaming.workers import explained
 from sslbench.engine import hardware
+from sslbench.engine.building import steps_per_epoch
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.cost import StepTimes, cost
 from sslbench.engine.environment import environment
@@ -31,7 +32,7 @@ from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.start import start_folder, take_over, trained_before
-from sslbench.engine.trainer import Trainer, steps_per_epoch
+from sslbench.engine.trainer import Trainer
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput

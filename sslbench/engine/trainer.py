@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -18,26 +17,28 @@ from sslbench import distributed
 from sslbench.batch import Batch, Moment, ViewBatch
 from sslbench.data import Dataset, Reader
 from sslbench.data.boxes import pretraining_boxes
+from sslbench.engine.building import SEED_MASK, build_method, steps_per_epoch
 from sslbench.engine.gradients import GradientNorms
+from sslbench.engine.graph import Graphed, reason_against
 from sslbench.engine.inputs import Part, part_of
 from sslbench.engine.optimizers import (
     build_optimizer,
     clip_gradients,
+    load_optimizer,
+    rates_on_device,
     set_learning_rate,
     set_weight_decay,
 )
 from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
-from sslbench.methods import METHODS, Method, StepOutput, mean_output
-from sslbench.models.libraries import require_views, unsaid_parameters
+from sslbench.methods import Method, StepOutput, mean_output
+from sslbench.models.libraries import unsaid_parameters
 from sslbench.models.strides import keep_strides_inside
 from sslbench.recipes.limits import require_room
-from sslbench.recipes.recipe import Experiment, Recipe
+from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import AdamW
 from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
-
-_SEED_MASK = 0x7FFFFFFFFFFFFFFF
 
 
 class Trainer:
@@ -50,6 +51,7 @@ class Trainer:
         precision: autocast type, or None for float32.
         compile_views: compile the augmentation (pays in long runs).
         compile_network: compile the forward pass (pays on a GPU).
+        graph: replay steps as a CUDA graph where that can be (`engine.graph`).
     Raises:
         UserError: the batch does not fit the data or the processes; no labels where needed.
     """
@@ -63,6 +65,7 @@ class Trainer:
         precision: torch.dtype | None = None,
         compile_views: bool = False,
         compile_network: bool = False,
+        graph: bool = False,
     ) -> None:
         self.experiment, self.recipe, self.seed = experiment, experiment.recipe, experiment.seed
         self.device, self.precision = device, precision
@@ -87,6 +90,8 @@ class Trainer:
         self.optimizer = build_optimizer(
             self.recipe.optimizer, self.method.groups(), batch_size=group
         )
+        if device.type == "cuda":
+            rates_on_device(self.optimizer, decays=self._decays())
         self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
         # Places in the global batch: draws follow a sample's place, not the process that holds it.
@@ -96,6 +101,8 @@ class Trainer:
         self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
+        self.against_graph = reason_against(experiment, self.images, device) if graph else "off"
+        self._graphed = None if self.against_graph else Graphed(self.work, self.optimizer)
 
     def _placed(self, dataset: Dataset) -> Method:
         """The network where it trains, once it is known to fit."""
@@ -136,10 +143,10 @@ class Trainer:
 
         Returns:
             The step's loss and metrics, over all parts of an accumulated batch, and the embeddings
-            of its last part.
+            of its last part; all but the loss until the next step.
         """
-        parts, _ = self.prepare()
-        output = self.work(parts)
+        parts, phase = self.prepare()
+        output = self._graphed(parts, phase) if self._graphed else self.work(parts)
         self.step_count += 1
         return output
 
@@ -194,10 +201,15 @@ class Trainer:
             total_epochs=self.recipe.epochs,
         )
         set_learning_rate(self.optimizer, factor)
-        spec = self.recipe.optimizer
-        if isinstance(spec, AdamW) and spec.weight_decay_end is not None:
+        if self._decays():
+            spec: Any = self.recipe.optimizer
             decay = weight_decay(spec, step=self.step_count, total_steps=self.total_steps)
             set_weight_decay(self.optimizer, decay)
+
+    def _decays(self) -> bool:
+        """Whether the weight decay changes from step to step."""
+        spec = self.recipe.optimizer
+        return isinstance(spec, AdamW) and spec.weight_decay_end is not None
 
     def _begin(self, epoch: int) -> None:
         """What precedes an epoch's first batch, once also where a run resumes inside the epoch."""
@@ -236,7 +248,7 @@ class Trainer:
         """For drop path; views and order draw from streams."""
         # The rank is in it: paths are drawn for a process's own images.
         noise = stream_key(self.seed, purpose, *counters, distributed.rank())
-        torch.manual_seed(noise & _SEED_MASK)
+        torch.manual_seed(noise & SEED_MASK)
 
     def _part(self, epoch: int, batch: int) -> Part:
         number = epoch * self.steps_per_epoch * self.recipe.accumulate + batch
@@ -317,42 +329,12 @@ class Trainer:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()` of the same experiment."""
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if "gradients" in state:  # a run begun by an earlier version has none
             self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
         # So that what precedes an epoch is done for the one that the run resumes in.
         self._begun = -1
-
-
-def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
-    """Whole batches, accumulated ones counted once, in the images that the recipe trains on."""
-    # What is left of an epoch is dropped: batch norm's groups and queues need whole batches.
-    count = len(dataset.train) if recipe.needs_labels else dataset.num_pretraining
-    return count // (recipe.batch_size * recipe.accumulate)
-
-
-def build_method(experiment: Experiment, dataset: Dataset) -> Method:
-    """The experiment's network at its seeded initialisation, on the CPU."""
-    recipe = experiment.recipe
-    if recipe.epochs > 0:
-        require_views(recipe.encoder, recipe.views, resolution=dataset.resolution)
-    with initialisation(experiment.seed):
-        return METHODS[type(recipe)](
-            recipe,
-            resolution=dataset.resolution,
-            num_images=dataset.num_pretraining,
-            num_classes=max(1, len(dataset.classes)),
-            seed=experiment.seed,
-        )
-
-
-@contextlib.contextmanager
-def initialisation(seed: int) -> Iterator[None]:
-    """Where a run's networks draw their first weights; the global generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_key(seed, "init") & _SEED_MASK)
-        yield
 
 
 def _labels(dataset: Dataset) -> Tensor:
