@@ -1,8 +1,8 @@
 """A training step as one CUDA graph: captured once a phase, then replayed with other inputs.
 
 A small network's step is thousands of kernels of some microseconds each, which the host launches
-one by one; a replay launches all of them at once. No GPU has run this yet: the tests run it with
-graphs in software (tests/fake_graph.py), and `benchmarks/gpu_sound.py` compares it with plain steps.
+one by one; a replay launches all of them at once. No GPU has run this yet: tests run it with graphs
+in software (tests/fake_graph.py), and `benchmarks/gpu_sound.py` compares it with plain steps.
 Source: PyTorch's documentation, "CUDA Graphs", the example of whole-network capture.
 """
 

@@ -167,7 +167,7 @@ class Trainer:
 
     def work(self, parts: Iterable[Part]) -> StepOutput:
         """What the device does: in every step of a phase the same operations, which read what
-        changes from their inputs and from the optimiser's rates (tests/engine/test_replay.py)."""
+        changes from their inputs and from the optimiser's rates (tests/engine/test_graph.py)."""
         outputs, count = [], self.recipe.accumulate
         for number, part in enumerate(parts, start=1):
             with nullcontext() if number == count else self._unsynchronised():
