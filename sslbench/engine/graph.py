@@ -44,6 +44,26 @@ def reason_against(
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
+def graphed(
+    experiment: Experiment,
+    images: Tensor | Streamed,
+    device: torch.device,
+    work: Callable[[Iterable[Part]], StepOutput],
+    optimizer: torch.optim.Optimizer,
+) -> Graphed | str:
+    """What takes a run's steps where they can be replayed; else why they cannot, which it tells."""
+    reason = reason_against(experiment, images, device)
+    if reason is None:
+        return Graphed(work, optimizer)
+    warnings.warn(f"Steps are not replayed: {reason}.", RuntimeWarning, stacklevel=2)
+    return reason
+
+
+def told(steps: Graphed | str) -> str:
+    """What run.json says of a run that was to replay its steps: "replayed", or why it did not."""
+    return steps if isinstance(steps, str) else steps.refused or "replayed"
+
+
 class Graphed:
     """Steps of one run, plain at first and then replayed.
 
@@ -99,7 +119,7 @@ class Graphed:
                 output = self._work([part])
         except RuntimeError as error:
             self.refused = f"capturing failed: {first_line(error)}"
-            warnings.warn(f"Steps are not replayed: {self.refused}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"Steps are not replayed: {self.refused}.", RuntimeWarning, stacklevel=2)
             self._optimizer.zero_grad(set_to_none=True)
             return
         self._graph = graph

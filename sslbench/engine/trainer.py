@@ -19,7 +19,7 @@ from sslbench.data import Dataset, Reader
 from sslbench.data.boxes import pretraining_boxes
 from sslbench.engine.building import SEED_MASK, build_method, steps_per_epoch
 from sslbench.engine.gradients import GradientNorms
-from sslbench.engine.graph import Graphed, reason_against
+from sslbench.engine.graph import Graphed, graphed
 from sslbench.engine.inputs import Part, part_of
 from sslbench.engine.optimizers import (
     build_optimizer,
@@ -101,8 +101,9 @@ class Trainer:
         self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
-        self.against_graph = reason_against(experiment, self.images, device) if graph else "off"
-        self._graphed = None if self.against_graph else Graphed(self.work, self.optimizer)
+        self.graph: Graphed | str = "off"
+        if graph:
+            self.graph = graphed(experiment, self.images, device, self.work, self.optimizer)
 
     def _placed(self, dataset: Dataset) -> Method:
         """The network where it trains, once it is known to fit."""
@@ -146,7 +147,7 @@ class Trainer:
             of its last part; all but the loss until the next step.
         """
         parts, phase = self.prepare()
-        output = self._graphed(parts, phase) if self._graphed else self.work(parts)
+        output = self.work(parts) if isinstance(self.graph, str) else self.graph(parts, phase)
         self.step_count += 1
         return output
 

@@ -13,8 +13,9 @@ import torch
 
 from sslbench.data import load
 from sslbench.data.streaming.images import Streamed
-from sslbench.engine.graph import Graphed, reason_against
+from sslbench.engine.graph import Graphed, reason_against, told
 from sslbench.engine.optimizers import rates_on_device
+from sslbench.engine.pretrain import Options, pretrain
 from sslbench.engine.trainer import Trainer
 from tests.fake_graph import Graph, capture
 from tests.tiny import DATA, TRAINED, tiny
@@ -61,7 +62,7 @@ def pair(recipe: str, dataset: Any, **changes: Any) -> tuple[Trainer, Trainer]:
         trainer = Trainer(tiny(recipe, **changes), dataset, device=torch.device("cpu"))
         rates_on_device(trainer.optimizer, decays=trainer._decays())
         made.append(trainer)
-    made[1]._graphed = Graphed(made[1].work, made[1].optimizer)
+    made[1].graph = Graphed(made[1].work, made[1].optimizer)
     return made[0], made[1]
 
 
@@ -163,7 +164,7 @@ def test_a_capture_that_fails_is_told_once_and_steps_stay_plain(dataset, cuda, m
         step_losses(trainers)
     one, other = step_losses(trainers)
     assert one == other and not differing(*trainers)
-    assert trainers[1]._graphed.refused == (
+    assert told(trainers[1].graph) == (
         "capturing failed: operation not permitted when stream is capturing"
     )
 
@@ -235,3 +236,12 @@ def test_a_run_that_began_on_a_gpu_goes_on_without_one(dataset, cuda):
     assert [g["weight_decay"] for g in restored.optimizer.param_groups] == [
         g["weight_decay"] for g in plain.optimizer.param_groups
     ]
+
+
+def test_a_run_that_cannot_be_replayed_says_so_once_and_trains(dataset, tmp_path):
+    with pytest.warns(RuntimeWarning, match="Steps are not replayed: there is no GPU"):
+        folder = pretrain(
+            tiny("simclr", epochs=1), provenance={}, runs=tmp_path, root=tmp_path,
+            options=Options(device="cpu", precision="fp32", graph=True), dataset=dataset,
+        )  # fmt: skip
+    assert folder.summary()["graph"] == "there is no GPU"
