@@ -24,17 +24,34 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class Clock:
-    """When a step is.
+    """When a step is, for what runs on the device.
+
+    In training all three are scalars on the device: kernels read them there, so that a step can be
+    replayed with other ones. What the host decides by them, it decides from a `Moment`.
 
     Attributes:
-        key: of this step's random numbers (`streams`), equal on all processes.
+        key: int64, of this step's random numbers (`streams`), equal on all processes.
         progress: share of the training steps already done, 0 <= progress < 1.
         epoch: epochs already done, with the fraction of the running one.
     """
 
-    key: int = 0
+    key: int | Tensor = 0
+    progress: float | Tensor = 0.0
+    epoch: float | Tensor = 0.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a step is, for what the host decides before it.
+
+    Attributes:
+        progress, epoch: as a `Clock`'s.
+        images: that the step takes, of all processes and all parts of an accumulated batch.
+    """
+
     progress: float = 0.0
     epoch: float = 0.0
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class Batch:
         clock: when.
         boxes: N×M×4 float (left, top, right, bottom) in source pixels, of the objects in each
             image, NaN after the last one; where the recipe needs them.
+        order: int64, a permutation of the images of all processes, where the method shuffles them.
     """
 
     views: list[ViewBatch]
@@ -56,3 +74,4 @@ class Batch:
     labels: Tensor | None = None
     clock: Clock = Clock()
     boxes: Tensor | None = None
+    order: Tensor | None = None

@@ -86,6 +86,11 @@ def mean(x: Tensor) -> Tensor:
     return x / world_size()
 
 
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Whether a flag is set on any process; one alone waits for no device."""
+    return flag if world_size() == 1 else bool(mean(torch.tensor(float(flag), device=device)) > 0)
+
+
 def agree(value: T) -> T:
     """The first process's value on all of them (a choice that each would make for itself)."""
     if world_size() == 1:

@@ -13,13 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from sslbench.engine.gradients import GradientNorms
-from sslbench.engine.optimizers import build_optimizer
+from sslbench.engine.graph import placed
+from sslbench.engine.inputs import Part
+from sslbench.engine.optimizers import build_optimizer, rates_on_device
 from sslbench.engine.trainer import Trainer
+from tests.fake_graph import storage, tensors_of
 
 CUDA = torch.device("cuda", 0)
+
+# The fused kernels with a rate in a tensor have no form for tensors without numbers.
+_META = torch.library.Library("aten", "IMPL", "Meta")
+for kernel in ("_fused_sgd_", "_fused_adamw_"):
+    _META.impl(f"{kernel}.tensor_lr", lambda *args, **kwargs: None)
 
 
 class HostRead(Exception):
@@ -40,6 +50,70 @@ class NoHostReads(TorchDispatchMode):
         if source is not None and target is not None and target.type == "cpu" != source.device.type:
             raise HostRead(f"{tuple(source.shape)} {source.dtype} was read by the host.")
         return func(*args, **kwargs)
+
+
+class HostTensor(Exception):
+    """A tensor of the host was read: a captured step would read it where it lay, or as it was."""
+
+
+_COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down what a step does, without its backward pass: every operation with its tensors,
+    each by where it lies, and all else that it is given.
+
+    Args:
+        lasting: names, by memory, of what outlives a step; for the records of one trainer.
+    """
+
+    def __init__(self, lasting: dict[int, tuple[str, Tensor]]) -> None:
+        super().__init__()
+        self.record: list[tuple[Any, ...]] = []
+        self.lasting = lasting
+        self.made: dict[int, tuple[str, Tensor]] = {}  # of this step; held, so that none is reused
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        flat, form = tree_flatten((args, kwargs))
+        given = [self._named(func, x) if isinstance(x, Tensor) else repr(x) for x in flat]
+        found = func(*args, **kwargs)
+        for x in tensors_of(found):
+            if storage(x) not in self.lasting:
+                self.made.setdefault(storage(x), (f"made {len(self.made)}", x))
+        if func.namespace != "profiler":  # around an optimiser's step
+            self.record.append((func, form, *given))
+        return found
+
+    def _named(self, func: Any, x: Tensor) -> tuple[Any, ...]:
+        if func is torch.ops.aten.lift_fresh.default and x.dim() == 0:
+            with no_dispatch():
+                return "number", repr(x.item())  # as in `x[0] = 1`, which fills
+        number = x.dim() == 0 and storage(x) in self.made and func not in _COPIES
+        if x.device.type == "cpu" and not number:
+            raise HostTensor(f"{func} read {tuple(x.shape)} {x.dtype} of the host.")
+        if storage(x) not in self.made:
+            self.lasting.setdefault(storage(x), (f"lasting {len(self.lasting)}", x))
+        name, _ = self.made.get(storage(x)) or self.lasting[storage(x)]
+        return name, tuple(x.shape), x.stride(), x.storage_offset(), x.dtype
+
+
+def record(trainer: Trainer, held: list[Part], lasting: dict[int, Any]) -> tuple[Any, Any]:
+    """Take one step within `stepping`.
+
+    Args:
+        held: the inputs of the step before, where the new ones are put; none before the first.
+        lasting: as a `Recorder`'s.
+    Returns:
+        The phase, and what the device's part of the step did.
+    """
+    parts, phase = trainer.prepare()
+    pairs = zip(parts, held or [None] * trainer.recipe.accumulate, strict=True)
+    held[:] = [placed(part, before) for part, before in pairs]
+    with Recorder(lasting) as recorder:
+        trainer.work(held)
+    trainer.step_count += 1
+    return phase, recorder.record
 
 
 def move(trainer: Trainer, mode: FakeTensorMode) -> None:
@@ -70,9 +144,7 @@ def move(trainer: Trainer, mode: FakeTensorMode) -> None:
             recipe.optimizer, trainer.method.groups(),
             batch_size=recipe.batch_size * recipe.accumulate,
         )  # fmt: skip
-        if isinstance(trainer.optimizer, torch.optim.SGD):
-            for group in trainer.optimizer.param_groups:  # its fused kernel has no fake form
-                group |= {"fused": False, "foreach": True}
+        rates_on_device(trainer.optimizer, decays=trainer._decays())
         trainer.gradients = GradientNorms(trainer.method.named_parameters())
 
 

@@ -20,6 +20,7 @@ from sslbench.recipes.families import (
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import resolve
 from sslbench.recipes.specs import HOG, Channels, Codebook, NoiseContrastive, Shapes, ViT
+from sslbench.streams import permutation
 
 DATA = Shapes(resolution=16, num_train=96, num_test=32)
 SMALL_VIT = {"arch": "tiny", "patch": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.0}
@@ -104,7 +105,8 @@ def batch_of(
     """A batch of views N×3×h×w that are the whole image."""
     box, flipped = torch.zeros(len(images[0]), 4), torch.zeros(len(images[0]), dtype=torch.bool)
     views = [ViewBatch(view, box, flipped) for view in images]
-    return Batch(views, indices, labels, Clock(**clock))
+    order = permutation(clock.get("key", 0), len(images[0]))
+    return Batch(views, indices, labels, Clock(**clock), order=order)
 
 
 def summary(**changes: Any) -> dict[str, Any]:

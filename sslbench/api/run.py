@@ -30,6 +30,7 @@ class Execution(TypedDict, total=False):
     device: str
     precision: str
     compile: str
+    graph: bool
     threads: int | None
     checkpoint_seconds: float
     tensorboard: bool
@@ -224,7 +225,7 @@ def pretrain(
         runs: where run folders lie; None: SSLBENCH_RUNS, or `runs` here.
         root: where data sets lie; None: SSLBENCH_DATA, or `data` here.
         progress: show a bar in a terminal, and lines in a notebook; elsewhere it is quiet.
-        execution: `device`, `precision`, `compile`, `threads`, `checkpoint_seconds`,
+        execution: `device`, `precision`, `compile`, `graph`, `threads`, `checkpoint_seconds`,
             `tensorboard`, `monitor_points` and `until_epoch`, as `sslbench.engine.pretrain.Options`
             has them.
     Raises:

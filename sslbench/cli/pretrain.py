@@ -37,6 +37,10 @@ class Pretrain(o.OnData, o.Streaming, o.Settings, o.Places, o.Device, o.Threads,
     compile_: Annotated[
         str, typer.Option("--compile", help="auto (when the run is long enough), on or off.")
     ] = "auto"
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Replay steps as a CUDA graph; no GPU has run this yet."),
+    ] = False
     checkpoint_seconds: Annotated[
         float,
         typer.Option(help="Least time between two checkpoints.", callback=_seconds),
@@ -86,6 +90,7 @@ class Pretrain(o.OnData, o.Streaming, o.Settings, o.Places, o.Device, o.Threads,
                 device=chosen,
                 precision=self.precision,
                 compile=self.compile_,
+                graph=self.graph,
                 threads=self.threads,
                 checkpoint_seconds=self.checkpoint_seconds,
                 tensorboard=self.tensorboard,

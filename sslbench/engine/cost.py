@@ -57,7 +57,7 @@ def cost(method: Method, recipe: Recipe, times: StepTimes, *, resolution: int) -
     if recipe.epochs == 0:
         return {}
     # A run that was resumed has the count of the one that it goes on with, and so have other seeds.
-    shapes = tuple(x.shape for x in method.state_dict().values())
+    shapes = tuple(x.shape for x in [*method.parameters(), *method.buffers()])
     key = (type(method), recipe.digest(), resolution, distributed.world_size(), shapes)
     if key not in _COUNTED:
         _COUNTED[key] = forward_gflops(method, recipe, resolution=resolution)

@@ -90,6 +90,7 @@ class Summary(TypedDict, total=False):
     verdict: Verdict
     encoder_file: EncoderFile
     start: str  # name of the run that it began from
+    graph: str  # where steps were to be replayed: "replayed", or why they were not
     plugins: Mapping[str, str]  # of which the run uses code: name to hash
 
 

@@ -57,7 +57,7 @@ class GradientNorms:
         self._places = torch.tensor(places, dtype=torch.int64, device=device)
         self._none = torch.zeros((), device=device)
         self._sum, self._max = (torch.zeros(len(self.layers), device=device) for _ in range(2))
-        self._count = 0
+        self._count = torch.zeros((), device=device)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -70,17 +70,18 @@ class GradientNorms:
         norms = torch.zeros_like(self._sum).index_add_(0, self._places, squares).sqrt_()
         self._sum += norms
         torch.maximum(self._max, norms, out=self._max)
-        self._count += 1
+        self._count += 1  # on the device, where a replayed step counts it
 
     def flush(self) -> dict[str, float]:
         """What a log point says: `gradient_mean/<layer>` and `gradient_max/<layer>` of the steps
         since the last call, in order of the layers; the window is empty afterwards."""
-        if self._count == 0:
+        means = torch.cat([self._sum / self._count, self._max, self._count[None]])
+        *values, count = means.tolist()
+        if count == 0:
             return {}
-        mean, maximum = torch.stack([self._sum / self._count, self._max]).tolist()
-        self._sum.zero_()
-        self._max.zero_()
-        self._count = 0
+        mean, maximum = values[: len(self.layers)], values[len(self.layers) :]
+        for held in (self._sum, self._max, self._count):
+            held.zero_()
         return {
             **{MEAN + layer: value for layer, value in zip(self.layers, mean, strict=True)},
             **{MAXIMUM + layer: value for layer, value in zip(self.layers, maximum, strict=True)},
@@ -88,13 +89,13 @@ class GradientNorms:
 
     def state(self) -> dict[str, Any]:
         """The unfinished window, for a bit-exact resume."""
-        return {"sum": self._sum, "max": self._max, "count": self._count}
+        return {"sum": self._sum, "max": self._max, "count": int(self._count)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue the window of `state()`."""
         self._sum.copy_(state["sum"])
         self._max.copy_(state["max"])
-        self._count = int(state["count"])
+        self._count.fill_(int(state["count"]))
 
 
 def layers_of(points: Iterable[Mapping[str, Any]]) -> list[str]:

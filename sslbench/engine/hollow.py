@@ -53,7 +53,8 @@ def hollow_batch(recipe: Recipe, resolution: int) -> Batch:
         ]
         rows = torch.empty(count, dtype=torch.int64)
         boxes = torch.empty(count, 4, 4) if recipe.needs_boxes else None
-    return Batch(made, rows, rows if recipe.needs_labels else None, Clock(), boxes)
+    labels = rows if recipe.needs_labels else None
+    return Batch(made, rows, labels, Clock(), boxes, order=rows)
 
 
 @contextlib.contextmanager

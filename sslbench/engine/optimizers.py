@@ -55,14 +55,64 @@ def build_optimizer(
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Give every group its base rate times `factor`; constant groups keep their base rate."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * (1.0 if group["constant"] else factor)
+        _set(group, "lr", group["base_lr"] * (1.0 if group["constant"] else factor))
 
 
 def set_weight_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
     """Give every group this decay, but for biases and norms that are excluded from it."""
     for group in optimizer.param_groups:
         if group["adapt"]:
-            group["weight_decay"] = decay
+            _set(group, "decay" if "decay" in group else "weight_decay", decay)
+
+
+def _set(group: dict[str, Any], name: str, value: float) -> None:
+    if isinstance(group[name], Tensor):
+        group[name].fill_(value)  # in its place, where a replayed step reads it
+    else:
+        group[name] = value
+
+
+def rates_on_device(optimizer: torch.optim.Optimizer, *, decays: bool) -> None:
+    """Keep learning rates in tensors beside the parameters, so that a step that is replayed reads
+    them.
+
+    Args:
+        decays: AdamW's weight decay changes too. torch takes one from the host only: it becomes 0,
+            and the same product is done before the optimiser's step (`decay_weights`).
+    """
+    for group in optimizer.param_groups:
+        names = ["lr"]
+        if decays:
+            group["decay"], group["weight_decay"] = group["weight_decay"], 0.0
+            names.append("decay")
+        for name in names if group["params"] else ():
+            value = torch.tensor(group[name], dtype=torch.float32)
+            group[name] = value.to(group["params"][0].device)
+    if decays:
+        optimizer.register_step_pre_hook(lambda optimizer, *_: decay_weights(optimizer))
+
+
+@torch.no_grad()
+def decay_weights(optimizer: torch.optim.Optimizer) -> None:
+    """w <- (1 - lr decay) w, of parameters that have a gradient.
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithm 2, line 12, whose schedule is
+        the learning rate's here.
+    """
+    for group in optimizer.param_groups:
+        params = [p for p in group["params"] if p.grad is not None]
+        if params:
+            torch._foreach_mul_(params, 1 - group["lr"] * group["decay"])
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on with the moments of a `state_dict`; rates and decays follow from the step."""
+    names = ("lr", "weight_decay", "decay")
+    own = [{n: g[n] for n in names if n in g} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.pop("decay", None)  # of a run that began on another device
+        group.update(kept)
 
 
 @torch.no_grad()
@@ -140,7 +190,10 @@ class LARS(torch.optim.Optimizer):
         velocities = [self.state[p]["momentum_buffer"] for p in params]
         torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, updates)
-        torch._foreach_add_(params, velocities, alpha=-group["lr"])
+        if isinstance(group["lr"], Tensor):  # an alpha is a number of the host
+            torch._foreach_sub_(params, torch._foreach_mul(velocities, group["lr"]))
+        else:
+            torch._foreach_add_(params, velocities, alpha=-group["lr"])
 
 
 def _trust_ratios(params: list[Tensor], updates: list[Tensor], coefficient: float) -> list[Tensor]:

@@ -20,15 +20,17 @@ def monitored_epochs(epochs: int) -> int:
 class Options:
     """How a run is executed; nothing here changes what is trained.
 
-    `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `checkpoint_seconds`: least time
-    between two checkpoints (0: at every log point). `monitor_points`: of the kNN curve, evenly over
-    the steps, inside epochs too; None is 20, and at most one an epoch. `until_epoch`: stop there
-    and save, as an interrupted run; None is to the end.
+    `precision`: auto, fp32 or bf16. `compile`: auto, on or off. `graph`: replay steps as a CUDA
+    graph where that can be (`engine.graph`). `checkpoint_seconds`: least time between two
+    checkpoints (0: at every log point). `monitor_points`: of the kNN curve, evenly over the steps,
+    inside epochs too; None is 20, and at most one an epoch. `until_epoch`: stop there and save, as
+    an interrupted run; None is to the end.
     """
 
     device: str = "auto"
     precision: str = "auto"
     compile: str = "auto"
+    graph: bool = False
     threads: int | None = None
     checkpoint_seconds: float = 60.0
     tensorboard: bool = False

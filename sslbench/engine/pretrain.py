@@ -17,11 +17,13 @@ from sslbench import distributed
 from sslbench.data import Dataset, load
 from sslbench.data.streaming.workers import explained
 from sslbench.engine import hardware
+from sslbench.engine.building import steps_per_epoch
 from sslbench.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslbench.engine.cost import StepTimes, cost
 from sslbench.engine.environment import environment
 from sslbench.engine.exported import save_networks
 from sslbench.engine.folder import NUMERICS, RunFolder, run_digest
+from sslbench.engine.graph import told
 from sslbench.engine.log import MetricsLog
 from sslbench.engine.mishaps import out_of_memory
 from sslbench.engine.monitors import effective_rank, embedding_std, verdict
@@ -31,7 +33,7 @@ from sslbench.engine.place import as_read, run_folder
 from sslbench.engine.progress import Monitor, Progress
 from sslbench.engine.signals import StopRequest, stop_on_signals
 from sslbench.engine.start import start_folder, take_over, trained_before
-from sslbench.engine.trainer import Trainer, steps_per_epoch
+from sslbench.engine.trainer import Trainer
 from sslbench.engine.window import LossWindow
 from sslbench.errors import Interrupted, RunFailed, UserError
 from sslbench.methods import StepOutput
@@ -121,6 +123,7 @@ class _Run:
             precision=distributed.agree(hardware.pick_precision(self.device, options.precision)),
             compile_views=compiles,
             compile_network=compiles and self.device.type == "cuda",
+            graph=options.graph,
         )
         total = self.trainer.total_steps
         until = recipe.epochs if options.until_epoch is None else options.until_epoch
@@ -130,8 +133,7 @@ class _Run:
         self.times = StepTimes()
         self.elapsed = 0.0  # of earlier executions, seconds
         self.begin: float | None = None
-        self.monitor_seconds = 0.0  # of this execution
-        self.first_step = 0
+        self.first_step, self.monitor_seconds = 0, 0.0  # of this execution
         self.saved = time.monotonic()
         self.last: dict[str, float] = {}
         self.out_dim = 0  # width of the embeddings that `last` is about; 0 before the first point
@@ -178,7 +180,7 @@ class _Run:
         elif self._monitor_due() and log is not None:  # a line of its own: no loss's window ends
             log.write({**self._place(), **self._monitored()})
             self.times.begin(trainer.step_count)
-        if self._stopping(stop) and not done:
+        if distributed.anywhere(bool(stop), self.device) and not done:
             self._save()
             self._summarize("interrupted")
             name = stop.signal.name if stop.signal else "another process"
@@ -186,12 +188,6 @@ class _Run:
                 f"Stopped by {name} after step {trainer.step_count} of {trainer.total_steps}; "
                 "saved. Run the same command again to continue."
             )
-
-    def _stopping(self, stop: StopRequest) -> bool:
-        if distributed.world_size() == 1:
-            return bool(stop)
-        flag = torch.tensor(float(bool(stop)), device=self.device)
-        return bool(distributed.mean(flag) > 0)
 
     def _monitor_due(self) -> bool:
         """Whether the kNN monitor runs after this step."""
@@ -245,10 +241,9 @@ class _Run:
     def _throughput(self) -> float:
         """Views per second since this execution began."""
         recipe = self.experiment.recipe
-        views = recipe.views.count
         steps = self.trainer.step_count - self.first_step
         images = steps * recipe.batch_size * recipe.accumulate
-        return images * views / max(self._seconds(), 1e-9)
+        return images * recipe.views.count / max(self._seconds(), 1e-9)
 
     def _seconds(self) -> float:
         """Since this execution began to train; 0 before."""
@@ -336,6 +331,7 @@ class _Run:
             "peak_memory_bytes": hardware.peak_memory(self.device),
             "plugins": plugins_of(self.experiment),
             **({"start": self.start.path.name} if self.start else {}),
+            **({"graph": told(trainer.graph), "views_share": None} if self.options.graph else {}),
             **environment(self.device, trainer.precision),
         }
         if status == "finished":

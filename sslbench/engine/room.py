@@ -60,7 +60,7 @@ def activation_bytes(method: Method, recipe: Recipe, *, resolution: int) -> int 
         None of a method that looks at the values of tensors, which there are none of.
     """
     copied = hollow(method)
-    own = {_storage(x) for x in copied.state_dict(keep_vars=True).values()}
+    own = {_storage(x) for x in [*copied.parameters(), *copied.buffers()]}
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no storage takes the place of another
 

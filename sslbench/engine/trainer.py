@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -15,24 +14,29 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from sslbench import distributed
-from sslbench.batch import Batch, Clock, ViewBatch
+from sslbench.batch import Batch, Moment, ViewBatch
 from sslbench.data import Dataset, Reader
 from sslbench.data.boxes import pretraining_boxes
+from sslbench.engine.building import build_method, steps_per_epoch
 from sslbench.engine.gradients import GradientNorms
+from sslbench.engine.graph import Graphed, graphed
+from sslbench.engine.inputs import Part, part_of
 from sslbench.engine.optimizers import (
     build_optimizer,
     clip_gradients,
+    load_optimizer,
+    rates_on_device,
     set_learning_rate,
     set_weight_decay,
 )
 from sslbench.engine.room import require_step
 from sslbench.engine.schedules import learning_rate_factor, weight_decay
 from sslbench.errors import UserError
-from sslbench.methods import METHODS, Method, StepOutput, mean_output
-from sslbench.models.libraries import require_views, unsaid_parameters
+from sslbench.methods import Method, StepOutput, mean_output
+from sslbench.models.libraries import unsaid_parameters
 from sslbench.models.strides import keep_strides_inside
 from sslbench.recipes.limits import require_room
-from sslbench.recipes.recipe import Experiment, Recipe
+from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.specs import AdamW
 from sslbench.streams import permutation, seed_generator, stream_key
 from sslbench.views import Augmenter
@@ -48,6 +52,7 @@ class Trainer:
         precision: autocast type, or None for float32.
         compile_views: compile the augmentation (pays in long runs).
         compile_network: compile the forward pass (pays on a GPU).
+        graph: replay steps as a CUDA graph where that can be (`engine.graph`).
     Raises:
         UserError: the batch does not fit the data or the processes; no labels where needed.
     """
@@ -61,6 +66,7 @@ class Trainer:
         precision: torch.dtype | None = None,
         compile_views: bool = False,
         compile_network: bool = False,
+        graph: bool = False,
     ) -> None:
         self.experiment, self.recipe, self.seed = experiment, experiment.recipe, experiment.seed
         self.device, self.precision = device, precision
@@ -85,6 +91,8 @@ class Trainer:
         self.optimizer = build_optimizer(
             self.recipe.optimizer, self.method.groups(), batch_size=group
         )
+        if device.type == "cuda":
+            rates_on_device(self.optimizer, decays=self._decays())
         self.gradients = GradientNorms(self.method.named_parameters())
         self._network = self._wrapped(compile_network)
         # Places in the global batch: draws follow a sample's place, not the process that holds it.
@@ -94,6 +102,9 @@ class Trainer:
         self._begun = -1
         self.step_count = 0
         self.views_seconds = 0.0
+        self.graph: Graphed | str = "off"
+        if graph:
+            self.graph = graphed(experiment, self.images, device, self.work, self.optimizer)
 
     def _placed(self, dataset: Dataset) -> Method:
         """The network where it trains, once it is known to fit."""
@@ -136,21 +147,40 @@ class Trainer:
 
         Returns:
             The step's loss and metrics, over all parts of an accumulated batch, and the embeddings
-            of its last part.
+            of its last part; all but the loss until the next step.
+        """
+        parts, phase = self.prepare()
+        output = self.work(parts) if isinstance(self.graph, str) else self.graph(parts, phase)
+        self.step_count += 1
+        return output
+
+    def prepare(self) -> tuple[Iterator[Part], Hashable]:
+        """What the host does for the coming step, and all that changes from one step to the next.
+
+        Returns:
+            The inputs of its parts, each made when it is asked for, and its phase
+            (`Method.before_step`).
         """
         epoch, within = divmod(self.step_count, self.steps_per_epoch)
-        clock = self._clock()
-        self._follow_schedules()
         self.method.train()
-        outputs = []
+        self._begin(epoch)
+        self._follow_schedules()
+        phase = self.method.before_step(self._moment())
         parts = self.recipe.accumulate
-        for part in range(parts):
-            with nullcontext() if part == parts - 1 else self._unsynchronised():
-                output = self._forward(epoch, within * parts + part)
+        return (self._part(epoch, within * parts + part) for part in range(parts)), phase
+
+    def work(self, parts: Iterable[Part]) -> StepOutput:
+        """What the device does: in every step of a phase the same operations, which read what
+        changes from their inputs and from the optimiser's rates (tests/engine/test_graph.py)."""
+        outputs, count = [], self.recipe.accumulate
+        for number, part in enumerate(parts, start=1):
+            with nullcontext() if number == count else self._unsynchronised():
+                output = self._forward(part)
                 # A mean over the parts, as a loss is one over images; negatives and batch
                 # statistics are those of a part.
-                (output.loss / parts).backward()
+                (output.loss / count).backward()
             outputs.append(output)
+        clock = part.clock()
         self.gradients.update()  # before any are dropped or clipped
         self.method.before_update(clock)
         clip_norm = getattr(self.recipe.optimizer, "clip_norm", None)
@@ -159,7 +189,6 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # None: what no loss reaches is not decayed
         self.method.after_update(outputs, clock)
-        self.step_count += 1
         return mean_output(outputs)
 
     def _unsynchronised(self) -> AbstractContextManager[Any]:
@@ -176,10 +205,15 @@ class Trainer:
             total_epochs=self.recipe.epochs,
         )
         set_learning_rate(self.optimizer, factor)
-        spec = self.recipe.optimizer
-        if isinstance(spec, AdamW) and spec.weight_decay_end is not None:
+        if self._decays():
+            spec: Any = self.recipe.optimizer
             decay = weight_decay(spec, step=self.step_count, total_steps=self.total_steps)
             set_weight_decay(self.optimizer, decay)
+
+    def _decays(self) -> bool:
+        """Whether the weight decay changes from step to step."""
+        spec = self.recipe.optimizer
+        return isinstance(spec, AdamW) and spec.weight_decay_end is not None
 
     def _begin(self, epoch: int) -> None:
         """What precedes an epoch's first batch, once also where a run resumes inside the epoch."""
@@ -197,15 +231,17 @@ class Trainer:
         starts = [*range(0, count - size, size), count - size]
         reader = Reader(self.images, lambda number: self._indices(0, starts[number]), len(starts))
         for number, start in enumerate(starts):
-            chosen = self._indices(0, start).to(self.device)
-            key = stream_key(self.seed, "memory views", number)
-            views = self._views(reader.batch(number), key)
+            part = self._given(
+                reader.batch(number), self._indices(0, start),
+                views=stream_key(self.seed, "memory views", number),
+                step=stream_key(self.seed, "memory shuffle", number),
+            )  # fmt: skip
+            batch = self._batch(part)
             self._seed_noise("memory noise", number)
-            clock = self._clock(stream_key(self.seed, "memory shuffle", number))
             with torch.no_grad(), self._autocast():  # stays on while the batch is looked at
-                yield Batch(views, chosen, None, clock)
+                yield batch
 
-    def _views(self, images: Tensor, key: int) -> list[ViewBatch]:
+    def _views(self, images: Tensor, key: Tensor) -> list[ViewBatch]:
         begin = time.perf_counter()
         views = self.augmenter(images, key=key, samples=self._samples)
         views = [replace(v, images=v.images.to(memory_format=torch.channels_last)) for v in views]
@@ -218,26 +254,39 @@ class Trainer:
         noise = stream_key(self.seed, purpose, *counters, distributed.rank())
         seed_generator(noise, self.device)
 
-    def _forward(self, epoch: int, batch: int) -> StepOutput:
-        self._begin(epoch)
+    def _part(self, epoch: int, batch: int) -> Part:
         number = epoch * self.steps_per_epoch * self.recipe.accumulate + batch
-        chosen = self._rows(number).to(self.device)
-        images = self._reader.batch(number)
-        views = self._views(images, stream_key(self.seed, "views", epoch, batch))
         self._seed_noise("noise", epoch, batch)
-        labels = None if self.labels is None else self.labels[chosen]
-        boxes = None if self.boxes is None else self.boxes[chosen]
-        clock = self._clock(stream_key(self.seed, "shuffle", epoch, batch))
+        return self._given(
+            self._reader.batch(number), self._rows(number),
+            views=stream_key(self.seed, "views", epoch, batch),
+            step=stream_key(self.seed, "shuffle", epoch, batch),
+        )  # fmt: skip
+
+    def _given(self, images: Tensor, indices: Tensor, *, views: int, step: int) -> Part:
+        shuffled = self.recipe.batch_size if self.method.shuffles else 0
+        return part_of(
+            images, indices, views=views, step=step, moment=self._moment(), shuffled=shuffled
+        )
+
+    def _batch(self, part: Part) -> Batch:
+        views = self._views(part.images, part.keys[0])
+        labels = None if self.labels is None else self.labels[part.indices]
+        boxes = None if self.boxes is None else self.boxes[part.indices]
+        return Batch(views, part.indices, labels, part.clock(), boxes, part.order)
+
+    def _forward(self, part: Part) -> StepOutput:
+        batch = self._batch(part)
         with self._autocast():
-            output: StepOutput = self._network(Batch(views, chosen, labels, clock, boxes))
+            output: StepOutput = self._network(batch)
         return output
 
-    def _clock(self, key: int = 0) -> Clock:
+    def _moment(self) -> Moment:
         """Of the coming step."""
-        return Clock(
-            key=key,
+        return Moment(
             progress=self.step_count / max(1, self.total_steps),
             epoch=self.step_count / max(1, self.steps_per_epoch),
+            images=self.recipe.batch_size * self.recipe.accumulate,
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -284,42 +333,12 @@ class Trainer:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()` of the same experiment."""
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if "gradients" in state:  # a run begun by an earlier version has none
             self.gradients.load_state(state["gradients"])
         self.step_count = int(state["step"])
         # So that what precedes an epoch is done for the one that the run resumes in.
         self._begun = -1
-
-
-def steps_per_epoch(recipe: Recipe, dataset: Dataset) -> int:
-    """Whole batches, accumulated ones counted once, in the images that the recipe trains on."""
-    # What is left of an epoch is dropped: batch norm's groups and queues need whole batches.
-    count = len(dataset.train) if recipe.needs_labels else dataset.num_pretraining
-    return count // (recipe.batch_size * recipe.accumulate)
-
-
-def build_method(experiment: Experiment, dataset: Dataset) -> Method:
-    """The experiment's network at its seeded initialisation, on the CPU."""
-    recipe = experiment.recipe
-    if recipe.epochs > 0:
-        require_views(recipe.encoder, recipe.views, resolution=dataset.resolution)
-    with initialisation(experiment.seed):
-        return METHODS[type(recipe)](
-            recipe,
-            resolution=dataset.resolution,
-            num_images=dataset.num_pretraining,
-            num_classes=max(1, len(dataset.classes)),
-            seed=experiment.seed,
-        )
-
-
-@contextlib.contextmanager
-def initialisation(seed: int) -> Iterator[None]:
-    """Where a run's networks draw their first weights; the global generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        seed_generator(stream_key(seed, "init"))
-        yield
 
 
 def _labels(dataset: Dataset) -> Tensor:

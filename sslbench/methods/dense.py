@@ -7,13 +7,13 @@ never its name, so that every combination of them runs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from sslbench.batch import Batch, Clock
+from sslbench.batch import Batch, Clock, Moment
 from sslbench.methods.map_views import channels_of_maps
 from sslbench.methods.method import Method, ParameterGroup, StepOutput, parameter_groups
 from sslbench.methods.targets import ema_momentum, ema_update, shuffled
@@ -101,7 +101,7 @@ class DenseLearning(Method):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.shuffles = recipe, recipe.batch_norm.shuffle
         encoder = build_encoder(recipe.encoder, resolution=resolution)
         branch = recipe.active_instance
         if branch is not None:
@@ -140,6 +140,9 @@ class DenseLearning(Method):
         given.require_width("The instance branch compares")
         self.instance = OBJECTIVES[type(branch.objective)](branch.objective, given)
 
+    def before_step(self, moment: Moment) -> Hashable:
+        return None if self.instance is None else self.instance.before_step(moment)
+
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of one batch; the first view is the query where the loss has one direction."""
         anchors = {0, 1} if self.recipe.objective.symmetric else {0}
@@ -163,9 +166,9 @@ class DenseLearning(Method):
     @torch.no_grad()
     def _keys(self, batch: Batch, view: int) -> Seen:
         images = batch.views[view].images
-        if not self.recipe.batch_norm.shuffle:
+        if not self.shuffles:
             return see(self.target, images)
-        found = shuffled(self._target_parts, images, key=batch.clock.key)
+        found = shuffled(self._target_parts, images, order=batch.order)
         return Seen(found[0], found[1], found[2] if len(found) > 2 else None)
 
     def _target_parts(self, images: Tensor) -> tuple[Tensor, ...]:

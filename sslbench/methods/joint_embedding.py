@@ -6,13 +6,13 @@ reads the recipe's fields and never its name, so that every combination of them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from sslbench.batch import Batch, Clock, ViewBatch
+from sslbench.batch import Batch, Clock, Moment, ViewBatch
 from sslbench.methods.method import (
     Method,
     ParameterGroup,
@@ -69,6 +69,7 @@ class JointEmbedding(Method):
         # A second network draws its start after the first and before the objective's parameters.
         online = Online(self.encoder, self.projector, self._networks, recipe.batch_norm.shuffle)
         self.target = TARGETS[type(recipe.target)](recipe.target, online, given)
+        self.shuffles = recipe.batch_norm.shuffle and self.target.networks() is not None
         given = replace(given, bank=self.target.bank)
         self.objective = OBJECTIVES[type(recipe.objective)](recipe.objective, given)
 
@@ -86,6 +87,9 @@ class JointEmbedding(Method):
                 yield batch.indices, self.embed(batch)
 
         self.objective.before_epoch(epoch, sweep)
+
+    def before_step(self, moment: Moment) -> Hashable:
+        return self.objective.before_step(moment)
 
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of one batch; the first view is the query where the objective is one-sided, the

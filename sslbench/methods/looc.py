@@ -46,6 +46,7 @@ class LeaveOneOutContrast(Method):
         self.encoder, self.projector = self._networks()
         online = Online(self.encoder, self.projector, self._networks, recipe.batch_norm.shuffle)
         self.target = NetworkTarget(recipe.target, online)
+        self.shuffles = recipe.batch_norm.shuffle
         self.objective = LeaveOneOutLoss(
             recipe.objective,
             num_spaces=self.num_spaces,

@@ -101,7 +101,7 @@ class MaskedModelling(Method):
         fitted = {"target": self.target} if self.target.needs_fit else {}
         return {"encoder": self.encoder, "decoder": self.decoder, **fitted}
 
-    def _hidden(self, count: int, key: int, device: torch.device) -> Tensor:
+    def _hidden(self, count: int, key: int | Tensor, device: torch.device) -> Tensor:
         """N×L bool of this process's images."""
         return hidden_patches(
             self.mask,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench import distributed
-from sslbench.batch import Batch, Clock
+from sslbench.batch import Batch, Clock, Moment
 from sslbench.recipes.base import Spec
 
 
@@ -52,9 +52,16 @@ class Method(nn.Module):
     seed=…)`. Its random start is drawn from the global generator, which the engine has seeded. The
     engine moves it, calls `forward`, and between forwards the hooks, in the order in which they
     stand here; a hook does nothing unless a kind says so.
+
+    From `forward` to `after_update` a step may be replayed on a GPU without this code: what changes
+    from one to the next is then read from tensors, or decided in `before_step`.
+
+    Attributes:
+        shuffles: whether batches come with an `order`.
     """
 
     encoder: nn.Module
+    shuffles: bool = False
 
     def before_epoch(self, epoch: int, batches: Callable[[], Iterator[Batch]]) -> None:
         """Before an epoch's first batch; once more where a run resumes inside it.
@@ -63,6 +70,14 @@ class Method(nn.Module):
             epoch: from 0.
             batches: gives all training images once, as the method sees them in training.
         """
+
+    def before_step(self, moment: Moment) -> Hashable:
+        """Before every step, on the host: what changes by leaps is decided here.
+
+        Returns:
+            The phase: steps that run other operations, or with other numbers of the host, differ.
+        """
+        return None
 
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of one batch of this process."""

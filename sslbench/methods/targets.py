@@ -18,7 +18,6 @@ from sslbench.models import keep_all_paths
 from sslbench.objectives import Bank, Given
 from sslbench.recipes.base import Spec
 from sslbench.recipes.specs import EMA, ConstantRandom, MemoryBank, Shared
-from sslbench.streams import permutation
 
 Slots = Mapping[int, Tensor]  # by the number of the view
 
@@ -57,7 +56,7 @@ class Target(nn.Module):
         """Encoder and projector of a target that a run may be scored by."""
         return None
 
-    def momentum(self, clock: Clock) -> float | None:
+    def momentum(self, clock: Clock) -> float | Tensor | None:
         """Of the moving average that it follows the online network by; None where it does not."""
         return None
 
@@ -116,7 +115,7 @@ class NetworkTarget(Target):
         if not self.shuffle:
             return self.projector(self.encoder(view))
         (keys,) = shuffled(
-            lambda images: (self.projector(self.encoder(images)),), view, key=batch.clock.key
+            lambda images: (self.projector(self.encoder(images)),), view, order=batch.order
         )
         return keys
 
@@ -128,7 +127,7 @@ class NetworkTarget(Target):
             self.encoder.load_state_dict(encoder.state_dict())
             self.projector.load_state_dict(projector.state_dict())
 
-    def momentum(self, clock: Clock) -> float | None:
+    def momentum(self, clock: Clock) -> float | Tensor | None:
         return ema_momentum(self.spec, clock.progress) if isinstance(self.spec, EMA) else None
 
 
@@ -169,7 +168,7 @@ TARGETS: dict[type[Spec], Callable[[Any, Online, Given], Target]] = {
 
 @torch.no_grad()
 def shuffled(
-    network: Callable[[Tensor], Sequence[Tensor]], view: Tensor, *, key: int
+    network: Callable[[Tensor], Sequence[Tensor]], view: Tensor, *, order: Tensor | None
 ) -> tuple[Tensor, ...]:
     """What a network makes of a permuted global batch, put back in order: no query shares its
     batch statistics with its key.
@@ -177,12 +176,12 @@ def shuffled(
     Args:
         network: n×3×h×w to some tensors of n rows.
         view: n×3×h×w of this process.
-        key: of the step, equal on all processes.
+        order: the permutation, (world n) int64, equal on all processes; a batch of a method that
+            `shuffles` has it.
     Source: He et al. 2019 (MoCo), Sec. 3.3, "Shuffling BN".
     """
+    assert order is not None
     count, start = len(view), distributed.rank() * len(view)
-    # From the step's key: every process draws the same one, over the global batch.
-    order = permutation(key, count * distributed.world_size()).to(view.device)
     everyone = distributed.gather(view).movedim(1, -1)  # the channels last, a row for each image
     mine = everyone.index_select(0, order[start : start + count]).movedim(-1, 1)  # n×3×h×w
     found = network(mine)  # of other images than this process's
@@ -191,7 +190,7 @@ def shuffled(
     return tuple(distributed.gather(part)[back][start : start + count] for part in found)
 
 
-def ema_momentum(spec: EMA, progress: float) -> float:
+def ema_momentum(spec: EMA, progress: float | Tensor) -> float | Tensor:
     """The target's momentum after an optimiser step.
 
     Cosine: 1 - (1 - m) (1 + cos(pi k / K)) / 2, from m in the first step towards 1.
@@ -202,17 +201,26 @@ def ema_momentum(spec: EMA, progress: float) -> float:
     """
     if spec.schedule == "constant":
         return spec.momentum
-    return 1 - (1 - spec.momentum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    done = torch.as_tensor(progress, dtype=torch.float64).clamp(max=1.0)
+    return 1 - (1 - spec.momentum) * 0.5 * (1 + torch.cos(math.pi * done))
 
 
 @torch.no_grad()
-def ema_update(target: Sequence[Tensor], online: Sequence[Tensor], momentum: float) -> None:
+def ema_update(
+    target: Sequence[Tensor], online: Sequence[Tensor], momentum: float | Tensor
+) -> None:
     """target <- momentum * target + (1 - momentum) * online, in place; 1 keeps it, 0 copies.
 
     Args:
         target, online: parameters in the same order and of the same shapes.
+        momentum: a number, or a scalar on their device.
     """
     # Parameters alone: running statistics are those of the target's own forwards, as in the codes
     # of MoCo and DINO.
-    if target:
+    if not target:
+        return
+    if not isinstance(momentum, Tensor):
         torch._foreach_lerp_(list(target), list(online), 1 - momentum)
+        return
+    weight = (1 - momentum).to(target[0].dtype)
+    torch._foreach_lerp_(list(target), list(online), [weight] * len(target))

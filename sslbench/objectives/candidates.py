@@ -54,7 +54,7 @@ class Candidates:
         least = torch.finfo(self.scores.dtype).min
         if self.anchor is None:
             return self.scores.scatter(1, self.own[:, None], least)
-        return self.scores.index_put((self.anchor, self.own), self.scores.new_tensor(least))
+        return self.scores.index_put((self.anchor, self.own), self.scores.new_full((), least))
 
     def log_sum(self) -> tuple[Tensor, Tensor]:
         """B logarithms of the sum of exp(score) over a pair's positive and the negatives, and B
@@ -101,7 +101,7 @@ class Memory:
     queue: Tensor | None = None
     bank: Tensor | None = None
     indices: Tensor | None = None
-    key: int = 0
+    key: int | Tensor = 0
 
 
 NO_MEMORY = Memory()

@@ -39,7 +39,7 @@ class Assigned:
     """
 
     centre: Tensor | None = None
-    epoch: float = 0.0
+    epoch: float | Tensor = 0.0
     stored: list[Tensor] | None = None
     clusters: Tensor | None = None
 
@@ -115,7 +115,16 @@ def _assignments(spec: ClusterAssignment, target: Embeddings, view: int, given: 
         stored = None if given.stored is None else given.stored[view]
         return sinkhorn(scores, epsilon=how.epsilon, iterations=how.iterations, stored=stored)
     assert isinstance(how, Centering)
-    return F.softmax(_centred(scores, given) / how.temperature_at(given.epoch), dim=2)
+    epoch = torch.as_tensor(given.epoch, dtype=torch.float64, device=scores.device)
+    return F.softmax(_centred(scores, given) / teacher_temperature(how, epoch), dim=2)
+
+
+def teacher_temperature(how: Centering, epoch: Tensor) -> float | Tensor:
+    """After so many epochs, a scalar: it rises over the first `warmup_epochs`."""
+    if how.start_temperature is None or how.warmup_epochs == 0:
+        return how.temperature
+    done = (epoch / how.warmup_epochs).clamp(max=1.0)
+    return how.start_temperature + done * (how.temperature - how.start_temperature)
 
 
 def _centred(scores: Tensor, given: Assigned) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.batch import Batch, Clock
+from sslbench.batch import Batch, Clock, Moment
 from sslbench.errors import UserError
 from sslbench.objectives.centre import Centre
 from sslbench.objectives.cluster_assignment import Assigned, cluster_assignment
@@ -53,7 +53,7 @@ class ClusterAssignmentLoss(Objective):
         recipe = given.recipe
         assert isinstance(recipe, JointRecipe) and recipe.prototypes is not None  # its validate
         self.spec, self.seed = spec, given.seed
-        self.frozen_epochs = recipe.prototypes.frozen_epochs
+        self.frozen_epochs, self.frozen = recipe.prototypes.frozen_epochs, False
         self.prototypes = _prototypes(given)
         self.target_prototypes: Prototypes | None = None
         if isinstance(recipe.target, EMA):
@@ -146,8 +146,12 @@ class ClusterAssignmentLoss(Objective):
                 if prototypes is not None:
                     prototypes.replace(vectors)
 
+    def before_step(self, moment: Moment) -> Hashable:
+        self.frozen = moment.epoch < self.frozen_epochs
+        return self.frozen, None if self.stored is None else self.stored.before_step(moment)
+
     def before_update(self, clock: Clock) -> None:
-        if clock.epoch < self.frozen_epochs:
+        if self.frozen:
             # None and not 0, as in the codes of SwAV and DINO: with a gradient of 0 the weights
             # would still decay.
             self.prototypes.weight.grad = None
@@ -158,7 +162,7 @@ class ClusterAssignmentLoss(Objective):
     def remember(self, carry: Any, clock: Clock) -> None:
         indices, embedded, scores = carry
         if self.stored is not None:
-            self.stored.enqueue(embedded, epoch=clock.epoch)
+            self.stored.enqueue(embedded)
         if self.memory is not None:
             self.memory.update(indices, embedded)
         if self.centre is not None:

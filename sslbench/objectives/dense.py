@@ -181,7 +181,8 @@ class DenseContrastLoss(DenseObjective):
     ) -> LossOutput:
         loss, metrics = dense_contrast(self.spec, online[0], target[1], queue=self.queue.entries)
         # Times 0 and not left out: every parameter keeps a gradient, which processes exchange.
-        weight = 0.0 if clock.epoch < self.spec.warmup_epochs else self.spec.weight
+        begun = torch.as_tensor(clock.epoch, device=loss.device) >= self.spec.warmup_epochs
+        weight = torch.where(begun, self.spec.weight, 0.0)
         return LossOutput(weight * loss, metrics, target[1].cells.float().mean(dim=2))
 
     def remember(self, carry: Any) -> None:

@@ -7,12 +7,13 @@ debiasing, with or without the positive), the loss. An option at its default cos
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sslbench.batch import Batch, Clock
+from sslbench.batch import Batch, Clock, Moment
 from sslbench.distributed import gather
 from sslbench.objectives.candidates import NO_MEMORY, Candidates, Memory, compare
 from sslbench.objectives.denominator import log_denominator
@@ -134,7 +135,7 @@ class InfoNCELoss(Objective):
 
     def __init__(self, spec: InfoNCE, given: Given) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.progress = spec, 0.0
         self.bank = given.bank if spec.reads_bank else None
         self.queue: Queue | None = None
         if spec.queue is not None:
@@ -150,6 +151,12 @@ class InfoNCELoss(Objective):
         reads = anchors_alone if self.spec.reads_bank else by_direction
         return reads(symmetric=self.spec.symmetric, num_views=num_views)
 
+    def before_step(self, moment: Moment) -> Hashable:
+        if self.spec.ring is None:
+            return None
+        self.progress = moment.progress  # on the host: how many negatives there are is a shape
+        return self.spec.ring.outer_at(moment.progress)
+
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         memory = Memory(
             queue=None if self.queue is None else self.queue.entries,
@@ -157,9 +164,7 @@ class InfoNCELoss(Objective):
             indices=batch.indices,
             key=batch.clock.key,
         )
-        loss, metrics = info_nce(
-            self.spec, online, target, memory=memory, progress=batch.clock.progress
-        )
+        loss, metrics = info_nce(self.spec, online, target, memory=memory, progress=self.progress)
         # One key of an image, also where both views are queries: K keys are K past images.
         keys = None if self.queue is None else select(target, 1, name="target").detach()
         return LossOutput(loss, metrics, keys)

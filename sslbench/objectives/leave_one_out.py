@@ -54,7 +54,7 @@ def leave_one_out(
 def _is_first(scores: Tensor, column: int) -> Tensor:
     """N bool: whether that column is above all others."""
     others = scores.detach().clone()
-    others[:, column] = -torch.inf
+    others[:, column].fill_(-torch.inf)
     return scores[:, column] > others.amax(dim=1)
 
 

@@ -24,7 +24,7 @@ def noise_contrastive(
     bank: Tensor,
     indices: Tensor,
     partition: Partition,
-    key: int,
+    key: int | Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Tell an image's own row of the memory bank from K rows drawn uniformly from it.
 
@@ -72,7 +72,13 @@ def noise_contrastive(
 
 
 def _logits(
-    spec: NoiseContrastive, anchors: Tensor, view: int, *, bank: Tensor, indices: Tensor, key: int
+    spec: NoiseContrastive,
+    anchors: Tensor,
+    view: int,
+    *,
+    bank: Tensor,
+    indices: Tensor,
+    key: int | Tensor,
 ) -> Tensor:
     """N×(1 + K) similarities over the temperature: the own row's, then those of the drawn rows.
 

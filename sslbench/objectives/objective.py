@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from sslbench.batch import Batch, Clock
+from sslbench.batch import Batch, Clock, Moment
 from sslbench.errors import UserError
 from sslbench.objectives.bank import Bank
 from sslbench.objectives.embeddings import Embeddings, anchor_views
@@ -100,6 +100,11 @@ class Objective(nn.Module):
             sweep: gives the target's projections of all training images by the networks as they
                 are.
         """
+
+    def before_step(self, moment: Moment) -> Hashable:
+        """Before every step, on the host: what changes by leaps is decided here. Gives the phase:
+        steps that run other operations, or with other numbers of the host, differ in it."""
+        return None
 
     def before_update(self, clock: Clock) -> None:
         """After the backward pass: a parameter without gradient is left alone by the optimiser."""

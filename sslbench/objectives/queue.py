@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.distributed import gather, world_size
+from sslbench.batch import Moment
+from sslbench.distributed import gather
 from sslbench.errors import UserError
 from sslbench.streams import normal, stream_key
 
@@ -72,28 +73,33 @@ class ViewQueues(nn.Module):
     def __init__(self, length: int, width: int, *, start_epoch: float, seed: int) -> None:
         super().__init__()
         self.length, self.start_epoch, self.count = length, start_epoch, 0
-        self.full = False  # a flag of its own: compiled code reads it, and must not see the count
+        # Flags of their own: compiled and replayed code must not see the count.
+        self.full, self.taking = False, False
         self.first, self.second = (Queue(length, width, seed=seed) for _ in range(2))
 
     def entries(self) -> list[Tensor] | None:
         """Q×D unit vectors of each view, or None before the queues are full."""
         return [self.first.entries, self.second.entries] if self.full else None
 
-    def enqueue(self, views: list[Tensor], *, epoch: float) -> None:
-        """Take the embeddings of all processes' images, as `Queue` does.
+    def before_step(self, moment: Moment) -> tuple[bool, bool]:
+        """Whether the coming step reads the queues, and whether it fills them."""
+        self.full, self.taking = self.count >= self.length, moment.epoch >= self.start_epoch
+        if self.taking:
+            self.count += moment.images
+        return self.full, self.taking
+
+    def enqueue(self, views: list[Tensor]) -> None:
+        """Take the embeddings of all processes' images, as `Queue` does, from the first epoch on.
 
         Args:
             views: n×D of each global view.
-            epoch: epochs done before the step that made them.
         """
-        if epoch < self.start_epoch:
-            return
-        for queue, rows in zip((self.first, self.second), views, strict=True):
-            queue.enqueue(rows)
-        self.set_extra_state(self.count + len(views[0]) * world_size())
+        if self.taking:
+            for queue, rows in zip((self.first, self.second), views, strict=True):
+                queue.enqueue(rows)
 
     def get_extra_state(self) -> int:
-        """How many embeddings each queue has taken; kept with the buffers."""
+        """How many embeddings each queue has taken by the end of a step; kept with the buffers."""
         return self.count
 
     def set_extra_state(self, state: int) -> None:

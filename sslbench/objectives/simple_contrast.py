@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbench.batch import Batch
+from sslbench.batch import Batch, Moment
 from sslbench.objectives.candidates import Candidates
 from sslbench.objectives.embeddings import Embeddings, anchor_views, select
 from sslbench.objectives.objective import Given, LossOutput, Objective, Reads, anchors_alone
@@ -64,10 +66,16 @@ class SimpleContrastLoss(Objective):
     def __init__(self, spec: SimpleContrast, given: Given) -> None:
         super().__init__()
         assert given.bank is not None  # JointRecipe.validate
-        self.spec, self.bank = spec, given.bank
+        self.spec, self.bank, self.progress = spec, given.bank, 0.0
 
     def reads(self, num_views: int) -> Reads:
         return anchors_alone(symmetric=self.spec.symmetric, num_views=num_views)
+
+    def before_step(self, moment: Moment) -> Hashable:
+        if self.spec.ring is None:
+            return None
+        self.progress = moment.progress  # on the host: how many negatives there are is a shape
+        return self.spec.ring.outer_at(moment.progress)
 
     def forward(self, online: Embeddings, target: Embeddings, batch: Batch) -> LossOutput:
         assert batch.indices is not None  # the bank is of fixed images
@@ -77,6 +85,6 @@ class SimpleContrastLoss(Objective):
                 online,
                 bank=self.bank.entries,
                 indices=batch.indices,
-                progress=batch.clock.progress,
+                progress=self.progress,
             )
         )

@@ -18,7 +18,7 @@ from sslbench.streams import beta, uniform
 
 
 def extrapolate(
-    spec: FeatureTransformation, query: Tensor, key_rows: Tensor, *, key: int, view: int
+    spec: FeatureTransformation, query: Tensor, key_rows: Tensor, *, key: int | Tensor, view: int
 ) -> tuple[Tensor, Tensor]:
     """Move a query and its key away from each other, so that they agree less.
 
@@ -42,7 +42,12 @@ def extrapolate(
 
 
 def interpolate(
-    spec: FeatureTransformation, queue: Tensor, *, key: int, batch_size: int, views: int = 2
+    spec: FeatureTransformation,
+    queue: Tensor,
+    *,
+    key: int | Tensor,
+    batch_size: int,
+    views: int = 2,
 ) -> Tensor:
     """Mix every entry of the queue with another, so that no step sees the same negatives twice.
 
@@ -69,9 +74,15 @@ def interpolate(
 
 
 def _factors(
-    spec: FeatureTransformation, alpha: float, places: Tensor, rows: Tensor, *, first: int, key: int
+    spec: FeatureTransformation,
+    alpha: float,
+    places: Tensor,
+    rows: Tensor,
+    *,
+    first: int,
+    key: int | Tensor,
 ) -> Tensor:
     """N×D factors for N×D rows at those places, or 1×1 for all of them."""
     if spec.per == "step":
-        return beta(key, places.new_tensor([first]), 1, alpha=alpha).to(rows.dtype)
+        return beta(key, places.new_full((1,), first), 1, alpha=alpha).to(rows.dtype)
     return beta(key, places, rows.shape[1], alpha=alpha).to(rows.dtype)

@@ -52,12 +52,12 @@ class Augmenter:
         }
         self._renders = {view: self._build(each) for view, each in self._pipelines.items()}
 
-    def __call__(self, images: Tensor, *, key: int, samples: Tensor) -> list[ViewBatch]:
+    def __call__(self, images: Tensor, *, key: int | Tensor, samples: Tensor) -> list[ViewBatch]:
         """The views of each image, in the order first, second, shared, locals.
 
         Args:
             images: N×3×H×W uint8.
-            key: from `streams.stream_key`, another one every step.
+            key: from `streams.stream_key`, another one every step; a number or an int64 scalar.
             samples: N int64 positions in the global batch, on the images' device.
         """
         # In bf16 the products of the resampling would leave 8 bits of a pixel.
@@ -77,7 +77,7 @@ class Augmenter:
                 batches |= zip(indices, (ViewBatch(*part) for part in parts), strict=True)
             return [batches[index] for index in range(len(batches))]
 
-    def _source(self, key: int, index: int) -> Source:
+    def _source(self, key: int | Tensor, index: int) -> Source:
         """Of the view in that place: those behind the second share with the first."""
         own, place = view_key(key, index + 1), index - 2
         if not 0 <= place < len(self._shared):
@@ -106,10 +106,17 @@ class Augmenter:
         return torch.compile(render, **_ISOLATED) if self._compile else render
 
 
-def view_key(key: int, index: int) -> int:
+def view_key(key: int | Tensor, index: int) -> int | Tensor:
     """The int64 key of one view's stream; index 0 is the common crop's, view v has v + 1."""
-    mixed = (key + index * _VIEW_KEY) % 2**64
-    return mixed - 2**64 if mixed >= 2**63 else mixed
+    if isinstance(key, Tensor):
+        return key + _wrapped(index * _VIEW_KEY)  # int64 wraps
+    return _wrapped(key + index * _VIEW_KEY)
+
+
+def _wrapped(number: int) -> int:
+    """As int64."""
+    number %= 2**64
+    return number - 2**64 if number >= 2**63 else number
 
 
 # Augmenters share the code of `render`; without this they would share its recompile limit too.

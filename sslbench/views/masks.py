@@ -19,7 +19,9 @@ Draw = Callable[[int], Tensor]  # so many uniform numbers for each image
 
 
 @torch.no_grad()
-def hidden_patches(spec: Mask, *, side: int, patch: int, key: int, samples: Tensor) -> Tensor:
+def hidden_patches(
+    spec: Mask, *, side: int, patch: int, key: int | Tensor, samples: Tensor
+) -> Tensor:
     """The hidden patches of each image, in rows from the top left.
 
     A sample's mask is a function of (key, sample). No shape depends on a random number, and

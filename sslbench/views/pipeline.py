@@ -83,9 +83,9 @@ class Source(NamedTuple):
     """Where a view's draws come from: the stream of its `key`; of the operations `shared`, the
     stream of another view, `of`."""
 
-    key: int
+    key: int | Tensor
     shared: tuple[Op, ...] = ()
-    of: int = 0
+    of: int | Tensor = 0
 
 
 class Pipeline:

@@ -14,6 +14,7 @@ from sslbench.engine.optimizers import (
     LARS,
     build_optimizer,
     clip_gradients,
+    rates_on_device,
     set_learning_rate,
     set_weight_decay,
 )
@@ -257,3 +258,38 @@ def test_a_device_without_fused_kernels_gets_one_kernel_per_operation():
         return groups, foreach
 
     assert optimizers._fused(kind, []) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [SGD(weight_decay=0.1, nesterov=True), LARSSpec(weight_decay=0.1), AdamW(weight_decay=0.1)],
+    ids=lambda spec: type(spec).__name__,
+)
+def test_rates_in_tensors_give_the_steps_of_rates_in_numbers(spec):
+    plain, net = network(), network()
+    train(plain, build_optimizer(spec, [group(plain)], batch_size=64), range(4))
+    optimizer = build_optimizer(spec, [group(net)], batch_size=64)
+    rates_on_device(optimizer, decays=False)
+    rates = [g["lr"] for g in optimizer.param_groups]
+    train(net, optimizer, range(4))
+    assert all(g["lr"] is rate for g, rate in zip(optimizer.param_groups, rates, strict=True))
+    for a, b in zip(net.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_decay_in_a_tensor_leaves_out_what_has_no_gradient():
+    """As torch's own decay, and what is excluded from it keeps a decay of 0."""
+    nets = network(), network()
+    spec = AdamW(lr=0.1, weight_decay=0.04)
+    optimizers = [build_optimizer(spec, [group(net)], batch_size=64) for net in nets]
+    rates_on_device(optimizers[1], decays=True)
+    for decay in (0.1, 0.4):
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            set_weight_decay(optimizer, decay)
+            for index, parameter in enumerate(net.parameters()):
+                parameter.grad = None if index == 0 else torch.ones_like(parameter)
+            optimizer.step()
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(a, b)
+    start = next(network().parameters())
+    assert torch.equal(next(nets[1].parameters()), start)

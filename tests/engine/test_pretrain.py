@@ -264,7 +264,7 @@ def test_a_whole_checkpoint_that_lacks_the_state_is_named(broken, tmp_path):
 def test_what_is_logged_is_of_all_parts_of_an_accumulated_batch(dataset):
     trainer = Trainer(tiny("simclr", accumulate=3), dataset, device=torch.device("cpu"))
     trainer.method.train()
-    parts = [trainer._forward(0, part) for part in range(3)]
+    parts = [trainer._forward(trainer._part(0, part)) for part in range(3)]
     output = Trainer(tiny("simclr", accumulate=3), dataset, device=torch.device("cpu")).step()
     losses = torch.stack([part.loss for part in parts])
     assert losses.std() > 1e-3
@@ -295,7 +295,7 @@ def test_what_decides_on_compilation_are_the_steps_that_are_taken(recipe, tmp_pa
 def test_gradient_does_not_reach_the_target(dataset):
     trainer = Trainer(tiny("byol"), dataset, device=torch.device("cpu"))
     target = [p.detach().clone() for p in trainer.method.target_parameters()]
-    output = trainer._forward(0, 0)
+    output = trainer._forward(trainer._part(0, 0))
     output.loss.backward()
     assert all(p.grad is None for p in trainer.method.target_parameters())
     assert all(torch.equal(a, b) for a, b in

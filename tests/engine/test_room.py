@@ -22,11 +22,14 @@ def dataset():
     return load(DATA, root=Path("unused"))
 
 
-@pytest.mark.parametrize("recipe", ["simclr", "byol", "moco-v2", "barlow-twins", "mae", "dino"])
+@pytest.mark.parametrize(
+    "recipe", ["simclr", "byol", "moco-v2", "barlow-twins", "mae", "dino", "swav"]
+)
 def test_the_estimate_is_what_a_step_keeps(recipe: str, dataset) -> None:
     experiment = tiny(recipe)
     trainer = Trainer(experiment, dataset, device=torch.device("cpu"))
-    parts = {x.untyped_storage().data_ptr() for x in trainer.method.state_dict().values()}
+    own = [*trainer.method.parameters(), *trainer.method.buffers()]
+    parts = {x.untyped_storage().data_ptr() for x in own}
     kept: dict[int, torch.UntypedStorage] = {}  # which keeps them alive
 
     def keep(x: torch.Tensor) -> torch.Tensor:

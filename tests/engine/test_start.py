@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from sslbench.data import load
 from sslbench.engine import pretrain as module
+from sslbench.engine.building import build_method
 from sslbench.engine.checkpoint import load_weights
 from sslbench.engine.place import run_folder
 from sslbench.engine.start import take_over
-from sslbench.engine.trainer import build_method
 from sslbench.errors import Interrupted, InUse, RunFailed, UserError
 from sslbench.recipes.recipe import Experiment
 from tests.engine.test_pretrain import assert_same_encoder, stop_after, train

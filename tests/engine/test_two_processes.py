@@ -38,7 +38,8 @@ def trace(recipe: str) -> dict[str, object]:
     """Loss and gradient of the first batch, then the losses of three steps, over all processes."""
     dataset = load(DATA, root=Path("unused"))
     trainer = Trainer(tiny(recipe), dataset, device=torch.device("cpu"))
-    output = trainer._forward(0, 0)
+    trainer._begin(0)
+    output = trainer._forward(trainer._part(0, 0))
     output.loss.backward()
     gradients = {n: p.grad.tolist() for n, p in trainer.method.named_parameters()
                  if p.grad is not None}  # fmt: skip

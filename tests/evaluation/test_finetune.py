@@ -223,7 +223,7 @@ def test_scratch_has_the_runs_first_weights(tmp_path):
     found = untrained_of(experiment, count=96).experiment
     assert (found.seed, found.data) == (3, experiment.data)
     assert found.recipe.encoder == experiment.recipe.encoder.but(drop_path=0.0)
-    from sslbench.engine.trainer import build_method
+    from sslbench.engine.building import build_method
 
     dataset = load(DATA, root=tmp_path)
     own, start = (build_method(e, dataset).encoder.state_dict() for e in (experiment, found))

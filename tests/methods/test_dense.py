@@ -18,6 +18,7 @@ from sslbench.methods import DenseLearning
 from sslbench.models.maps import map_and_vector
 from sslbench.objectives.dense import pixel_consistency
 from sslbench.recipes.specs import PixelConsistency
+from sslbench.streams import permutation
 from sslbench.views.cells import cell_distances
 from tests.reference import dense as plain
 from tests.reference.objectives import cosine, moco
@@ -52,7 +53,7 @@ def batch(count: int = 4, *, key: int = 0, epoch: float = 1.0, sizes=(16, 16)) -
         start = (16 - side) * torch.rand(count, 2, generator=generator, dtype=torch.float64)
         flipped = torch.rand(count, generator=generator) < 0.5
         views.append(ViewBatch(images, torch.cat([start, side], dim=1), flipped))
-    return Batch(views, clock=Clock(key=key, epoch=epoch))
+    return Batch(views, clock=Clock(key=key, epoch=epoch), order=permutation(key, count))
 
 
 def positives(made: Batch, image: int, *, back: bool) -> list[list[bool]]:
@@ -180,7 +181,7 @@ def test_the_target_follows_by_the_momentum_and_the_queues_take_the_batch():
     model, made = method("densecl").float(), batch()
     views = [ViewBatch(v.images.float(), v.box, v.flipped) for v in made.views]
     before = copy.deepcopy(model.target)
-    output = model(Batch(views))
+    output = model(Batch(views, order=made.order))
     with torch.no_grad():
         for parameter in [*model.encoder.parameters(), *model.instance_projector.parameters()]:
             parameter.add_(1.0)

@@ -59,7 +59,7 @@ def test_the_prototypes_are_frozen_at_first():
 
 def test_the_centre_moves_after_the_step_and_is_saved():
     run = trainer()
-    output = run._forward(0, 0)
+    output = run._forward(run._part(0, 0))
     assert not run.method.objective.centre.value.any()
     run.method.after_update([output], Clock())
     _, _, scores = output.carry[0]

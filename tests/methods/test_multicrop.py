@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from sslbench.batch import Clock
+from sslbench.batch import Clock, Moment
 from sslbench.errors import UserError
 from sslbench.methods import JointEmbedding, Supervised
 from sslbench.objectives import Prototypes
@@ -146,10 +146,12 @@ def test_frozen_prototypes_get_no_gradient_until_their_epoch(views):
     changes = {**CLUSTERS, "prototypes": {"kind": "Prototypes", "count": 6, "frozen_epochs": 1.0}}
     model = method("simsiam", predictor=None, **changes)
     model(batch_of(views[:2])).loss.backward()
-    model.before_update(Clock(epoch=0.9))
+    model.before_step(Moment(epoch=0.9))
+    model.before_update(Clock())
     assert model.objective.prototypes.weight.grad is None
     model(batch_of(views[:2])).loss.backward()
-    model.before_update(Clock(epoch=1.0))
+    model.before_step(Moment(epoch=1.0))
+    model.before_update(Clock())
     assert model.objective.prototypes.weight.grad is not None
 
 

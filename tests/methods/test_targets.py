@@ -31,7 +31,7 @@ def test_a_shared_target_needs_no_update():
 
 def test_target_momentum_rises_to_one_by_cosine():
     spec = EMA(momentum=0.9, schedule="cosine")
-    values = [ema_momentum(spec, k / 100) for k in (0, 50, 100)]
+    values = [float(ema_momentum(spec, k / 100)) for k in (0, 50, 100)]
     assert values == pytest.approx([0.9, 0.95, 1.0])
 
 

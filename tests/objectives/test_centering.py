@@ -14,7 +14,11 @@ from torch.testing import assert_close
 from sslbench.distributed import rank, world_size
 from sslbench.errors import UserError
 from sslbench.objectives import Centre
-from sslbench.objectives.cluster_assignment import Assigned, cluster_assignment
+from sslbench.objectives.cluster_assignment import (
+    Assigned,
+    cluster_assignment,
+    teacher_temperature,
+)
 from sslbench.recipes.specs import Centering, ClusterAssignment, Sinkhorn
 from tests.reference import objectives as reference
 from tests.reference.embeddings import assert_same, compute, embeddings
@@ -128,10 +132,11 @@ def test_what_all_images_share_is_taken_away() -> None:
 
 def test_the_temperature_rises_over_the_warmup() -> None:
     how = Centering(temperature=0.07, start_temperature=0.04, warmup_epochs=30)
-    assert [how.temperature_at(e) for e in (0, 15, 30, 200)] == pytest.approx(
-        [0.04, 0.055, 0.07, 0.07]
-    )
-    assert Centering(temperature=0.04, warmup_epochs=30).temperature_at(3) == 0.04
+    epochs = torch.tensor([0.0, 15, 30, 200], dtype=torch.float64)
+    expected = torch.tensor([0.04, 0.055, 0.07, 0.07], dtype=torch.float64)
+    assert_close(teacher_temperature(how, epochs), expected)
+    constant = Centering(temperature=0.04, warmup_epochs=30)
+    assert teacher_temperature(constant, epochs) == 0.04
     student, teacher = scores(2), scores(2, seed=1)
     early = loss_of(SPEC.but(assignment=how), student, teacher, epoch=15.0)
     fixed = SPEC.but({"assignment.temperature": 0.055})

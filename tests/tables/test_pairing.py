@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sslbench.data import load
-from sslbench.engine.trainer import build_method
+from sslbench.engine.building import build_method
 from sslbench.recipes.scales import SCALES
 from sslbench.tables.cells import Request, measured_columns, resolve_cell
 from sslbench.tables.comparisons import compare

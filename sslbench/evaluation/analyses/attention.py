@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.data.photographs import decode
-from sslbench.engine.trainer import initialisation
+from sslbench.engine.building import initialisation
 from sslbench.errors import UserError
 from sslbench.evaluation.accuracy import chunks
 from sslbench.evaluation.analyses.analysis import Analysis, Record, chosen_images, head, rows_of

@@ -55,13 +55,6 @@ class Centering(Spec):
         self.require(self.warmup_epochs >= 0, "warmup_epochs must be >= 0.")
         self.require(0 <= self.momentum < 1, "momentum must lie in [0, 1).")
 
-    def temperature_at(self, epoch: float) -> float:
-        """The teacher's temperature after so many epochs."""
-        if self.start_temperature is None or epoch >= self.warmup_epochs:
-            return self.temperature
-        done = epoch / self.warmup_epochs
-        return self.start_temperature + done * (self.temperature - self.start_temperature)
-
 
 @dataclass(frozen=True, kw_only=True)
 class KMeans(Spec):

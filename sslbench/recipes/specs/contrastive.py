@@ -40,10 +40,12 @@ class Ring(Spec):
             num_negatives: of one anchor.
             progress: share of the training steps already done.
         """
-        ball = round(self._outer(min(1.0, progress / self.anneal_share)) * num_negatives)
+        ball = round(self.outer_at(progress) * num_negatives)
         return ball, round(self.inner * ball)
 
-    def _outer(self, done: float) -> float:
+    def outer_at(self, progress: float) -> float:
+        """The ball's share of the negatives, which narrows to `outer`."""
+        done = min(1.0, progress / self.anneal_share)
         if self.anneal == "linear":
             return 1 - (1 - self.outer) * done
         if self.anneal == "step":

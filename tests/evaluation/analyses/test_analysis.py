@@ -91,7 +91,7 @@ def test_projections_are_the_projector_on_the_cached_features(subject):
 
 def test_the_projector_is_the_one_that_was_trained(subject, trained):
     """In evaluation mode, and not the initialisation that the same recipe starts with."""
-    from sslbench.engine.trainer import build_method
+    from sslbench.engine.building import build_method
 
     start = build_method(trained.experiment(), subject.dataset).projector.state_dict()
     kept = subject.projector.state_dict()
