@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from sslbench.engine import fit as module
 from sslbench.engine.fit import Diverged, Fit
 from sslbench.errors import Interrupted, UserError
 from sslbench.streams import normal, stream_key
+from tests.killed import kill_at, killed
 
 
 def made(path: Path, *, steps: int = 12, rate: float = 0.1, seed: int = 0, **more) -> Fit:
@@ -73,16 +72,7 @@ def test_a_stopped_and_resumed_fit_is_the_uninterrupted_one(number, tmp_path):
 def test_a_killed_fit_resumes_bit_for_bit(tmp_path):
     whole = made(tmp_path / "a.pt")
     whole.run()
-    code = (
-        "import os, signal\nfrom pathlib import Path\nfrom sslbench.engine import fit\n"
-        "from tests.engine.test_fit import made\n"
-        "fit.CHECKPOINT_SECONDS = 0.0\n"
-        "def kill(step, steps, metrics):\n"
-        "    if step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"made(Path({str(tmp_path / 'b.pt')!r}), progress=kill).run()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert killed(lambda: made(tmp_path / "b.pt", progress=kill_at(7)).run())
     assert (tmp_path / "b.pt").is_file()
     resumed = made(tmp_path / "b.pt")
     resumed.run()

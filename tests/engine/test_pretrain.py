@@ -22,6 +22,7 @@ from sslbench.engine.place import run_folder
 from sslbench.engine.pretrain import Options, pretrain
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import Interrupted, RunFailed, UserError
+from tests.killed import kill_at, killed
 from tests.tiny import DATA, TRAINED, tiny
 
 FP32 = Options(device="cpu", precision="fp32", compile="off", threads=1, checkpoint_seconds=0)
@@ -94,17 +95,7 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_run(recipe, tmp_path):
 @pytest.mark.parametrize("recipe", ["moco-v2", "byol", "simclr"])
 def test_a_run_killed_at_any_moment_resumes_bit_for_bit(recipe, tmp_path):
     whole = train(tiny(recipe), tmp_path / "a")
-    code = (
-        "import os, signal\n"
-        "from tests.engine.test_pretrain import train\n"
-        "from tests.tiny import tiny\n"
-        "from pathlib import Path\n"
-        "def kill(step, total, stats):\n"
-        "    if step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"train(tiny({recipe!r}), Path({str(tmp_path / 'b')!r}), progress=kill)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert killed(lambda: train(tiny(recipe), tmp_path / "b", progress=kill_at(9)))
     assert_same_encoder(whole, train(tiny(recipe), tmp_path / "b"))
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from sslbench.evaluation.per_image import MaskVerdicts, Verdicts
 from sslbench.evaluation.protocols import PROTOCOLS
 from sslbench.recipes.specs import Scenes
 from tests.evaluation.test_per_image import assert_kept
+from tests.killed import kill_at, killed
 from tests.tiny import tiny
 
 DATA = Scenes(resolution=32, num_train=40, num_test=10)
@@ -100,26 +98,16 @@ def test_masks_have_values_of_their_own(untrained):
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
     whole = trained("untrained", tmp_path / "a")
     expected = score(whole, QUICK)
-    killed = trained("untrained", tmp_path / "b")
+    other = trained("untrained", tmp_path / "b")
     for moment in (6, 12):  # while the rate is chosen (of 8 steps), and after
-        code = (
-            "import os, signal\nfrom pathlib import Path\n"
-            "from sslbench.engine import fit\nfrom sslbench.engine.folder import RunFolder\n"
-            "from tests.evaluation.test_detection import QUICK, score\n"
-            "fit.CHECKPOINT_SECONDS = 0.0\n"
-            "def kill(step, steps, metrics):\n"
-            f"    if step == {moment}: os.kill(os.getpid(), signal.SIGKILL)\n"
-            f"score(RunFolder(Path({str(killed.path)!r})), QUICK, progress=kill)\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code], timeout=600, check=False)
-        assert done.returncode == -signal.SIGKILL
+        assert killed(lambda moment=moment: score(other, QUICK, progress=kill_at(moment)))
     seen = []
-    found = score(killed, QUICK, progress=lambda step, steps, metrics: seen.append(step))
+    found = score(other, QUICK, progress=lambda step, steps, metrics: seen.append(step))
     assert seen == [12, 13, 14, 15, 16]  # what was saved after step 11 is not done again
     assert (found.values, found.chosen, found.heldout) == (
         expected.values, expected.chosen, expected.heldout,
     )  # fmt: skip
-    before, after = kept(whole, QUICK), kept(killed, QUICK)
+    before, after = kept(whole, QUICK), kept(other, QUICK)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 

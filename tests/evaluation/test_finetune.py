@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from sslbench.tables.grid import plan
 from sslbench.tables.grid import run as run_grid
 from sslbench.tables.measure import measure
 from sslbench.tables.schema import parse_table
+from tests.killed import kill_at, killed
 from tests.tiny import DATA, tiny
 
 QUICK = dataclasses.replace(
@@ -127,26 +126,16 @@ def test_the_labels_of_the_test_set_choose_nothing(tmp_path):
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
     whole = trained("untrained-vit", tmp_path / "a")
     expected = score(whole, QUICK)
-    killed = trained("untrained-vit", tmp_path / "b")
+    other = trained("untrained-vit", tmp_path / "b")
     for moment in (8, 16):  # while the settings are chosen (of 12 steps), and after
-        code = (
-            "import os, signal\nfrom pathlib import Path\n"
-            "from sslbench.engine import fit\nfrom sslbench.engine.folder import RunFolder\n"
-            "from tests.evaluation.test_finetune import QUICK, score\n"
-            "fit.CHECKPOINT_SECONDS = 0.0\n"
-            "def kill(step, steps, metrics):\n"
-            f"    if step == {moment}: os.kill(os.getpid(), signal.SIGKILL)\n"
-            f"score(RunFolder(Path({str(killed.path)!r})), QUICK, progress=kill)\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code], timeout=600, check=False)
-        assert done.returncode == -signal.SIGKILL
+        assert killed(lambda moment=moment: score(other, QUICK, progress=kill_at(moment)))
     seen = []
-    found = score(killed, QUICK, progress=lambda step, steps, metrics: seen.append(step))
+    found = score(other, QUICK, progress=lambda step, steps, metrics: seen.append(step))
     assert seen == [16, 17, 18, 19, 20]  # what was saved after step 15 is not done again
     assert (found.values, found.chosen, found.heldout) == (
         expected.values, expected.chosen, expected.heldout,
     )  # fmt: skip
-    assert np.array_equal(predicted(killed, QUICK), predicted(whole, QUICK))
+    assert np.array_equal(predicted(other, QUICK), predicted(whole, QUICK))
 
 
 def test_a_stopped_fit_is_saved_and_ends_with_the_same_weights(tmp_path, monkeypatch):

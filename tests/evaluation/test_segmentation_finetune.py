@@ -6,8 +6,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from sslbench.evaluation.segmentation_fits import SegmentationFits, Segmenter, f
 from sslbench.recipes.specs import Scenes
 from sslbench.views.geometry import resample_labels
 from tests.evaluation.test_per_image import assert_kept
+from tests.killed import kill_at, killed
 from tests.tiny import tiny
 
 DATA = Scenes(resolution=16, num_train=40, num_test=12)
@@ -91,27 +90,17 @@ def test_a_vit_is_scored_too(tmp_path):
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
     whole = trained("untrained", tmp_path / "a")
     expected = score(whole)
-    killed = trained("untrained", tmp_path / "b")
+    other = trained("untrained", tmp_path / "b")
     for moment in (5, 9):  # while the settings are chosen (of 6 steps), and after
-        code = (
-            "import os, signal\nfrom pathlib import Path\n"
-            "from sslbench.engine import fit\nfrom sslbench.engine.folder import RunFolder\n"
-            "from tests.evaluation.test_segmentation_finetune import score\n"
-            "fit.CHECKPOINT_SECONDS = 0.0\n"
-            "def kill(step, steps, metrics):\n"
-            f"    if step == {moment}: os.kill(os.getpid(), signal.SIGKILL)\n"
-            f"score(RunFolder(Path({str(killed.path)!r})), progress=kill)\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code], timeout=600, check=False)
-        assert done.returncode == -signal.SIGKILL
+        assert killed(lambda moment=moment: score(other, progress=kill_at(moment)))
     seen = []
-    found = score(killed, progress=lambda step, steps, metrics: seen.append((step, steps)))
+    found = score(other, progress=lambda step, steps, metrics: seen.append((step, steps)))
     assert seen == [(step, 12) for step in (9, 10, 11, 12)]  # after step 8 it was saved
     assert (found.values, found.chosen, found.heldout) == (
         expected.values, expected.chosen, expected.heldout,
     )  # fmt: skip
     for name, array in kept(whole, "quick.v1").items():
-        assert np.array_equal(kept(killed, "quick.v1")[name], array), name
+        assert np.array_equal(kept(other, "quick.v1")[name], array), name
 
 
 def test_a_stopped_fit_ends_with_the_same_weights(tmp_path):

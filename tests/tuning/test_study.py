@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from sslbench.engine.folder import RunFolder
 from sslbench.engine.trainer import Trainer
 from sslbench.errors import RunFailed, UserError
 from sslbench.evaluation import heldout
+from sslbench.methods import StepOutput
 from sslbench.tables import worker
 from sslbench.tuning.record import Record, load_record
+from tests.killed import killed
 from tests.tuning.small import DATA, FIXED, content, request
 
 
@@ -100,23 +103,18 @@ def test_over_two_workers_it_is_the_same(tmp_path: Path) -> None:
 
 
 def test_killed_inside_a_batch_it_goes_on_to_the_same_study(record: Record, tmp_path: Path) -> None:
-    code = f"""
-import os, signal
-from pathlib import Path
-from sslbench.engine.trainer import Trainer
-from tests.tuning.small import request
-step, count = Trainer.step, 0
-def killing(self):
-    global count
-    count += 1
-    if count == 27:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self)
-Trainer.step = killing
-request(Path({str(tmp_path)!r})).run("simclr")
-"""
-    done = subprocess.run([sys.executable, "-c", code], timeout=300, check=False)
-    assert done.returncode == -signal.SIGKILL
+    step, count = Trainer.step, itertools.count(1)
+
+    def killing(self: Trainer) -> StepOutput:
+        if next(count) == 27:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self)
+
+    def study() -> None:
+        Trainer.step = killing  # type: ignore[method-assign]
+        request(tmp_path).run("simclr")
+
+    assert killed(study)
     assert 0 < len(list((tmp_path / "runs").glob("simclr-*"))) < 5
     assert content(request(tmp_path).run("simclr")) == content(record)
 
