@@ -5,7 +5,8 @@
 #   benchmarks/gpu.sh sound cifar        # some of them
 #   LIMIT=540 benchmarks/gpu.sh cifar    # at most 540 s; the same command again goes on
 #
-#   sound   two minutes: every recipe's first losses against the CPU's (gpu_sound.py)
+#   sound   two minutes: every recipe's first losses against the CPU's, and replayed steps against
+#           plain ones (gpu_sound.py); then `pretrain --graph` may be trusted
 #   cifar   CIFAR-10, ResNet-18, 200 epochs: SimCLR, MoCo v2, and MoCo v2 with both directions;
 #           then kNN, accuracy, throughput, share of time spent on views, peak memory (gpu_cifar.py)
 #   tables  behaviour-simple and behaviour-hard-simple on CIFAR-10 and CIFAR-100 (published:

@@ -61,7 +61,9 @@ def graphed(
 
 def told(steps: Graphed | str) -> str:
     """What run.json says of a run that was to replay its steps: "replayed", or why it did not."""
-    return steps if isinstance(steps, str) else steps.refused or "replayed"
+    if isinstance(steps, str):
+        return steps
+    return steps.refused or ("replayed" if steps.captures else "no phase lasted long enough")
 
 
 class Graphed:
@@ -75,12 +77,14 @@ class Graphed:
         optimizer: whose rates lie on the device.
     Attributes:
         refused: why there is no graph after all, once a capture has failed.
+        captures: how many phases were captured.
     """
 
     def __init__(
         self, work: Callable[[Iterable[Part]], StepOutput], optimizer: torch.optim.Optimizer
     ) -> None:
         self.refused: str | None = None
+        self.captures = 0
         self._work, self._optimizer = work, optimizer
         self._stream = torch.cuda.Stream()
         self._part: Part | None = None
@@ -122,7 +126,7 @@ class Graphed:
             warnings.warn(f"Steps are not replayed: {self.refused}.", RuntimeWarning, stacklevel=2)
             self._optimizer.zero_grad(set_to_none=True)
             return
-        self._graph = graph
+        self._graph, self.captures = graph, self.captures + 1
         self._output = replace(output, loss=output.loss.detach(), carry=None)
 
 

@@ -100,6 +100,7 @@ def test_a_phase_is_captured_after_three_plain_steps(dataset, cuda):
     for _ in range(6):
         replayed.step()
     assert cuda.calls == [*PLAIN, *PLAIN, *PLAIN, *CAPTURED, "replay", "replay"]
+    assert told(replayed.graph) == "replayed"
 
 
 QUEUE = {"objective__assignment__queue": 32, "objective__assignment__queue_start_epoch": 0.5}
@@ -108,7 +109,8 @@ QUEUE = {"objective__assignment__queue": 32, "objective__assignment__queue_start
 def test_another_phase_is_captured_anew(dataset, cuda):
     """SwAV's queues are filled from step 3 on and read from step 5 on."""
     trainers = pair("swav", dataset, prototypes__frozen_epochs=0.0, **QUEUE)
-    for _ in range(10):
+    for step in range(10):
+        assert step > 8 or told(trainers[1].graph) == "no phase lasted long enough"
         one, other = step_losses(trainers)
         assert one == other
     assert cuda.calls.count("capture") == 1  # of steps 8 and 9: those before are of short phases
@@ -245,3 +247,16 @@ def test_a_run_that_cannot_be_replayed_says_so_once_and_trains(dataset, tmp_path
             options=Options(device="cpu", precision="fp32", graph=True), dataset=dataset,
         )  # fmt: skip
     assert folder.summary()["graph"] == "there is no GPU"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", ["simclr", "moco-v2", "swav", "dino", "mae", "deepcluster-v2"])
+def test_replayed_steps_are_plain_steps_on_a_gpu(recipe, dataset):
+    device = torch.device("cuda")
+    plain, replayed = (
+        Trainer(tiny(recipe), dataset, device=device, graph=graph) for graph in (False, True)
+    )
+    for _ in range(10):
+        one, other = step_losses((plain, replayed))
+        assert one == pytest.approx(other, rel=1e-3)
+    assert told(replayed.graph) == "replayed"
