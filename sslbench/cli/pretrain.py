@@ -131,9 +131,9 @@ class Pretrain(o.OnData, o.Streaming, o.Settings, o.Places, o.Device, o.Threads,
 
 def show(asked: Resolved) -> None:
     """The experiment as YAML; a comment behind each line names the layer of a changed field."""
-    import yaml
+    from sslbench.files import yaml_text
 
-    typer.echo(yaml.safe_dump({"experiment": asked.experiment.to_dict()}, sort_keys=False))
+    typer.echo(yaml_text({"experiment": asked.experiment.to_dict()}))
     changed = {k: v for k, v in asked.provenance.items() if v != "recipe"}
     for path, layer in changed.items():
         typer.echo(f"# {path}: from {layer}")

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-import yaml
-
 from sslbench import plugins
 from sslbench.engine.lock import held
 from sslbench.errors import UserError
@@ -22,6 +20,7 @@ from sslbench.files import (
     read_json,
     read_yaml,
     write_atomically,
+    yaml_text,
 )
 from sslbench.recipes.base import Spec
 from sslbench.recipes.code import plugins_of
@@ -248,7 +247,7 @@ class RunFolder:
 
     def write_experiment(self, experiment: Experiment, provenance: dict[str, str]) -> None:
         document = {"experiment": experiment.to_dict(), "provenance": provenance}
-        write_atomically(self.experiment_path, yaml.safe_dump(document, sort_keys=False))
+        write_atomically(self.experiment_path, yaml_text(document))
 
     def summary(self) -> Summary:
         """run.json, or {} when there is none (yet). Raises UserError for a damaged one."""

@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sslbench.errors import UserError
-from sslbench.files import exists, read_yaml, write_atomically
+from sslbench.files import exists, read_yaml, write_atomically, yaml_text
 from sslbench.recipes import RECIPES
 from sslbench.recipes.scales import SCALES
 from sslbench.recipes.scales.reading import FOLDER
@@ -60,7 +58,7 @@ def write_setting(record: Record, *, folder: Path = FOLDER) -> Path:
     known = [*RECIPES, *sorted(set(entries) - set(RECIPES))]
     ordered = {name: entries[name] for name in known if name in entries}
     text = "".join(
-        yaml.safe_dump({name: entry}, sort_keys=False, default_flow_style=None, width=96)
+        yaml_text({name: entry}, default_flow_style=None, width=96)
         for name, entry in ordered.items()
     )
     write_atomically(path, _HEAD + text)

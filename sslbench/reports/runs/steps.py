@@ -7,10 +7,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from sslbench import plugins
 from sslbench.evaluation.tasks import TASK_OF
+from sslbench.files import yaml_text
 from sslbench.recipes.families import MaskedRecipe
 from sslbench.recipes.recipe import Experiment
 from sslbench.recipes.resolve import find_scale, resolve
@@ -195,7 +194,7 @@ def baseline_command(name: str, run: OwnRun, *, root: Path | None = None) -> str
     if name == "untrained" and plain.encoder != experiment.recipe.encoder:
         changes.append(("encoder", experiment.recipe.encoder.to_dict()))
     for field, value in changes:
-        text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+        text = yaml_text(value, default_flow_style=True, width=10**6)
         words += ["--set", f"{field}={text.removesuffix('...' + chr(10)).strip()}"]
     parent = run.folder.path.parent
     words += [] if parent == Path("runs") else ["--runs", str(parent)]

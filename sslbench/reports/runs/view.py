@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from sslbench.files import yaml_text
 from sslbench.reports.company import protocols
 from sslbench.reports.panels import short_names
 from sslbench.reports.runs.collect import Collection, OwnRun, RunGroup
@@ -162,7 +161,7 @@ def _group(label: str, group: RunGroup, collection: Collection) -> GroupView:
         steps=group_steps(group, collection),
         on_labels=sentence_on_labels(first),
         remarks=[remark for run in group.runs for remark in run.remarks],
-        recipe=yaml.safe_dump(document, sort_keys=False),
+        recipe=yaml_text(document),
     )
 
 
