@@ -6,6 +6,7 @@ import fcntl
 import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 from sslbench import distributed
 from sslbench.data import load
+from sslbench.engine.launch import process_group
 from sslbench.engine.trainer import Trainer
 from tests.tiny import DATA, TRAINED, tiny
 
@@ -83,15 +85,21 @@ def two(tmp_path_factory) -> dict[str, dict]:
 
 
 def launch(folder: Path) -> None:
-    processes = [
+    """As on two machines: a torchrun for each, which find each other by an address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.test_two_processes", str(folder)],
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={rank}",
+             "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}",
+             "-m", "tests.engine.test_two_processes", str(folder)],
             cwd=ROOT,
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         for rank in range(2)
-    ]
-    assert [p.wait(timeout=300) for p in processes] == [0, 0]
+    ]  # fmt: skip
+    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
 
 
 @pytest.mark.parametrize("recipe", TRAINED)
@@ -131,16 +139,14 @@ def test_two_processes_accumulate_as_one_and_send_gradients_once(two):
 
 
 def main(folder: Path) -> None:
-    """One process of the pair."""
+    """The process of a node."""
     torch.set_num_threads(1)
-    rank = int(os.environ["RANK"])
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    traces = {recipe: trace(recipe) for recipe in TRAINED}
-    traces["accumulated"] = accumulated()
-    if rank == 0:
-        (folder / "traces.json").write_text(json.dumps(traces))
-    dist.barrier()
-    dist.destroy_process_group()
+    with process_group("cpu"):
+        traces = {recipe: trace(recipe) for recipe in TRAINED}
+        traces["accumulated"] = accumulated()
+        if distributed.rank() == 0:
+            (folder / "traces.json").write_text(json.dumps(traces))
+        dist.barrier()
 
 
 if __name__ == "__main__":
