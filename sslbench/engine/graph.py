@@ -96,6 +96,8 @@ class Graphed:
     def __call__(self, parts: Iterable[Part], phase: Hashable) -> StepOutput:
         """One step. Its embeddings and metrics are overwritten by the next one."""
         if phase != self._phase:
+            if self._graph is not None:
+                torch.cuda.synchronize()  # its last replay may be running in the memory it frees
             self._phase, self._lasted, self._graph, self._output = phase, 0, None, None
         (part,) = parts
         self._part = placed(part, self._part)

@@ -49,6 +49,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     fake = Cuda()
     for name, value in {
         "Stream": lambda: fake.stream, "current_stream": lambda: fake.stream,
+        "synchronize": lambda: fake.calls.append("synchronize"),
         "stream": lambda stream: nullcontext(), "CUDAGraph": fake.new_graph, "graph": fake.graph,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, value)
@@ -131,6 +132,7 @@ def test_what_no_loss_reaches_is_not_decayed(dataset, cuda):
         one, other = step_losses(trainers)
         assert one == other
     assert cuda.calls.count("capture") == 2
+    assert cuda.calls.index("synchronize") == cuda.calls.index("capture") + 4  # replayed thrice
     assert not torch.equal(trainers[1].method.objective.prototypes.weight, start)
 
 
