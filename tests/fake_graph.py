@@ -68,10 +68,11 @@ class _Capture(TorchDispatchMode):
 @contextlib.contextmanager
 def capture(graph: Graph, **_: Any) -> Iterator[None]:
     """Stands for `torch.cuda.graph`."""
-    mode = _Capture(graph)
+    mode, generator = _Capture(graph), torch.get_rng_state()
     with mode:
         yield
     mode.restore()
+    torch.set_rng_state(generator)
 
 
 def tensors_of(x: Any) -> list[Tensor]:

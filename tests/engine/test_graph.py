@@ -136,6 +136,26 @@ def test_what_no_loss_reaches_is_not_decayed(dataset, cuda):
     assert not torch.equal(trainers[1].method.objective.prototypes.weight, start)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("mae", {"encoder__drop_path": 0.5}),  # drawn by the generator, seeded before the replay
+        ("simclr", {"optimizer": {"kind": "LARS"}}),
+        ("dino", {"optimizer__weight_decay_end": 0.4, "optimizer__clip_whole": True,
+                  "objective__assignment__start_temperature": 0.01,
+                  "objective__assignment__warmup_epochs": 2}),
+        ("byol", {"target": "ConstantRandom"}),
+    ],
+)  # fmt: skip
+def test_so_are_those_with_other_pieces(recipe, changes, dataset, cuda):
+    trainers = pair(recipe, dataset, **changes)
+    for _ in range(8):
+        one, other = step_losses(trainers)
+        assert one == other
+    assert "replay" in cuda.calls
+    assert not differing(*trainers)
+
+
 def test_losses_outlive_the_next_replay(dataset, cuda):
     plain, replayed = pair("simclr", dataset)
     kept = [[trainer.step().loss for _ in range(7)] for trainer in (plain, replayed)]
