@@ -26,11 +26,11 @@ def stream_key(seed: int, purpose: str, *counters: int) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def uniform(key: int, samples: Tensor, count: int) -> Tensor:
+def uniform(key: int | Tensor, samples: Tensor, count: int) -> Tensor:
     """`count` uniform numbers in [0, 1) for each sample: N×count float32 on samples' device.
 
     Args:
-        key: from `stream_key`.
+        key: from `stream_key`; or N×1 int64, each sample's own.
         samples: N int64 positions in the *global* batch (or data set), so that a process that
             holds some of them draws what one process would draw for them.
     """
@@ -43,7 +43,7 @@ def integers(key: int, samples: Tensor, count: int, *, high: int) -> Tensor:
     return _shift(_bits(key, samples, count), 1) % high
 
 
-def normal(key: int, samples: Tensor, count: int) -> Tensor:
+def normal(key: int | Tensor, samples: Tensor, count: int) -> Tensor:
     """Standard normal numbers, N×count float32, by Box and Muller from two uniforms each."""
     u = uniform(key, samples, 2 * count)
     radius = torch.sqrt(-2.0 * torch.log1p(-u[:, :count]))
@@ -79,7 +79,7 @@ def _cached_beta_quantiles(alpha: float, device: torch.device) -> Tensor:
     return torch.tensor(quantiles, dtype=torch.float32, device=device)
 
 
-def _bits(key: int, samples: Tensor, count: int) -> Tensor:
+def _bits(key: int | Tensor, samples: Tensor, count: int) -> Tensor:
     """64 random bits as int64, N×count."""
     columns = torch.arange(count, device=samples.device, dtype=torch.int64)
     return _mix(_mix(samples[:, None] * _GOLDEN + key) + (columns + 1) * _GOLDEN)

@@ -12,7 +12,8 @@ from sslbench.recipes.views import PRESETS
 from sslbench.views import OPS, Augmenter, normalize
 from sslbench.views.augmenter import view_key
 from sslbench.views.geometry import full_boxes
-from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, Source, plan
+from sslbench.views.draws import COLUMNS, NUM_COLUMNS, Frame, Source, draw
+from sslbench.views.pipeline import Pipeline, plan
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 NOTHING = View(crop=None, flip=0.0, jitter=None, grayscale=0.0, blur=None)
@@ -212,11 +213,11 @@ def test_views_of_a_kind_made_together_are_those_made_alone(view, common):
     together = augment(views, images)[2:]
     pipeline = Pipeline(view, side=24, mean=MEAN)
     for index, batch in enumerate(together, start=3):
-        frame = Frame(images / 255, full_boxes(images), torch.zeros(6, dtype=torch.bool))
+        frame = Frame(images / 255, full_boxes(6, (24, 24), images.device), torch.zeros(6, dtype=torch.bool))
         if common is not None:
             crop = Pipeline(common, side=24, mean=MEAN)
-            frame = crop(frame, crop.draw([Source(view_key(7, 0))], samples))
-        alone = pipeline(frame, pipeline.draw([Source(view_key(7, index))], samples))
+            frame = crop(frame, draw([Source(view_key(7, 0))], samples))
+        alone = pipeline(frame, draw([Source(view_key(7, index))], samples))
         expected = (alone.images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
             3, 1, 1
         )
