@@ -63,7 +63,7 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     # Grey has no hue, and no chroma to show one: there any divisor will do.
     hue = (g + b).sub_(r).sub_(low).div_(chroma.clamp(min=_TINY)).add_(1.0)
     hue = torch.copysign(hue, g - b).add_(6.0 * shift[:, None, None])
-    hue.sub_(torch.floor(hue * (1 / 6)), alpha=6.0)  # round the circle
+    hue.sub_((hue * (1 / 6)).floor_(), alpha=6.0)  # round the circle
     # The ones of w, and its sign, are in the channels' bases.
     red, green, blue = ((hue - k).abs_().clamp_(1.0, 2.0) for k in (3.0, 2.0, 4.0))
     base, top = low - chroma, value + chroma

@@ -39,7 +39,9 @@ def fused(function: Pixels) -> Pixels:
         if compiled is None:
             return function(*arguments)
         if function not in compiled:
-            compiled[function] = torch.compile(function, options=_options(), **ISOLATED)
+            compiled[function] = torch.compile(
+                function, dynamic=False, options=_options(), **ISOLATED
+            )
         return compiled[function](*arguments)
 
     return call
@@ -56,7 +58,7 @@ def fusing(compiled: dict[Pixels, Pixels] | None) -> Iterator[None]:
 
 
 @functools.cache
-def _options() -> dict[str, bool]:
+def _options() -> dict[str, Any]:
     """A check of every index of a gather costs as much as the gather; ours are clamped."""
     from torch import _inductor  # slow to import
 

@@ -7,6 +7,7 @@ not zero: a batch of them is a weighted sum of whole rows, then one of columns.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -96,9 +97,9 @@ def resampling(
         interpolation: "bilinear" or "bicubic".
     """
     top, left, h, w = boxes.unbind(1)
-    sizes = {"target": side, "interpolation": interpolation}
-    rows = axis_taps(top, h, None, source=source[0], largest=largest[0], **sizes)
-    columns = axis_taps(left, w, flipped, source=source[1], largest=largest[1], **sizes)
+    weigh = partial(axis_taps, target=side, interpolation=interpolation)
+    rows = weigh(top, h, None, source=source[0], largest=largest[0])
+    columns = weigh(left, w, flipped, source=source[1], largest=largest[1])
     return *rows, *columns
 
 

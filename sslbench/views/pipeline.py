@@ -72,9 +72,9 @@ class Pipeline:
 
     def order(self, draws: Draws) -> Tensor:
         """Row numbers, N int64, such that neighbours need the same of the dear steps."""
-        kind = torch.zeros(len(draws.uniforms), dtype=torch.int64, device=draws.uniforms.device)
-        if "blur" in self.steps:
-            kind += self.chosen("blur", draws)
+        kind = torch.zeros_like(draws.uniforms[:, 0])
+        if "blur" in self.steps:  # and among the blurred by how far
+            kind += self.chosen("blur", draws) * (1 + draws.of("blur")[:, 1])
         if "jitter" in self.steps:
             hue_place = color.jitter_positions(draws.of("jitter")[:, 5])[:, color.HUE]
             kind += self.chosen("jitter", draws) * (2 + 2 * hue_place)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslbench.views.draws import Draws, Frame, Place
-from sslbench.views.fusing import ISOLATED, Pixels, fusing
+from sslbench.views.fusing import ISOLATED, Pixels, fused, fusing
 from sslbench.views.geometry import full_boxes
 from sslbench.views.pipeline import Pipeline
 from sslbench.views.rows import equal_chunks
@@ -57,8 +57,8 @@ class Renderer:
             for rows in equal_chunks(self._pipeline.order(draws), floats=floats):
                 of = rows % len(images)  # the images of these views
                 pixels = self._pixels(images.index_select(0, of), _select(cropping, of),
-                                      _select(numbers, rows), scale, shift, len(rows))  # fmt: skip
-                views.index_copy_(0, rows, pixels)
+                                      _select(numbers, rows), count=len(rows))  # fmt: skip
+                _normalize_into(views, rows, pixels, scale, shift)
         return Frame(views, place.box, place.flipped)
 
     def _prepare(
@@ -78,16 +78,23 @@ class Renderer:
     ) -> Frame:
         cropping, numbers, place = self._prepare(images, shared, draws)
         count = len(draws.uniforms)
-        pixels = self._pixels(images, cropping, numbers, scale, shift, count)
-        return Frame(pixels, place.box, place.flipped)
+        pixels = self._pixels(images, cropping, numbers, count=count)
+        return Frame(torch.addcmul(shift, pixels, scale), place.box, place.flipped)
 
     def _pixels(
-        self, images: Tensor, cropping: Sequence[Numbers], numbers: Sequence[Numbers],
-        scale: Tensor, shift: Tensor, count: int,
-    ) -> Tensor:  # fmt: skip
+        self, images: Tensor, cropping: Sequence[Numbers], numbers: Sequence[Numbers], *, count: int
+    ) -> Tensor:
         if self._common is not None:
             images = self._common.apply(images, cropping, count=len(images))
-        return torch.addcmul(shift, self._pipeline.apply(images, numbers, count=count), scale)
+        return self._pipeline.apply(images, numbers, count=count)
+
+
+@fused
+def _normalize_into(
+    views: Tensor, rows: Tensor, pixels: Tensor, scale: Tensor, shift: Tensor
+) -> Tensor:
+    """The chunk's pixels to their rows of the views."""
+    return views.index_copy_(0, rows, torch.addcmul(shift, pixels, scale))
 
 
 def _select(numbers: Sequence[Numbers], rows: Tensor) -> list[Numbers]:

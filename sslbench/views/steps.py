@@ -82,9 +82,7 @@ def _prepare_jitter(pipeline: Pipeline, place: Place, draws: Draws) -> tuple[Num
     return (chosen, factors[:, color.HUE], *blends), place
 
 
-def _jitter(
-    pipeline: Pipeline, images: Tensor, *numbers: Tensor
-) -> Tensor:
+def _jitter(pipeline: Pipeline, images: Tensor, *numbers: Tensor) -> Tensor:
     return color.blend_and_turn(images, *numbers)
 
 
