@@ -146,13 +146,12 @@ def _add_columns(images: Tensor, index: Tensor, taps: Tensor) -> Tensor:
     """Weighted sums of columns: B×C×T×W with B×K×S column numbers and weights to B×C×T×S."""
     shape = (*images.shape[:3], index.shape[2])
 
-    def tap(k: int) -> Tensor:
+    x: Tensor | None = None
+    for k in range(index.shape[1]):
         chosen = images.gather(3, index[:, k, None, None].expand(shape))
-        return chosen.mul_(taps[:, k, None, None])
-
-    x = tap(0)
-    for k in range(1, index.shape[1]):
-        x.add_(tap(k))
+        weights = taps[:, k, None, None]
+        x = chosen.mul_(weights) if x is None else x.addcmul_(chosen, weights)
+    assert x is not None
     return x
 
 
@@ -191,7 +190,8 @@ def axis_taps(
     centre = scale * _positions(flipped, target, start.device)  # N×T
     first = torch.floor(centre - reach * stretch + 0.5)
     pixel = first[:, None] + torch.arange(num_taps, device=start.device)[:, None]  # N×K×T
-    distance = ((pixel + 0.5 - centre[:, None]) / stretch[:, None]).abs()
+    shrink = 1.0 / stretch[:, None]
+    distance = ((pixel + 0.5) * shrink - centre[:, None] * shrink).abs()
     inside = (pixel >= 0) & (pixel < length[:, None, None])
     weights = torch.where(inside, KERNELS[interpolation](distance), 0.0)
     index = (pixel + start[:, None, None]).clamp(0, source - 1).to(torch.int64)

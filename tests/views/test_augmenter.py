@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sslbench.batch import ViewBatch
 from sslbench.errors import UserError
@@ -72,6 +74,32 @@ def test_a_view_does_not_depend_on_the_chunk_it_is_rendered_in(monkeypatch):
         for one, other in zip(whole, augment(PRESETS["simclr"], images), strict=True):
             assert torch.equal(one.images, other.images)
     assert len(rows.equal_chunks(samples, floats=3 * 24 * 24)) > 5
+
+
+class LargeStorages(TorchDispatchMode):
+    """The storages of so many bytes that operations write to."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self.least, self.found = least, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                storage = tensor.untyped_storage()
+                if storage.nbytes() >= self.least:
+                    self.found.add(storage.data_ptr())
+        return result
+
+
+def test_the_views_are_the_only_float_tensor_of_a_batchs_size(monkeypatch):
+    images = photos(64, side=32)
+    monkeypatch.setattr(rows, "CACHED_FLOATS", 8 * 3 * 32 * 32 // torch.get_num_threads())
+    with LargeStorages(64 * 3 * 24 * 24 * 4) as large:
+        first, second = augment(PRESETS["simclr"], images)
+    assert large.found == {first.images.untyped_storage().data_ptr()}
+    assert second.images.untyped_storage().data_ptr() in large.found
 
 
 @pytest.mark.parametrize("parts", [(1, 5), (3, 3), (1, 1, 1, 1, 1, 1)])
