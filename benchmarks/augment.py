@@ -24,10 +24,11 @@ from sslbench.streams import permutation, stream_key
 from sslbench.views import Augmenter
 
 BATCH = 256
-CASES = {  # side of the images, side of the views, blur
-    "32 px": (32, 32, False),
-    "32 px, blur": (32, 32, True),
-    "96 to 64 px, blur": (96, 64, True),
+CASES = {  # side of the images, side of the views, blur, batches a round
+    "32 px": (32, 32, False, 40),
+    "32 px, blur": (32, 32, True, 40),
+    "96 to 64 px, blur": (96, 64, True, 20),
+    "224 px, blur": (224, 224, True, 2),
 }
 
 
@@ -86,8 +87,8 @@ def main() -> None:
     with Peer() as peer, tempfile.TemporaryDirectory() as scratch:
         record = Record("augment", chosen.quick, machine(peer.versions),
                         {"batch": BATCH, "workers": 2})  # fmt: skip
-        for case, (source, side, blur) in CASES.items():
-            count = BATCH * (2 if chosen.quick else 40 if source == 32 else 20)
+        for case, (source, side, blur, batches) in CASES.items():
+            count = BATCH * (min(batches, 2) if chosen.quick else batches)
             dataset = load(Shapes(resolution=source, num_train=count, num_test=10),
                            root=chosen.data_root)  # fmt: skip
             view = View(crop=Crop(scale=(0.2, 1.0)), size=side,

@@ -31,7 +31,8 @@ def uniform(key: int | Tensor, samples: Tensor, count: int) -> Tensor:
     """`count` uniform numbers in [0, 1) for each sample: N×count float32 on samples' device.
 
     Args:
-        key: from `stream_key`, a number or an int64 scalar on samples' device.
+        key: from `stream_key`, a number or an int64 scalar on samples' device; or N×1 int64, each
+            sample's own.
         samples: N int64 positions in the *global* batch (or data set), so that a process that
             holds some of them draws what one process would draw for them.
     """

@@ -4,6 +4,6 @@
 """
 
 from sslbench.views.augmenter import Augmenter, list_views, normalize
-from sslbench.views.pipeline import OPS
+from sslbench.views.steps import OPS
 
 __all__ = ["OPS", "Augmenter", "list_views", "normalize"]

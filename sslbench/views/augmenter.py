@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sslbench.batch import ViewBatch
 from sslbench.recipes.specs import View, Views
-from sslbench.views.geometry import full_boxes
-from sslbench.views.pipeline import Draws, Frame, Pipeline, Source
+from sslbench.views.color import to_unit
+from sslbench.views.draws import Source, draw
+from sslbench.views.pipeline import Pipeline
+from sslbench.views.rendering import Renderer
 
 _VIEW_KEY = 0xD1342543DE82EF95  # odd; the distance between the streams of neighbouring views
-
-Render = Callable[[Tensor, Draws | None, Draws, Tensor, Tensor], Frame]
 
 
 class Augmenter:
@@ -38,19 +36,20 @@ class Augmenter:
         self, views: Views, *, resolution: int, mean: Sequence[float], std: Sequence[float],
         compile: bool = False,
     ) -> None:  # fmt: skip
-        self._mean, self._std, self._compile = tuple(mean), tuple(std), compile
+        self._mean, self._std = tuple(mean), tuple(std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._shared = views.shared
         kinds = list_views(views)
         # Views of a kind are rendered together.
         self._indices = {view: [i for i, v in enumerate(kinds) if v == view] for view in kinds}
-        self._common = None
+        common = None
         if views.common is not None:
-            self._common = Pipeline(views.common, side=resolution, mean=self._mean)
-        self._pipelines = {
-            view: Pipeline(view, side=resolution, mean=self._mean) for view in self._indices
+            common = Pipeline(views.common, side=resolution, mean=mean)
+        self._has_common = common is not None
+        self._renderers = {
+            view: Renderer(Pipeline(view, side=resolution, mean=mean), common, compile=compile)
+            for view in self._indices
         }
-        self._renders = {view: self._build(each) for view, each in self._pipelines.items()}
 
     def __call__(self, images: Tensor, *, key: int | Tensor, samples: Tensor) -> list[ViewBatch]:
         """The views of each image, in the order first, second, shared, locals.
@@ -62,17 +61,13 @@ class Augmenter:
         """
         # In bf16 the products of the resampling would leave 8 bits of a pixel.
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            if not self._compile:
-                images = to_unit(images)  # once for all views; compiled code converts as it reads
             scale, shift = self._normalization(images.device)
             # Drawn outside the compiled code, which would be compiled anew for every key.
-            common = [Source(view_key(key, 0))]
-            shared = self._common.draw(common, samples) if self._common else None
+            shared = draw([Source(view_key(key, 0))], samples) if self._has_common else None
             batches: dict[int, ViewBatch] = {}
             for view, indices in self._indices.items():
-                sources = [self._source(key, index) for index in indices]
-                draws = self._pipelines[view].draw(sources, samples)
-                frame = self._renders[view](images, shared, draws, scale, shift)
+                draws = draw([self._source(key, index) for index in indices], samples)
+                frame = self._renderers[view](images, shared, draws, scale, shift)
                 parts = zip(*(part.chunk(len(indices)) for part in frame), strict=True)
                 batches |= zip(indices, (ViewBatch(*part) for part in parts), strict=True)
             return [batches[index] for index in range(len(batches))]
@@ -90,21 +85,6 @@ class Augmenter:
             self._constants[device] = affine(self._mean, self._std, device)
         return self._constants[device]
 
-    def _build(self, pipeline: Pipeline) -> Render:
-        common = self._common
-
-        def render(
-            images: Tensor, shared: Draws | None, draws: Draws, scale: Tensor, shift: Tensor
-        ) -> Frame:
-            unflipped = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-            frame = Frame(to_unit(images), full_boxes(images), unflipped)
-            if common is not None and shared is not None:
-                frame = common(frame, shared)
-            frame = pipeline(frame, draws)
-            return frame._replace(images=torch.addcmul(shift, frame.images, scale))
-
-        return torch.compile(render, **_ISOLATED) if self._compile else render
-
 
 def view_key(key: int | Tensor, index: int) -> int | Tensor:
     """The int64 key of one view's stream; index 0 is the common crop's, view v has v + 1."""
@@ -117,14 +97,6 @@ def _wrapped(number: int) -> int:
     """As int64."""
     number %= 2**64
     return number - 2**64 if number >= 2**63 else number
-
-
-# Augmenters share the code of `render`; without this they would share its recompile limit too.
-_ISOLATED: dict[str, Any] = {
-    name: True
-    for name in ("isolate_recompiles",)
-    if name in inspect.signature(torch.compile).parameters
-}
 
 
 def list_views(views: Views) -> list[View]:
@@ -142,13 +114,6 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """N×3×H×W uint8 images as float32, less the mean, over the standard deviation."""
     scale, shift = affine(mean, std, images.device)
     return torch.addcmul(shift, to_unit(images), scale)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]; float images pass."""
-    if images.is_floating_point():
-        return images
-    return images.to(torch.float32) * (1.0 / 255.0)
 
 
 def affine(

@@ -8,8 +8,8 @@ from torch import Tensor
 from sslbench.batch import ViewBatch
 from sslbench.recipes.specs import View, Views
 from sslbench.streams import stream_key, uniform
+from sslbench.views.draws import COLUMNS, NUM_COLUMNS
 from sslbench.views.geometry import crop_boxes
-from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS
 
 Shape = tuple[int, int]  # (rows, columns) of a map
 

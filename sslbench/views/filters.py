@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from sslbench.errors import UserError
 from sslbench.views.color import luminance
+from sslbench.views.fusing import fused
 
 NOISE_STD = 0.1  # torchvision's default; SimCLR does not print its own
 CUTOUT_SHARE = 0.5  # side of the patch over the side of the image, DeVries and Taylor's 16 of 32
@@ -23,44 +24,70 @@ def blur_kernel_side(side: int) -> int:
     return max(3, 2 * round((side / 10 - 1) / 2) + 1)
 
 
-def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, *, kernel: int) -> Tensor:
-    """Gaussian blur with each image's own `sigma` (N, pixels), mirrored at the border.
+def blur_taps(sigma: Tensor, chosen: Tensor, *, kernel: int) -> Tensor:
+    """N×kernel weights of a Gaussian of each image's own `sigma` (N, pixels), for `weighted_blur`.
 
-    Both axes are products with a banded N×H×H (N×W×W) matrix that is the identity where not
-    chosen, so unblurred images pass exactly and no mask is applied to pixels.
+    Where not chosen they are the identity's: those images pass exactly, and no mask is applied to
+    pixels. Weights below float32's last digit of 1 are 0.
+    """
+    offset = torch.arange(kernel, device=sigma.device, dtype=torch.float32) - kernel // 2
+    taps = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, dim=1)
+    taps = torch.where(taps < 2.0**-24, 0.0, taps)
+    return torch.where(chosen[:, None], taps, (offset == 0).to(taps.dtype))
 
-    Args:
-        kernel: odd side of the window in pixels.
+
+def weighted_blur(images: Tensor, taps: Tensor) -> Tensor:
+    """Each image's neighbours along both axes, weighted by its row of `taps` (N×kernel, an odd
+    number), mirrored at the border.
+
     Raises:
         UserError: the window reaches further than the image is wide.
     Source: torchvision's gaussian_blur; SimCLR, Appendix A.
     """
-    n, c, height, width = images.shape
-    if kernel // 2 >= min(height, width):
+    height, width = images.shape[-2:]
+    kernel = taps.shape[1]
+    reach = kernel // 2
+    if reach >= min(height, width):
         raise UserError(f"A blur kernel of {kernel} pixels does not fit a {height}x{width} view; "
                         "set blur.kernel to an odd number below twice the side.")  # fmt: skip
-    rows = _blur_weights(sigma, chosen, kernel, height)
-    x = torch.matmul(rows[:, None], images)
-    columns = rows if width == height else _blur_weights(sigma, chosen, kernel, width)
-    return torch.bmm(x.view(n, c * height, width), columns.transpose(1, 2)).view_as(images)
+    return _blur(images, _without_zeros(taps))
 
 
-def _blur_weights(sigma: Tensor, chosen: Tensor, kernel: int, side: int) -> Tensor:
-    """N×side×side weights of source pixels in output pixels; mirrored taps are added on."""
-    offset = torch.arange(kernel, device=sigma.device, dtype=torch.float32) - kernel // 2
-    taps = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, dim=1)  # N×kernel
-    taps = torch.where(chosen[:, None], taps, (offset == 0).to(taps.dtype))
-    reach = kernel // 2
-    pixel = torch.arange(side, device=sigma.device)
-    distance = torch.stack((  # of a source pixel, and of its images in both mirrors
-        pixel - pixel[:, None], -pixel - pixel[:, None], 2 * (side - 1) - pixel - pixel[:, None],
-    )).abs()  # fmt: skip
-    # A pixel on the mirror is its own image and must count once.
-    distance[1, :, 0] = reach + 1
-    distance[2, :, -1] = reach + 1
-    step = torch.arange(reach + 1, device=sigma.device)[:, None, None, None]
-    count = (distance == step).sum(1).to(taps.dtype)  # (reach+1)×side×side
-    return (taps[:, reach:] @ count.flatten(1)).view(-1, side, side)
+def _without_zeros(taps: Tensor) -> Tensor:
+    """Without outer taps that are 0 in all rows, where to look costs no wait; the reach is made a
+    multiple of 4, since each is compiled by itself."""
+    if torch.compiler.is_compiling() or taps.device.type != "cpu":
+        return taps
+    reach = taps.shape[1] // 2
+    used = int((taps[:, reach + 1 :] != 0).any(0).sum())
+    unused = max(0, reach - -(-used // 4) * 4)
+    return taps[:, unused : taps.shape[1] - unused]
+
+
+@fused
+def _blur(images: Tensor, taps: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    kernel = taps.shape[1]
+    x = _mirror(images, kernel // 2, 2)
+    x = _weighted_sum([x[:, :, k : k + height] for k in range(kernel)], taps)
+    x = _mirror(x, kernel // 2, 3)
+    return _weighted_sum([x[..., k : k + width] for k in range(kernel)], taps)
+
+
+def _mirror(images: Tensor, reach: int, axis: int) -> Tensor:
+    """Padded by its reflection, in pieces: compiled code would read `pad`'s pixel by pixel."""
+    side = images.shape[axis]
+    before, after = (images.narrow(axis, k, reach).flip(axis) for k in (1, side - 1 - reach))
+    return torch.cat([before, images, after], axis)
+
+
+def _weighted_sum(shifted: list[Tensor], taps: Tensor) -> Tensor:
+    """K tensors N×C×H×W, each times its column of the N×K weights, added up."""
+    weights = taps[:, :, None, None, None]
+    x = shifted[0] * weights[:, 0]
+    for k in range(1, len(shifted)):
+        x.addcmul_(shifted[k], weights[:, k])
+    return x
 
 
 def sobel(images: Tensor, chosen: Tensor) -> Tensor:

@@ -1,17 +1,19 @@
 """Random resized crops: which box of each image, and its resampling to the view's side.
 
-Crop, resize and flip are one linear map per axis, so a batch of them is two batched products with
-per-sample weights, without a gather of pixels.
+Crop, resize and flip are one linear map per axis, with per-sample weights, of which only a few are
+not zero: a batch of them is a weighted sum of whole rows, then one of columns.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sslbench.recipes.specs import Crop
+from sslbench.views.fusing import fused
 
 NUM_ATTEMPTS = 10  # torchvision's RandomResizedCrop gives up after as many
 
@@ -48,12 +50,20 @@ def crop_boxes(u: Tensor, crop: Crop, *, height: int, width: int) -> Tensor:
     return torch.stack((top, left, h, w), dim=1)
 
 
-def full_boxes(images: Tensor) -> Tensor:
-    """The box of the whole image for each of N images: N×4 float."""
-    height, width = images.shape[-2:]
-    columns = torch.arange(4, device=images.device)
-    side = torch.where(columns == 2, float(height), float(width))
-    return torch.where(columns < 2, 0.0, side).expand(len(images), 4)
+def largest_box(crop: Crop, *, height: int, width: int) -> tuple[int, int]:
+    """The largest height and width that `crop_boxes` can give."""
+    area = crop.scale[1] * height * width
+    h = math.ceil(math.sqrt(area / crop.ratio[0]))
+    w = math.ceil(math.sqrt(area * crop.ratio[1]))
+    # What may not fit may end in the central box.
+    return (h, w) if h <= height and w <= width else (height, width)
+
+
+def full_boxes(count: int, side: tuple[int, int], device: torch.device) -> Tensor:
+    """The box of the whole image of that (height, width), so many times: N×4 float."""
+    columns = torch.arange(4, device=device)
+    sides = torch.where(columns == 2, float(side[0]), float(side[1]))
+    return torch.where(columns < 2, 0.0, sides).expand(count, 4)
 
 
 def compose(
@@ -72,39 +82,77 @@ def compose(
     return torch.stack((outer[:, 0] + top * y, outer[:, 1] + left * x, height * y, width * x), 1)
 
 
-def resample(
-    images: Tensor, boxes: Tensor, flipped: Tensor | None, *, side: int, interpolation: str
-) -> Tensor:
-    """Crop, antialiased resize and flip of each image: N×C×H×W to B×C×side×side.
-
-    Equals torchvision's resized_crop(antialias=True) on float tensors, then horizontal_flip.
-    Bicubic values may leave [0, 1], as they do there. The products run at torch's float32
-    matmul precision.
-
-    Rows come first. Compiled code adds their few taps up as it reads the source, which there is
-    twice as fast as a product; eager code would make a copy for each tap.
+def resampling(
+    boxes: Tensor, flipped: Tensor | None, *, source: tuple[int, int], largest: tuple[int, int],
+    side: int, interpolation: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """What `resample` needs to bring the boxes to side×side: rows and their weights, columns and
+    theirs, as `axis_taps` gives them.
 
     Args:
-        images: N×C×H×W float.
-        boxes: B×4 (top, left, height, width) in pixels: one of each image, or L, a multiple
-            B = L·N of them, where box b is of image b mod N.
-        flipped: B bool, or None for no flip.
+        boxes: B×4 (top, left, height, width) in pixels.
+        flipped: B bool, mirrored left to right afterwards; None: none is.
+        source: (height, width) of the images; largest: of the largest box that there can be.
         side: output side in pixels.
         interpolation: "bilinear" or "bicubic".
-    Returns:
-        B×C×side×side.
     """
-    c, height, width = images.shape[1:]
     top, left, h, w = boxes.unbind(1)
-    if torch.compiler.is_compiling():
-        index, taps = axis_taps(top, h, source=height, target=side, interpolation=interpolation)
-        x = _add_rows(images, index, taps)
-    else:
-        rows = axis_weights(top, h, None, source=height, target=side, interpolation=interpolation)
-        x = _mix_rows(images, rows)  # B×C×side×W
-    columns = axis_weights(left, w, flipped, source=width, target=side, interpolation=interpolation)
-    x = torch.bmm(x.reshape(len(boxes), c * side, width), columns.transpose(1, 2))
-    return x.view(len(boxes), c, side, side)
+    weigh = partial(axis_taps, target=side, interpolation=interpolation)
+    rows = weigh(top, h, None, source=source[0], largest=largest[0])
+    columns = weigh(left, w, flipped, source=source[1], largest=largest[1])
+    return *rows, *columns
+
+
+def resample(
+    images: Tensor, rows: Tensor, row_taps: Tensor, columns: Tensor, column_taps: Tensor
+) -> Tensor:
+    """Crop, antialiased resize and flip of each image: N×C×H×W to B×C×T×T.
+
+    Equals torchvision's resized_crop(antialias=True) on float tensors, then horizontal_flip.
+    Bicubic values may leave [0, 1], as they do there. uint8 images are read as they are, so that
+    no float copy of them is made, and come out in [0, 1].
+
+    Args:
+        images: N×C×H×W float, or uint8.
+        rows, columns: B×K×T and B×L×T int64 source pixels, and the weights of these: for one box
+            of each image, or B = M·N of them, where box b is of image b mod N.
+    """
+    if not images.is_floating_point():
+        row_taps = row_taps * (1.0 / 255.0)
+    return _add_columns(_add_rows(images, rows, row_taps), columns, column_taps)
+
+
+def _add_rows(images: Tensor, index: Tensor, taps: Tensor) -> Tensor:
+    """Weighted sums of whole rows: N×C×H×W with B×K×T row numbers and weights to B×C×T×W."""
+    n, c, height, width = images.shape
+    count, num_taps, target = index.shape
+    image = torch.arange(count, device=images.device) % n
+    plane = image[:, None] * c + torch.arange(c, device=images.device)  # B×C
+    place = (plane[:, :, None] * height + index[:, :, None].transpose(0, 1)).flatten(1)
+    rows = images.reshape(n * c * height, width)
+
+    def tap(k: int) -> Tensor:
+        chosen = rows.index_select(0, place[k]).to(torch.float32)
+        return chosen.view(count, c, target, width).mul_(taps[:, k, None, :, None])
+
+    x = tap(0)
+    for k in range(1, num_taps):
+        x.add_(tap(k))
+    return x
+
+
+@fused
+def _add_columns(images: Tensor, index: Tensor, taps: Tensor) -> Tensor:
+    """Weighted sums of columns: B×C×T×W with B×K×S column numbers and weights to B×C×T×S."""
+    shape = (*images.shape[:3], index.shape[2])
+
+    x: Tensor | None = None
+    for k in range(index.shape[1]):
+        chosen = images.gather(3, index[:, k, None, None].expand(shape))
+        weights = taps[:, k, None, None]
+        x = chosen.mul_(weights) if x is None else x.addcmul_(chosen, weights)
+    assert x is not None
+    return x
 
 
 def resample_labels(maps: Tensor, boxes: Tensor, flipped: Tensor | None, *, side: int) -> Tensor:
@@ -125,70 +173,29 @@ def resample_labels(maps: Tensor, boxes: Tensor, flipped: Tensor | None, *, side
     return maps[torch.arange(len(maps), device=maps.device)[:, None, None], row, column]
 
 
-def _mix_rows(images: Tensor, weights: Tensor) -> Tensor:
-    """N×C×H×W with B×T×H weights to B×C×T×W; weights b are of image b mod N."""
-    (n, c, height, width), (count, target, _) = images.shape, weights.shape
-    if count == n:
-        return torch.matmul(weights[:, None], images)
-    # One product for all boxes of an image, so that the image is read once.
-    together = weights.view(-1, n, target, height).transpose(0, 1).reshape(n, 1, -1, height)
-    x = torch.matmul(together, images).view(n, c, -1, target, width)
-    return x.permute(2, 0, 1, 3, 4).reshape(count, c, target, width)
-
-
-def _add_rows(images: Tensor, index: Tensor, taps: Tensor) -> Tensor:
-    """Weighted sums of whole rows: N×C×H×W with B×T×K row numbers and weights to B×C×T×W; those
-    of b are of image b mod N."""
-    n, c, _, width = images.shape
-    image = (torch.arange(len(index), device=images.device) % n)[:, None, None, None]
-    channel = torch.arange(c, device=images.device)[:, None, None]
-    column = torch.arange(width, device=images.device)
-    terms = [
-        images[image, channel, index[:, None, :, None, k], column] * taps[:, None, :, None, k]
-        for k in range(index.shape[2])
-    ]
-    return sum(terms[1:], terms[0])
-
-
-def axis_weights(
-    start: Tensor, length: Tensor, flipped: Tensor | None, *, source: int, target: int,
-    interpolation: str,
-) -> Tensor:  # fmt: skip
-    """Weights of every source pixel in every output pixel along one axis: N×target×source.
+def axis_taps(
+    start: Tensor, length: Tensor, flipped: Tensor | None, *, source: int, largest: int,
+    target: int, interpolation: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The source pixels of every output pixel along one axis, and their weights: N×K×target.
 
     A pixel's weight is the interpolation kernel at its distance from the output pixel's centre,
-    stretched by the scale when the crop is shrunk; pixels outside the crop do not count.
-    """
-    scale = (length / target)[:, None]  # N×1, source pixels per output pixel
-    shrink = 1.0 / scale.clamp(min=1.0)
-    centre = scale * _positions(flipped, target, start.device)  # N×T
-    pixel = torch.arange(source, device=start.device, dtype=torch.float32) - start[:, None]  # N×S
-    inside = (pixel >= 0) & (pixel < length[:, None])
-    place = torch.where(inside, (pixel + 0.5) * shrink, _FAR)
-    distance = (place[:, None, :] - (centre * shrink)[:, :, None]).abs_()
-    weights = KERNELS[interpolation](distance)
-    return weights.div_(weights.sum(2, keepdim=True))
-
-
-def axis_taps(
-    start: Tensor, length: Tensor, *, source: int, target: int, interpolation: str
-) -> tuple[Tensor, Tensor]:
-    """The non-zero weights of `axis_weights` (unflipped): source pixel and weight, N×target×taps.
-
-    The number of taps is what the largest possible crop needs, whatever the boxes are.
+    stretched by the scale when the crop is shrunk; pixels outside the crop do not count. The
+    number of taps K is what the largest crop needs, whatever the boxes are.
     """
     reach = REACH[interpolation]
-    taps = math.ceil(2 * reach * max(1.0, source / target))
-    scale = (length / target)[:, None]
+    num_taps = math.ceil(2 * reach * max(1.0, largest / target))
+    scale = (length / target)[:, None]  # N×1, source pixels per output pixel
     stretch = scale.clamp(min=1.0)
-    centre = scale * _positions(None, target, start.device)
+    centre = scale * _positions(flipped, target, start.device)  # N×T
     first = torch.floor(centre - reach * stretch + 0.5)
-    pixel = first[:, :, None] + torch.arange(taps, device=start.device)
-    distance = ((pixel + 0.5 - centre[:, :, None]) / stretch[:, :, None]).abs()
+    pixel = first[:, None] + torch.arange(num_taps, device=start.device)[:, None]  # N×K×T
+    shrink = 1.0 / stretch[:, None]
+    distance = ((pixel + 0.5) * shrink - centre[:, None] * shrink).abs()
     inside = (pixel >= 0) & (pixel < length[:, None, None])
     weights = torch.where(inside, KERNELS[interpolation](distance), 0.0)
     index = (pixel + start[:, None, None]).clamp(0, source - 1).to(torch.int64)
-    return index, weights / weights.sum(2, keepdim=True)
+    return index, weights / weights.sum(1, keepdim=True)
 
 
 def _positions(flipped: Tensor | None, target: int, device: torch.device) -> Tensor:
@@ -213,7 +220,6 @@ def _cubic(distance: Tensor) -> Tensor:
 
 KERNELS = {"bilinear": _triangle, "bicubic": _cubic}
 REACH = {"bilinear": 1, "bicubic": 2}  # where a kernel ends, in pixels
-_FAR = 1e6  # beyond every kernel
 
 
 def _central_box(ratio: tuple[float, float], height: int, width: int) -> tuple[int, int]:

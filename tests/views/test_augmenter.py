@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sslbench.batch import ViewBatch
 from sslbench.errors import UserError
 from sslbench.recipes.specs import Blur, Crop, Jitter, View, Views
 from sslbench.recipes.views import PRESETS
-from sslbench.views import OPS, Augmenter, normalize
+from sslbench.views import OPS, Augmenter, normalize, rows
 from sslbench.views.augmenter import view_key
+from sslbench.views.draws import COLUMNS, NUM_COLUMNS, Frame, Source, draw
 from sslbench.views.geometry import full_boxes
-from sslbench.views.pipeline import COLUMNS, NUM_COLUMNS, Frame, Pipeline, Source, plan
+from sslbench.views.pipeline import Pipeline, plan
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 NOTHING = View(crop=None, flip=0.0, jitter=None, grayscale=0.0, blur=None)
@@ -61,6 +64,42 @@ def test_every_operation_has_a_step_and_columns_of_its_own():
     assert set(OPS) == set(COLUMNS) == set(View().order)
     used = [c for columns in COLUMNS.values() for c in range(columns.start, columns.stop)]
     assert used == list(range(NUM_COLUMNS))
+
+
+def test_a_view_does_not_depend_on_the_chunk_it_is_rendered_in(monkeypatch):
+    images, samples = photos(40), torch.arange(40)
+    whole = augment(PRESETS["simclr"], images)
+    for floats in (3 * 24 * 24, 7 * 3 * 24 * 24):
+        monkeypatch.setattr(rows, "CACHED_FLOATS", floats // torch.get_num_threads() + 1)
+        for one, other in zip(whole, augment(PRESETS["simclr"], images), strict=True):
+            assert torch.equal(one.images, other.images)
+    assert len(rows.equal_chunks(samples, floats=3 * 24 * 24)) > 5
+
+
+class LargeStorages(TorchDispatchMode):
+    """The storages of so many bytes that operations write to."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self.least, self.found = least, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                storage = tensor.untyped_storage()
+                if storage.nbytes() >= self.least:
+                    self.found.add(storage.data_ptr())
+        return result
+
+
+def test_the_views_are_the_only_float_tensor_of_a_batchs_size(monkeypatch):
+    images = photos(64, side=32)
+    monkeypatch.setattr(rows, "CACHED_FLOATS", 8 * 3 * 32 * 32 // torch.get_num_threads())
+    with LargeStorages(64 * 3 * 24 * 24 * 4) as large:
+        first, second = augment(PRESETS["simclr"], images)
+    assert large.found == {first.images.untyped_storage().data_ptr()}
+    assert second.images.untyped_storage().data_ptr() in large.found
 
 
 @pytest.mark.parametrize("parts", [(1, 5), (3, 3), (1, 1, 1, 1, 1, 1)])
@@ -212,11 +251,12 @@ def test_views_of_a_kind_made_together_are_those_made_alone(view, common):
     together = augment(views, images)[2:]
     pipeline = Pipeline(view, side=24, mean=MEAN)
     for index, batch in enumerate(together, start=3):
-        frame = Frame(images / 255, full_boxes(images), torch.zeros(6, dtype=torch.bool))
+        boxes, unflipped = full_boxes(6, (24, 24), images.device), torch.zeros(6, dtype=torch.bool)
+        frame = Frame(images / 255, boxes, unflipped)
         if common is not None:
             crop = Pipeline(common, side=24, mean=MEAN)
-            frame = crop(frame, crop.draw([Source(view_key(7, 0))], samples))
-        alone = pipeline(frame, pipeline.draw([Source(view_key(7, index))], samples))
+            frame = crop(frame, draw([Source(view_key(7, 0))], samples))
+        alone = pipeline(frame, draw([Source(view_key(7, index))], samples))
         expected = (alone.images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
             3, 1, 1
         )
@@ -237,4 +277,5 @@ def test_compiled_views_are_the_eager_ones_and_no_key_recompiles():
             assert isinstance(got, ViewBatch)
             torch.testing.assert_close(got.images, expected.images, atol=2e-3, rtol=0)
             assert torch.equal(got.box, expected.box)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    # Columns, blend, hue, blur, normalisation: each once.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 5

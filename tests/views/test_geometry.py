@@ -18,13 +18,21 @@ def draw(count: int, columns: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, columns, generator=torch.Generator().manual_seed(seed))
 
 
+def resample(images, boxes, flipped, *, side, interpolation="bilinear", crop=None):
+    height, width = source = images.shape[-2:]
+    largest = geometry.largest_box(crop, height=height, width=width) if crop else source
+    return geometry.resample(images, *geometry.resampling(
+        boxes, flipped, source=source, largest=largest, side=side, interpolation=interpolation,
+    ))  # fmt: skip
+
+
 @pytest.mark.parametrize(("height", "width", "side"), ALL_SIDES)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_pixels_are_those_of_resized_crop_and_flip(height, width, side, interpolation):
     images = draw(12, 3 * height * width).view(12, 3, height, width)
     boxes = geometry.crop_boxes(draw(12, 22, 1), Crop(), height=height, width=width)
     flipped = torch.arange(12) % 2 == 1
-    ours = geometry.resample(images, boxes, flipped, side=side, interpolation=interpolation)
+    ours = resample(images, boxes, flipped, side=side, interpolation=interpolation)
     for image, box, flip, got in zip(images, boxes.int().tolist(), flipped, ours, strict=True):
         mode = tv.InterpolationMode(interpolation)
         expected = tv.resized_crop(image, *box, [side, side], mode, antialias=True)
@@ -33,13 +41,20 @@ def test_pixels_are_those_of_resized_crop_and_flip(height, width, side, interpol
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_taps_are_the_nonzero_weights(interpolation):
-    boxes = geometry.crop_boxes(draw(50, 22), Crop(), height=48, width=48)
-    sizes = {"source": 48, "target": 20, "interpolation": interpolation}
-    dense = geometry.axis_weights(boxes[:, 0], boxes[:, 2], None, **sizes)
-    index, taps = geometry.axis_taps(boxes[:, 0], boxes[:, 2], **sizes)
-    rebuilt = torch.zeros_like(dense).scatter_add(2, index, taps)
-    torch.testing.assert_close(rebuilt, dense, atol=1e-5, rtol=0)
+@pytest.mark.parametrize("crop", [Crop(scale=(0.05, 0.14)), Crop(scale=(0.2, 0.5), ratio=(1, 3))])
+def test_the_taps_of_the_largest_box_are_enough_for_every_box(crop, interpolation):
+    images = draw(300, 3 * 48 * 40).view(300, 3, 48, 40)
+    boxes = geometry.crop_boxes(draw(300, 22), crop, height=48, width=40)
+    sizes = {"side": 11, "interpolation": interpolation}
+    few = resample(images, boxes, None, crop=crop, **sizes)
+    torch.testing.assert_close(few, resample(images, boxes, None, **sizes), atol=1e-6, rtol=0)
+
+
+def test_bytes_are_read_as_they_are():
+    images = (draw(4, 3 * 32 * 32).view(4, 3, 32, 32) * 255).to(torch.uint8)
+    boxes = geometry.crop_boxes(draw(4, 22), Crop(), height=32, width=32)
+    expected = resample(images / 255, boxes, None, side=20)
+    torch.testing.assert_close(resample(images, boxes, None, side=20), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("crop", [Crop(), Crop(scale=(0.2, 1.0)), Crop(ratio=(0.3, 3.3))])
@@ -83,10 +98,10 @@ def test_when_no_attempt_fits_the_central_box_is_torchvisions(height, width):
 
 def test_a_full_box_at_the_same_side_is_the_identity():
     images = draw(2, 3 * 16 * 16).view(2, 3, 16, 16)
-    boxes = geometry.full_boxes(images)
+    boxes = geometry.full_boxes(2, (16, 16), images.device)
     assert boxes.tolist() == [[0.0, 0.0, 16.0, 16.0]] * 2
     for interpolation in ("bilinear", "bicubic"):
-        same = geometry.resample(images, boxes, None, side=16, interpolation=interpolation)
+        same = resample(images, boxes, None, side=16, interpolation=interpolation)
         torch.testing.assert_close(same, images, atol=1e-6, rtol=0)
 
 
@@ -94,10 +109,10 @@ def test_a_crop_of_a_flipped_crop_is_traced_to_the_source():
     images = torch.arange(64.0).repeat(1, 3, 64, 1)  # every pixel holds its column
     outer = torch.tensor([[8.0, 16.0, 32.0, 32.0]])
     flipped = torch.tensor([True])
-    cropped = geometry.resample(images, outer, flipped, side=16, interpolation="bilinear")
+    cropped = resample(images, outer, flipped, side=16)
     inner = torch.tensor([[0.0, 2.0, 8.0, 4.0]])
     box = geometry.compose(outer, flipped, inner, side=(16, 16))
     assert box.tolist() == [[8.0, 36.0, 16.0, 8.0]]
-    part = geometry.resample(cropped, inner, None, side=4, interpolation="bilinear")
+    part = resample(cropped, inner, None, side=4)
     # The mean over the part is the middle of its source columns 36..43.
     assert part.mean().item() == pytest.approx(39.5, abs=1e-3)

@@ -10,7 +10,7 @@ from sslbench.errors import UserError
 from sslbench.recipes.specs import View, Views
 from sslbench.recipes.views import PRESETS
 from sslbench.views.augmenter import Augmenter, list_views, view_key
-from sslbench.views.pipeline import COLUMNS, Pipeline, Source
+from sslbench.views.draws import COLUMNS, Source, draw
 from tests.reference.processes import run_processes
 
 NOTHING = View(crop=None, flip=0.0, jitter=None, grayscale=0.0, blur=None)
@@ -30,11 +30,9 @@ def drawn(views: Views, images: torch.Tensor, samples: torch.Tensor = SAMPLES, *
 
 @pytest.mark.parametrize("op", COLUMNS)
 def test_a_shared_operation_has_the_columns_of_the_first_view_and_the_others_their_own(op):
-    view = PRESETS["looc"].first.but(cutout=0.5, order=View().order)
-    pipeline = Pipeline(view, side=12, mean=(0.5,) * 3)
     first, own = view_key(7, 1), view_key(7, 3)
     of_first, shared, alone = (
-        pipeline.draw([source], SAMPLES).uniforms
+        draw([source], SAMPLES).uniforms
         for source in (Source(first), Source(own, (op,), first), Source(own))
     )
     columns = COLUMNS[op]

@@ -86,9 +86,9 @@ class View(Spec):
         self.require(self.size is None or self.size >= 1, "size must be >= 1.")
         self.require(len(set(self.order)) == len(self.order), "order names an operation twice.")
 
-    def active(self) -> frozenset[Op]:
-        """The operations that can change an image."""
-        probability: dict[Op, float] = {
+    def probabilities(self) -> dict[Op, float]:
+        """Of each operation: how often it is applied."""
+        return {
             "crop": 0.0 if self.crop is None else 1.0,
             "flip": self.flip,
             "jitter": 0.0 if self.jitter is None else self.jitter.probability,
@@ -100,7 +100,10 @@ class View(Spec):
             "noise": self.noise,
             "sobel": self.sobel,
         }
-        return frozenset(op for op, p in probability.items() if p > 0)
+
+    def active(self) -> frozenset[Op]:
+        """The operations that can change an image."""
+        return frozenset(op for op, p in self.probabilities().items() if p > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
