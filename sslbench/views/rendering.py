@@ -1,7 +1,8 @@
 """The views of one kind, from images and draws to normalised pixels.
 
 On a CPU the numbers of all rows are made first, then the pixels chunk by chunk, so that a chunk
-stays in the cache; on another device everything is one pass, which compiled code takes as one.
+stays in the cache; on another device everything is one pass, which compiled code takes as one. So
+it does on a CPU with images of 32 pixels, where calls cost more than the cache.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sslbench.views.pipeline import Pipeline
 from sslbench.views.rows import equal_chunks
 from sslbench.views.steps import Numbers
 
+_ONE_GRAPH = 3 * 32 * 32  # floats of a row, up to which one graph is faster than chunks by a third
+
 
 class Renderer:
     """Renders all views of one kind.
@@ -25,16 +28,17 @@ class Renderer:
     Args:
         pipeline: the kind's.
         common: the crop under all views of an image, if any.
-        compile: with torch.compile: all in one graph, or on a CPU the dear parts.
+        compile: with torch.compile: all in one graph, or on a CPU the dear parts of larger images.
     """
 
     def __init__(self, pipeline: Pipeline, common: Pipeline | None, *, compile: bool) -> None:
         self._pipeline, self._common = pipeline, common
-        self._whole = self._render_whole
-        self._compiled: dict[Pixels, Pixels] | None = None
-        if compile:
-            self._whole = torch.compile(self._whole, **ISOLATED)
-            self._compiled = {}
+        self._whole, self._one_graph = self._render_whole, False
+        self._compiled: dict[Pixels, Pixels] | None = {} if compile else None
+        # Inductor multiplies the counters of pixel noise to numbers that no int64 holds.
+        steps = {*pipeline.steps, *(common.steps if common else ())}
+        if compile and "noise" not in steps:
+            self._whole, self._one_graph = torch.compile(self._whole, **ISOLATED), True
 
     def __call__(
         self, images: Tensor, shared: Draws | None, draws: Draws, scale: Tensor, shift: Tensor
@@ -47,11 +51,11 @@ class Renderer:
             draws: L·N rows.
             scale, shift: 1×3×1×1, the normalisation of the pixels in [0, 1].
         """
-        if images.device.type != "cpu":
-            return self._whole(images, shared, draws, scale, shift)
-        cropping, numbers, place = self._prepare(images, shared, draws)
         count, side = len(draws.uniforms), self._pipeline.side
         floats = 3 * side * max(side, images.shape[3])  # a crop sums up rows of the source's width
+        if images.device.type != "cpu" or (self._one_graph and floats <= _ONE_GRAPH):
+            return self._whole(images, shared, draws, scale, shift)
+        cropping, numbers, place = self._prepare(images, shared, draws)
         views = torch.empty(count, 3, side, side)
         with fusing(self._compiled):
             for rows in equal_chunks(self._pipeline.order(draws), floats=floats):
