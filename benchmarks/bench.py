@@ -193,7 +193,9 @@ class Record:
         folder.mkdir(parents=True, exist_ok=True)
         document = {
             "benchmark": self.name,
-            "command": f"python benchmarks/{self.name}.py " + " ".join(sys.argv[1:]),
+            "command": " ".join(
+                [f"python benchmarks/{self.name}.py", *map(_short_path, sys.argv[1:])]
+            ),
             "date": time.strftime("%Y-%m-%d"),
             "machine": self.machine,
             "settings": self.settings,
@@ -241,6 +243,11 @@ def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
             measure.note,
         ))  # fmt: skip
     return out
+
+
+def _short_path(argument: str) -> str:
+    """Where a folder lies on a machine is of no use on another."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _short(value: float) -> str:
