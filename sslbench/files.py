@@ -257,7 +257,7 @@ def yaml_text(value: Any, **style: Any) -> str:
     return text
 
 
-# By libyaml where it is, which takes a tenth of the time: every run writes its recipe.
+# By libyaml where it is, which is far faster: every run writes its recipe.
 _Dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 
 

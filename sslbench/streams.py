@@ -66,7 +66,7 @@ def seed_generator(key: int, device: torch.device | None = None) -> None:
     first weights and drop path its paths."""
     seed = key & _SEED_MASK
     if device is None or device.type == "cpu":
-        # torch.manual_seed prepares the seed of a GPU as well, which takes 2 ms of every step.
+        # torch.manual_seed prepares the seed of a GPU as well, with a stack trace each time.
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)

@@ -36,7 +36,7 @@ def grayscale(images: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _mix(images: Tensor, others: Tensor, chosen: Tensor) -> Tensor:
-    """`others` where `chosen` (N bool): lerp, exact at 0 and 1, is five times faster on a CPU than
+    """`others` where `chosen` (N bool): lerp, exact at 0 and 1, is much faster on a CPU than
     torch.where."""
     return torch.lerp(images, others, chosen[:, None, None, None].to(images.dtype))
 

@@ -19,7 +19,7 @@ from sslbench.views.pipeline import Pipeline
 from sslbench.views.rows import equal_chunks
 from sslbench.views.steps import Numbers
 
-_ONE_GRAPH = 3 * 32 * 32  # floats of a row, up to which one graph is faster than chunks by a third
+_ONE_GRAPH = 3 * 32 * 32  # floats of a row, up to which one graph is faster than chunks
 
 
 class Renderer:

@@ -121,7 +121,7 @@ def _empty(shape: tuple[int, ...], *, pinned: bool) -> Tensor:
     """uint8, for one batch.
 
     NumPy's memory, as it takes the place of a batch that is gone: torch asks glibc for a few bytes
-    more, to align it, finds no such place, and the heap grew by up to 200 MB in an epoch.
+    more, to align it, finds no such place, and the heap grows with every batch.
     """
     if pinned:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
